@@ -1,0 +1,97 @@
+#include "base/memory.h"
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+
+#include "base/check.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define QUOLL_JEMALLOC 0
+#else
+#define QUOLL_JEMALLOC 1
+#include <jemalloc/jemalloc.h>
+#endif
+
+namespace quoll::base {
+namespace {
+
+// One counter per thread, written only by its thread, so counting needs no locked instruction.
+// The loop thread is one of them; the others are the disk helpers and the logger.
+constexpr unsigned kThreadsMax = 64;
+
+struct alignas(64) Counter {
+  std::atomic<int64_t> used{0};
+};
+
+Counter counters[kThreadsMax];
+std::atomic<unsigned> counters_taken{0};
+std::atomic<int64_t> peak{0};
+thread_local std::atomic<int64_t>* own = nullptr;
+
+std::atomic<int64_t>& own_counter() {
+  if (__builtin_expect(own == nullptr, 0)) {
+    unsigned index = counters_taken.fetch_add(1, std::memory_order_relaxed);
+    QUOLL_CHECK(index < kThreadsMax);
+    own = &counters[index].used;
+  }
+  return *own;
+}
+
+void count(int64_t bytes) {
+  std::atomic<int64_t>& used = own_counter();
+  used.store(used.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+}
+
+[[noreturn]] void out_of_memory(size_t size) {
+  std::fprintf(stderr, "Out Of Memory allocating %zu bytes!\n", size);
+  std::abort();
+}
+
+}  // namespace
+
+void* allocate(size_t size) {
+  void* block = std::malloc(size);
+  if (__builtin_expect(block == nullptr, 0)) out_of_memory(size);
+  count(static_cast<int64_t>(usable_size(size)));
+  return block;
+}
+
+void* allocate_aligned(size_t size, size_t alignment) {
+  // Small size classes of jemalloc are multiples of their alignment only for powers of two, so a
+  // block is released under the size it was asked for only when that size is a power of two.
+  QUOLL_CHECK((size & (size - 1)) == 0 && size >= alignment);
+  void* block = std::aligned_alloc(alignment, size);
+  if (__builtin_expect(block == nullptr, 0)) out_of_memory(size);
+  count(static_cast<int64_t>(usable_size(size)));
+  return block;
+}
+
+void release(void* block, size_t size) {
+  if (block == nullptr) return;
+  count(-static_cast<int64_t>(usable_size(size)));
+#if QUOLL_JEMALLOC
+  sdallocx(block, size, 0);
+#else
+  std::free(block);
+#endif
+}
+
+size_t memory_used() {
+  int64_t sum = 0;
+  unsigned taken = counters_taken.load(std::memory_order_relaxed);
+  for (unsigned i = 0; i < taken; ++i) sum += counters[i].used.load(std::memory_order_relaxed);
+  if (sum < 0) sum = 0;
+  if (sum > peak.load(std::memory_order_relaxed)) peak.store(sum, std::memory_order_relaxed);
+  return static_cast<size_t>(sum);
+}
+
+size_t memory_peak() {
+  memory_used();
+  return static_cast<size_t>(peak.load(std::memory_order_relaxed));
+}
+
+void reset_memory_peak() { peak.store(0, std::memory_order_relaxed); }
+
+}  // namespace quoll::base
