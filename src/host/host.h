@@ -1,0 +1,154 @@
+// The seams to the world. Everything above sees time, chance, files and peers only through these
+// six narrow interfaces, so the simulator can run the complete server on a virtual clock, network
+// and disk. Production bodies are in uv_*.cc (the only files that include <uv.h>).
+//
+// Threading: every method is called on the loop thread and every callback arrives on it.
+// Lifetime: a Host outlives all that was built on it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace quoll::host {
+
+using base::Bytes;
+using base::Millis;
+using base::Nanos;
+using Task = std::function<void()>;
+using TimerId = uint64_t;  // 0 = none
+
+struct Clock {
+  virtual ~Clock() = default;
+  virtual Millis wall() = 0;        // unix time in ms; may jump
+  virtual int64_t wall_micros() = 0;  // unix time in microseconds
+  virtual Nanos steady() = 0;       // never goes back; unrelated to wall time
+};
+
+struct Random {
+  virtual ~Random() = default;
+  virtual uint64_t draw() = 0;  // 64 independent uniform bits
+};
+
+struct Loop {
+  virtual ~Loop() = default;
+  // Runs the task in a later turn, in order of posting.
+  virtual void post(Task task) = 0;
+  virtual TimerId after(Nanos delay, Task task) = 0;
+  virtual void cancel(TimerId id) = 0;  // unknown or fired ids are ignored
+  // Registers a task for the loop's lifetime: it runs once at the end of every turn, after all I/O
+  // callbacks, timers and posted tasks of that turn and before the loop sleeps, in the order of
+  // registration. Flushing replies belongs here: one gathered write per connection and turn.
+  virtual void on_turn_end(Task task) = 0;
+  // Start of the current turn (steady ns). The turn's length is steady() - turn_start().
+  virtual Nanos turn_start() = 0;
+};
+
+enum class OpenMode { read, append, create_new, truncate };
+using FileId = uint64_t;
+using Offset = uint64_t;
+using OnDone = std::function<void(base::Result<>)>;
+using OnFile = std::function<void(base::Result<FileId>)>;
+using OnBytes = std::function<void(base::Result<std::string>)>;
+using OnNames = std::function<void(base::Result<std::vector<std::string>>)>;
+
+// Completions arrive on the loop, in order per file. Nothing here blocks the loop.
+struct Disk {
+  virtual ~Disk() = default;
+  virtual void open(const std::string& path, OpenMode mode, OnFile done) = 0;
+  virtual void close(FileId file) = 0;
+  virtual void read(FileId file, Offset offset, size_t size, OnBytes done) = 0;  // short at EOF
+  virtual void append(FileId file, std::string bytes, OnDone done) = 0;  // all or an error
+  virtual void sync(FileId file, OnDone done) = 0;
+  virtual void truncate(FileId file, Offset size, OnDone done) = 0;
+  virtual void size(FileId file, std::function<void(base::Result<Offset>)> done) = 0;
+  virtual void rename(const std::string& from, const std::string& to, OnDone done) = 0;
+  virtual void remove(const std::string& path, OnDone done) = 0;
+  virtual void make_dir(const std::string& path, OnDone done) = 0;  // existing is fine
+  virtual void sync_dir(const std::string& path, OnDone done) = 0;
+  virtual void list(const std::string& path, OnNames done) = 0;  // sorted names
+};
+
+struct Endpoint {
+  enum class Family { ipv4, ipv6, unix_path } family = Family::ipv4;
+  std::string address;  // "127.0.0.1", "::1" or an absolute path
+  uint16_t port = 0;
+};
+
+// What a connection tells its owner. Calls arrive on the loop thread; the owner may call
+// Peer::close() from inside any of them (no call follows a close).
+struct PeerEvents {
+  virtual ~PeerEvents() = default;
+  // Where the next bytes go. Never empty. Lets a large argument arrive in its final buffer.
+  virtual std::span<char> receive_buffer() = 0;
+  virtual void received(size_t bytes) = 0;
+  // The transport can take bytes again after send() took less than it was given.
+  virtual void writable() = 0;
+  // The other side is gone, or `reason` says which error ended the connection ("" = orderly).
+  virtual void closed(const std::string& reason) = 0;
+};
+
+struct Peer {
+  virtual ~Peer() = default;  // destroying closes
+  virtual void start(PeerEvents& events) = 0;
+  // Hands over as much as the transport takes now; returns the bytes taken. When that is less than
+  // all, PeerEvents::writable() follows once there is room.
+  virtual size_t send(std::span<const Bytes> parts) = 0;
+  // A paused peer still reports closed(): at once when the other side is gone and nothing is
+  // unread; when bytes are unread, after they were received or when the connection is reset.
+  virtual void pause_reads(bool paused) = 0;
+  virtual void close() = 0;                   // no event follows
+  virtual std::string remote_address() const = 0;  // "127.0.0.1:5000", "[::1]:5000", "/path:0"
+  virtual std::string local_address() const = 0;
+  virtual bool is_unix() const = 0;
+  virtual bool is_loopback() const = 0;  // remote address is 127.0.0.0/8, ::1 or a unix socket
+  virtual int descriptor() const = 0;    // -1 where there is none (simulation)
+  virtual void set_keepalive(int seconds) = 0;  // 0 turns it off
+};
+
+using OnPeer = std::function<void(std::unique_ptr<Peer>)>;
+using OnDial = std::function<void(base::Result<std::unique_ptr<Peer>>)>;
+
+struct ListenOptions {
+  int backlog = 511;
+  unsigned unix_mode = 0;      // permission bits of the socket file; 0 leaves the umask's
+  std::string unix_group;      // group owning the socket file; empty leaves the process's
+};
+
+struct Listener {
+  virtual ~Listener() = default;  // destroying stops listening and removes a unix path
+  virtual Endpoint endpoint() const = 0;  // with the port actually bound
+  virtual void pause(bool paused) = 0;
+};
+
+struct Transport {
+  virtual ~Transport() = default;
+  // Fails at once with the system's words ("bind: Address already in use").
+  virtual base::Result<std::unique_ptr<Listener>> listen(const Endpoint& at,
+                                                         const ListenOptions& options,
+                                                         OnPeer on_peer) = 0;
+  virtual void dial(const Endpoint& to, OnDial done) = 0;
+};
+
+using OnDatagram = std::function<void(const Endpoint& from, Bytes bytes)>;
+struct Datagrams {
+  virtual ~Datagrams() = default;
+  virtual base::Result<> bind(const Endpoint& at, OnDatagram on_datagram) = 0;
+  virtual void send(const Endpoint& to, Bytes bytes) = 0;  // may be lost
+};
+
+struct Host {
+  Clock& clock;
+  Random& random;
+  Loop& loop;
+  Disk& disk;
+  Transport& transport;
+  Datagrams& datagrams;
+};
+
+}  // namespace quoll::host

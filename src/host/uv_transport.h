@@ -1,0 +1,47 @@
+// UvTransport: non-blocking stream sockets (TCP over IPv4 and IPv6, unix) on the loop.
+//
+// Data path: recv() straight into PeerEvents::receive_buffer(), sendmsg() straight from the
+// caller's parts; no buffer and no copy of its own. Descriptors are watched level-triggered, so a
+// turn may stop reading at any point and is called again.
+//
+//   per readable event   one recv(); up to kReceivesPerEventMax while the buffer gets filled
+//   per listener event   up to kAcceptsPerEventMax connections
+//   out of descriptors   the listener rests for kAcceptRest and tries again, instead of spinning
+//
+// A Connection outlives its Peer only while one of its callbacks is on the stack.
+#pragma once
+
+#include <set>
+
+#include "host/uv_address.h"
+#include "host/uv_watch.h"
+
+namespace quoll::host {
+
+constexpr int kReceivesPerEventMax = 4;
+constexpr int kAcceptsPerEventMax = 1000;
+constexpr size_t kPartsPerSend = 256;  // iovecs handed to one sendmsg()
+constexpr Nanos kAcceptRest = 100 * base::kNanosPerMilli;
+
+class UvTransport final : public Transport {
+ public:
+  explicit UvTransport(UvLoop& loop);
+  ~UvTransport() override;
+
+  base::Result<std::unique_ptr<Listener>> listen(const Endpoint& at, const ListenOptions& options,
+                                                 OnPeer on_peer) override;
+  void dial(const Endpoint& to, OnDial done) override;
+
+ private:
+  class Dial;
+  struct Lookup;
+
+  void resolve_and_dial(const Endpoint& to, OnDial done);
+  void dial_address(const SocketAddress& to, OnDial done);
+
+  UvLoop& loop_;
+  std::set<std::shared_ptr<Dial>> dials_;  // under way
+  std::set<Lookup*> lookups_;              // with the resolver
+};
+
+}  // namespace quoll::host
