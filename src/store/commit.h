@@ -1,0 +1,114 @@
+// Commit: everything one command, transaction, expiry round or flush changed, told once to every
+// sink in a fixed order.
+//
+//   Touch   what happened to one key (or to a whole database: keyless)
+//   Effect  one deterministic command line; replaying it needs only the keys it names
+//
+// The open commit is kept by CommitBuilder. Key and argument bytes are copied into its arena only
+// when a sink listens, so a server without AOF, replicas, watchers and notifications pays counters
+// only. Invariant at close: touches and effects are both empty or both present.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/bytes.h"
+
+namespace quoll::store {
+
+using base::Args;
+using base::Bytes;
+using base::Millis;
+using DbIndex = uint32_t;
+using Seq = uint64_t;  // position of a commit; 0 = none
+
+enum class Origin : uint8_t { client, expiry, eviction, load, replica };
+enum class Change : uint8_t { created, updated, erased, expired, evicted, keyless };
+
+// `kind` is the notification class letter of notify-keyspace-events: g $ l s h z x e t m d n.
+// A Touch with an empty name notifies nobody but still counts as a change.
+struct Event {
+  const char* name;
+  char kind;
+};
+
+struct Touch {
+  DbIndex db;
+  Bytes key;  // empty when keyless
+  Event event;
+  Change change;
+};
+
+struct Effect {
+  DbIndex db;
+  Args args;
+};
+
+// A keyless touch: what happened to databases as a whole.
+inline constexpr Event kEventFlushDb{"flushdb", 0};
+inline constexpr Event kEventSwapDb{"swapdb", 0};
+inline constexpr Event kEventExpired{"expired", 'x'};
+
+struct Commit {
+  Seq seq;
+  Millis at;
+  Origin origin;
+  bool transaction;  // MULTI/EXEC or a script: frame the effects
+  std::span<const Touch> touches;
+  std::span<const Effect> effects;
+};
+
+class CommitSink {
+ public:
+  virtual ~CommitSink() = default;
+  virtual void absorb(const Commit& commit) = 0;
+  // A sink that does not listen now is skipped, and nothing is copied for it.
+  bool listening() const { return listening_; }
+
+ protected:
+  void listen(bool listening) { listening_ = listening; }
+
+ private:
+  bool listening_ = false;
+};
+
+class CommitBuilder {
+ public:
+  // Sinks are told in the order given.
+  void add_sink(CommitSink& sink) { sinks_.push_back(&sink); }
+
+  void begin(Origin origin, Millis now, bool transaction = false);
+  bool open() const { return open_; }
+  Origin origin() const { return origin_; }
+  void touch(DbIndex db, Bytes key, const Event& event, Change change);
+  void effect(DbIndex db, Args args);
+  // Touches so far other than keys found expired: what the command itself changed.
+  size_t changes() const { return change_count_; }
+  size_t effects() const { return effect_count_; }
+  // Tells the sinks; returns the commit's seq, or 0 when nothing changed.
+  Seq close();
+  Seq last_seq() const { return seq_; }
+
+ private:
+  Bytes keep(Bytes bytes);
+
+  std::vector<CommitSink*> sinks_;
+  std::vector<Touch> touches_;
+  std::vector<Effect> effects_;
+  std::vector<std::unique_ptr<Bytes[]>> argvs_;
+  std::unique_ptr<char[]> first_block_;  // kept between commits
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  char* block_ = nullptr;
+  size_t block_used_ = 0;
+  size_t touch_count_ = 0;
+  size_t change_count_ = 0;
+  size_t effect_count_ = 0;
+  Seq seq_ = 0;
+  Millis now_ = 0;
+  Origin origin_ = Origin::client;
+  bool open_ = false;
+  bool recording_ = false;
+  bool transaction_ = false;
+};
+
+}  // namespace quoll::store

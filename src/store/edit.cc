@@ -1,0 +1,201 @@
+#include "store/edit.h"
+
+#include "base/check.h"
+#include "store/store.h"
+
+namespace quoll::store {
+
+Edit::Edit(Store& store, DbIndex db, const KeyRef& key, Millis now)
+    : store_(store), database_(&store.open(db, now)), db_(db), key_(key), now_(now) {
+  QUOLL_CHECK(!store.editing_ && store.commits_.open());
+  store.editing_ = true;
+  entry_ = database_->shard(key.hash).find(
+      key.hash, [&](const Entry* candidate) { return candidate->key_is(key.bytes); }, &at_);
+  if (!entry_ || !entry_->expired(now)) return;
+  // The logical removal happened at the deadline; make it so before anyone sees the key.
+  erase(Change::expired);
+  ++store_.counters_.expired_keys;
+  changed_ = false;
+  change_ = Change::updated;
+}
+
+Edit::~Edit() {
+  QUOLL_CHECK(!changed_ || closed_);
+  store_.editing_ = false;
+}
+
+void Edit::file_deadline(Entry* entry, Millis deadline) {
+  entry->set_deadline(deadline);
+  database_->wheel.add(entry);
+  database_->count_deadline(deadline, 1);
+}
+
+void Edit::put(data::Value value, Ttl ttl) {
+  changed_ = true;
+  Millis deadline = ttl.kind == Ttl::Kind::at ? ttl.deadline : kNoDeadline;
+  if (ttl.kind == Ttl::Kind::keep && entry_) deadline = entry_->deadline();
+  bool has_ttl = deadline != kNoDeadline;
+  bool wide = key_.bytes.size() > 255 || (has_ttl && deadline > kNarrowDeadlineMax);
+
+  Entry::Shape shape{key_.bytes.size(), value.bytes.size(), value.form, has_ttl, wide};
+  if (value.form == data::Form::heap && value.type == data::Type::string) {
+    // A blob that fits inline is copied in: one block instead of two.
+    Entry::Shape inlined = shape;
+    inlined.form = data::Form::bytes;
+    inlined.value_length = value.blob.size();
+    if (value.blob.size() <= 255 && inlined.bytes() <= kInlineBlockMax) {
+      base::Blob blob = std::move(value.blob);
+      return put(data::Value::of_bytes(blob.view(), value.raw),
+                 has_ttl ? Ttl::at(deadline) : Ttl::drop());
+    }
+  } else if (value.form == data::Form::bytes &&
+             (value.bytes.size() > 255 || shape.bytes() > kInlineBlockMax)) {
+    shape.form = data::Form::heap;
+    value.blob = base::Blob::copy_of(value.bytes);
+    value.form = data::Form::heap;
+  }
+  if (entry_) {
+    rebuild(shape, value, deadline);
+  } else {
+    insert(shape, value, deadline);
+    change_ = Change::created;
+  }
+}
+
+void Edit::insert(const Entry::Shape& shape, data::Value& value, Millis deadline) {
+  entry_ = Entry::make(shape, key_.bytes);
+  entry_->write_value(value);
+  Store::note_access(entry_, now_);
+  Shard& shard = database_->shard(key_.hash);
+  shard.insert(key_.hash, entry_);
+  shard.find(key_.hash, [&](const Entry* candidate) { return candidate == entry_; }, &at_);
+  ++database_->keys;
+  if (shape.ttl) file_deadline(entry_, deadline);
+}
+
+// Replaces the value of an existing entry: in its block when the size class stays, else in a new
+// block that takes over the table slot and the wheel handle.
+void Edit::rebuild(const Entry::Shape& shape, data::Value& value, Millis deadline) {
+  Entry* old = entry_;
+  Entry::Shape before = old->shape();
+  if (old->form() == data::Form::heap) old->take_heap();
+  if (before.ttl == shape.ttl && before.wide == shape.wide &&
+      base::usable_size(before.bytes()) == base::usable_size(shape.bytes())) {
+    old->write_value(value);
+  } else {
+    Entry* fresh = Entry::make(shape, old->key());
+    fresh->write_value(value);
+    fresh->set_access_clock(old->access_clock());
+    Shard::replace(at_, fresh);
+    if (before.ttl && shape.ttl) {
+      fresh->set_deadline(old->deadline());
+      fresh->set_wheel_handle(old->wheel_handle());
+      database_->wheel.replace(WheelTraits::handle(old), fresh);
+    } else if (before.ttl) {
+      database_->wheel.remove(WheelTraits::handle(old));
+      database_->count_deadline(old->deadline(), -1);
+    }
+    // The key's bytes may be a view into the old block (expiry rounds, RENAME onto itself).
+    key_.bytes = fresh->key();
+    base::release(old, before.bytes());
+    entry_ = fresh;
+  }
+  if (!shape.ttl) return;
+  if (!before.ttl) {
+    file_deadline(entry_, deadline);
+  } else if (entry_->deadline() != deadline) {
+    database_->count_deadline(entry_->deadline(), -1);
+    entry_->set_deadline(deadline);
+    database_->wheel.move(entry_);
+    database_->count_deadline(deadline, 1);
+  }
+}
+
+base::Blob Edit::take_text(size_t extra) {
+  QUOLL_CHECK(entry_ && entry_->type() == data::Type::string);
+  changed_ = true;
+  if (entry_->form() == data::Form::heap) {
+    base::Blob blob = entry_->take_heap();
+    blob.grow_for(blob.size() + extra);
+    return blob;
+  }
+  char scratch[24];
+  Bytes text = entry_->text(scratch);
+  base::Blob blob(text.size() + extra);
+  blob.append(text);
+  return blob;
+}
+
+data::Value Edit::take() {
+  QUOLL_CHECK(entry_);
+  changed_ = true;
+  data::Value value;
+  value.type = entry_->type();
+  value.form = entry_->form();
+  value.raw = entry_->raw();
+  switch (entry_->form()) {
+    case data::Form::bytes: {
+      char scratch[24];
+      value.blob = base::Blob::copy_of(entry_->text(scratch));
+      value.form = data::Form::heap;  // put() copies it back inline where it fits
+      break;
+    }
+    case data::Form::integer:
+      value.integer = entry_->integer();
+      break;
+    case data::Form::heap:
+      value.blob = entry_->take_heap();
+      break;
+  }
+  return value;
+}
+
+void Edit::erase(Change change) {
+  QUOLL_CHECK(entry_);
+  if (entry_->has_ttl()) {
+    database_->wheel.remove(WheelTraits::handle(entry_));
+    database_->count_deadline(entry_->deadline(), -1);
+  }
+  if (change == Change::expired) {
+    // Recorded before the entry goes: the caller's key may be a view into it.
+    store_.commits_.touch(db_, key_.bytes, kEventExpired, change);
+    const Bytes del[] = {"DEL", key_.bytes};
+    store_.commits_.effect(db_, del);
+  }
+  database_->shard(key_.hash).erase(key_.hash, entry_);
+  --database_->keys;
+  Entry::destroy(entry_);
+  entry_ = nullptr;
+  at_ = {};
+  changed_ = true;
+  change_ = change;
+}
+
+void Edit::set_deadline(Millis deadline) {
+  QUOLL_CHECK(entry_);
+  changed_ = true;
+  if (entry_->has_ttl() && (entry_->wide() || deadline <= kNarrowDeadlineMax)) {
+    database_->count_deadline(entry_->deadline(), -1);
+    entry_->set_deadline(deadline);
+    database_->wheel.move(entry_);
+    database_->count_deadline(deadline, 1);
+    return;
+  }
+  data::Value value = take();
+  put(std::move(value), Ttl::at(deadline));
+}
+
+void Edit::persist() {
+  QUOLL_CHECK(entry_ && entry_->has_ttl());
+  data::Value value = take();
+  put(std::move(value), Ttl::drop());
+}
+
+void Edit::done(const Event& event) {
+  QUOLL_CHECK(changed_);
+  closed_ = true;
+  store_.commits_.touch(db_, key_.bytes, event, change_);
+  if (change_ == Change::created) change_ = Change::updated;  // further events of the same key
+}
+
+}  // namespace quoll::store

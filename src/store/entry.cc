@@ -1,0 +1,79 @@
+#include "store/entry.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+
+namespace quoll::store {
+
+Entry* Entry::make(const Shape& shape, Bytes key) {
+  auto* entry = static_cast<Entry*>(base::allocate(shape.bytes()));
+  entry->bytes()[0] = static_cast<uint8_t>(static_cast<unsigned>(shape.form) << 4);
+  entry->bytes()[1] = static_cast<uint8_t>((shape.ttl ? kTtl : 0) | (shape.wide ? kWide : 0));
+  entry->bytes()[3] = static_cast<uint8_t>(shape.value_length);
+  if (shape.wide) {
+    auto length = static_cast<uint32_t>(key.size());
+    std::memcpy(entry->bytes() + kHeaderBytes, &length, 4);
+    entry->bytes()[2] = 0;
+  } else {
+    entry->bytes()[2] = static_cast<uint8_t>(key.size());
+  }
+  entry->set_access_clock(0);
+  std::memcpy(entry->bytes() + entry->key_offset(), key.data(), key.size());
+  return entry;
+}
+
+void Entry::release_block(Entry* entry) { base::release(entry, entry->block_bytes()); }
+
+void Entry::destroy(Entry* entry) {
+  if (entry->form() == data::Form::heap) entry->take_heap();
+  release_block(entry);
+}
+
+void Entry::write_value(data::Value& value) {
+  bytes()[0] = static_cast<uint8_t>(static_cast<unsigned>(value.type) |
+                                 static_cast<unsigned>(value.form) << 4);
+  bytes()[1] = static_cast<uint8_t>((bytes()[1] & ~kRaw) | (value.raw ? kRaw : 0));
+  switch (value.form) {
+    case data::Form::bytes:
+      QUOLL_DCHECK(value.bytes.size() <= 255);
+      bytes()[3] = static_cast<uint8_t>(value.bytes.size());
+      std::memmove(value_place(), value.bytes.data(), value.bytes.size());
+      break;
+    case data::Form::integer:
+      bytes()[3] = 0;
+      std::memcpy(value_place(), &value.integer, 8);
+      break;
+    case data::Form::heap: {
+      bytes()[3] = 0;
+      base::Blob::Header* header = value.blob.detach();
+      std::memcpy(value_place(), &header, 8);
+      break;
+    }
+  }
+}
+
+base::Blob Entry::take_heap() {
+  base::Blob::Header* header = heap();
+  base::Blob::Header* none = nullptr;
+  std::memcpy(value_place(), &none, 8);
+  return base::Blob::adopt(header);
+}
+
+size_t Entry::text_length() const {
+  char scratch[24];
+  return text(scratch).size();
+}
+
+Bytes Entry::encoding_name() const {
+  if (form() == data::Form::integer) return "int";
+  if (raw() || text_length() > kEmbeddedTextMax) return "raw";
+  return "embstr";
+}
+
+size_t Entry::footprint() const {
+  size_t bytes = base::usable_size(block_bytes());
+  if (form() == data::Form::heap) bytes += base::Blob::footprint(heap());
+  return bytes;
+}
+
+}  // namespace quoll::store

@@ -1,0 +1,101 @@
+#include "store/store.h"
+
+namespace quoll::store {
+namespace {
+
+uint32_t clock_of(Millis now) { return static_cast<uint32_t>(now / 1000) & kAccessClockMask; }
+
+}  // namespace
+
+Store::Store(DbIndex databases) {
+  QUOLL_CHECK(databases > 0 && databases <= kDatabasesMax);
+  databases_.resize(databases);
+}
+
+Store::~Store() {
+  for (DbIndex db = 0; db < databases(); ++db)
+    if (databases_[db]) graveyard_.push_back({std::move(databases_[db]), 0});
+  while (reclaim()) {
+  }
+}
+
+Database& Store::open(DbIndex db, Millis now) {
+  QUOLL_CHECK(db < databases());
+  if (!databases_[db]) databases_[db] = std::make_unique<Database>(now);
+  return *databases_[db];
+}
+
+void Store::note_access(const Entry* entry, Millis now) {
+  uint32_t clock = clock_of(now);
+  if (entry->access_clock() != clock) entry->set_access_clock(clock);
+}
+
+int64_t Store::idle_seconds(const Entry* entry, Millis now) {
+  return (clock_of(now) - entry->access_clock()) & kAccessClockMask;
+}
+
+uint64_t Store::flush(DbIndex db) {
+  uint64_t held = keys(db);
+  if (databases_[db]) graveyard_.push_back({std::move(databases_[db]), 0});
+  return held;
+}
+
+void Store::swap(DbIndex a, DbIndex b) { std::swap(databases_[a], databases_[b]); }
+
+Millis Store::average_ttl(DbIndex db, Millis now) const {
+  const Database* database = databases_[db].get();
+  if (!database || database->expires == 0) return 0;
+  auto mean = static_cast<Millis>(database->deadline_sum_ms / database->expires);
+  return mean > now ? mean - now : 0;
+}
+
+Millis Store::next_expiry() const {
+  Millis next = kNoDeadline;
+  for (const auto& database : databases_) {
+    if (!database || database->expires == 0) continue;
+    Millis due = database->wheel.next_due();
+    if (due < next) next = due;
+  }
+  return next;
+}
+
+bool Store::reclaim() {
+  if (graveyard_.empty()) return false;
+  Grave& grave = graveyard_.front();
+  for (size_t step = 0; step < kReclaimSegmentsPerStep; ++step) {
+    if (grave.shard == kShards) {
+      constexpr size_t kWheelChunksPerStep = 64;
+      if (grave.database->wheel.clear_some(kWheelChunksPerStep)) graveyard_.pop_front();
+      break;
+    }
+    bool more = grave.database->shards[grave.shard].drain([&](Entry* entry) {
+      ++counters_.freed_entries;
+      Entry::destroy(entry);
+    });
+    if (!more) ++grave.shard;
+  }
+  return !graveyard_.empty();
+}
+
+uint64_t Store::reclaim_pending() const {
+  uint64_t pending = 0;
+  for (const Grave& grave : graveyard_)
+    for (unsigned s = grave.shard; s < kShards; ++s) pending += grave.database->shards[s].size();
+  return pending;
+}
+
+ScanCursor ScanCursor::unpack(uint64_t packed) {
+  constexpr unsigned kDepthLimit = 31;
+  ScanCursor at;
+  at.shard = packed & 0xFF;
+  at.walk.bucket = (packed >> 8) & 0x3F;
+  at.walk.depth = (packed >> 14) & kDepthLimit;
+  at.walk.prefix = (packed >> 19) & ((uint64_t{1} << at.walk.depth) - 1);
+  return at;
+}
+
+uint64_t ScanCursor::pack() const {
+  return shard | uint64_t{walk.bucket} << 8 | uint64_t{walk.depth} << 14 | walk.prefix << 19;
+}
+
+}  // namespace quoll::store

@@ -1,0 +1,189 @@
+// Store: the keys in memory. Reads return const entries and change nothing but access clocks;
+// every change goes through Edit, or through flush() and swap() for whole databases, and is
+// recorded in the open commit.
+//
+// Freed databases are given back in small steps (reclaim), so FLUSHALL of any size is O(1) here.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "store/commit.h"
+#include "store/database.h"
+#include "store/edit.h"
+
+namespace quoll::store {
+
+constexpr size_t kReclaimSegmentsPerStep = 4;  // about 2,000 entries; 100-200 us
+constexpr DbIndex kDatabasesMax = 1 << 20;
+
+struct StoreCounters {
+  uint64_t expired_keys = 0;
+  uint64_t evicted_keys = 0;
+  uint64_t freed_entries = 0;  // by reclaim, after FLUSH
+};
+
+class Store {
+ public:
+  explicit Store(DbIndex databases);
+  ~Store();
+
+  DbIndex databases() const { return static_cast<DbIndex>(databases_.size()); }
+  KeyRef ref(Bytes key) const { return {key, base::hash_key(key, EntryTraits::secret)}; }
+  CommitBuilder& commits() { return commits_; }
+
+  // The entry of a live key, or nullptr. Never changes the keyspace.
+  const Entry* find(DbIndex db, const KeyRef& key, Millis now) const {
+    const Entry* entry = present(db, key);
+    if (entry && __builtin_expect(entry->expired(now), 0)) return nullptr;
+    return entry;
+  }
+  // True while a key past its deadline still waits to be removed.
+  bool holds_expired(DbIndex db, const KeyRef& key, Millis now) const {
+    const Entry* entry = present(db, key);
+    return entry && entry->expired(now);
+  }
+  void prefetch(DbIndex db, uint64_t hash) const {
+    if (const Database* database = databases_[db].get()) database->shard(hash).prefetch(hash);
+  }
+  void prefetch_entries(DbIndex db, uint64_t hash) const {
+    if (const Database* database = databases_[db].get()) database->shard(hash).prefetch_items(hash);
+  }
+  // Records an access of a key (reads do this unless the client asked not to).
+  static void note_access(const Entry* entry, Millis now);
+  static int64_t idle_seconds(const Entry* entry, Millis now);
+
+  Edit edit(DbIndex db, const KeyRef& key, Millis now) { return Edit(*this, db, key, now); }
+  // Empties a database in O(1); its memory is freed by reclaim(). Returns the keys it held.
+  uint64_t flush(DbIndex db);
+  void swap(DbIndex a, DbIndex b);
+
+  uint64_t keys(DbIndex db) const { return databases_[db] ? databases_[db]->keys : 0; }
+  uint64_t expires(DbIndex db) const { return databases_[db] ? databases_[db]->expires : 0; }
+  // Mean remaining ms of the keys that expire (0 when there are none).
+  Millis average_ttl(DbIndex db, Millis now) const;
+
+  // Visits live and expired-but-present entries bucket by bucket from `cursor` (0 starts) until at
+  // least `count` were visited; returns the next cursor, 0 at the end. Keys present throughout a
+  // full iteration are visited at least once. Any number is a valid cursor.
+  template <class Visit>
+  uint64_t scan(DbIndex db, uint64_t cursor, uint64_t count, Visit&& visit) const;
+  // A random live entry, or nullptr when there is none. `draw` yields 64 uniform bits.
+  template <class Draw>
+  const Entry* random(DbIndex db, Millis now, Draw&& draw) const;
+
+  // Earliest instant at which a key may be due, kNoDeadline if none.
+  Millis next_expiry() const;
+  // Erases keys whose deadline passed, at most about `items_max` wheel steps; false when more work
+  // is due. Must run inside an open commit of Origin::expiry. `lateness` is told ms past deadline.
+  template <class Lateness>
+  bool expire_due(Millis now, size_t items_max, Lateness&& lateness);
+
+  // Frees a bounded part of flushed databases; false when nothing is left.
+  bool reclaim();
+  bool reclaiming() const { return !graveyard_.empty(); }
+  uint64_t reclaim_pending() const;
+
+  StoreCounters& counters() { return counters_; }
+
+ private:
+  friend class Edit;
+  struct Grave {
+    std::unique_ptr<Database> database;
+    unsigned shard = 0;
+  };
+
+  const Entry* present(DbIndex db, const KeyRef& key) const {
+    const Database* database = databases_[db].get();
+    if (!database) return nullptr;
+    return database->shard(key.hash).find(
+        key.hash, [&](const Entry* candidate) { return candidate->key_is(key.bytes); });
+  }
+  Database& open(DbIndex db, Millis now);
+
+  std::vector<std::unique_ptr<Database>> databases_;
+  CommitBuilder commits_;
+  std::deque<Grave> graveyard_;
+  StoreCounters counters_;
+  DbIndex expire_from_ = 0;
+  bool editing_ = false;
+};
+
+// Cursor: shard 8 | bucket 6 | depth 5 | prefix, 51 bits in all, so that clients that keep cursors
+// in a double lose nothing. 0 is both the start and, as in Redis, the end.
+struct ScanCursor {
+  unsigned shard = 0;
+  base::WalkCursor walk;
+  static ScanCursor unpack(uint64_t packed);
+  uint64_t pack() const;
+};
+
+template <class Visit>
+uint64_t Store::scan(DbIndex db, uint64_t cursor, uint64_t count, Visit&& visit) const {
+  const Database* database = databases_[db].get();
+  if (!database) return 0;
+  ScanCursor at = ScanCursor::unpack(cursor);
+  uint64_t seen = 0;
+  while (at.shard < kShards) {
+    bool more = database->shards[at.shard].walk(at.walk, [&](const Entry* entry) {
+      ++seen;
+      visit(entry);
+    });
+    if (!more) {
+      ++at.shard;
+      at.walk = {};
+    }
+    if (seen >= count) break;
+  }
+  return at.shard < kShards ? at.pack() : 0;
+}
+
+template <class Draw>
+const Entry* Store::random(DbIndex db, Millis now, Draw&& draw) const {
+  constexpr int kRandomTries = 1000;  // draws before the first live key in hash order is taken
+  const Database* database = databases_[db].get();
+  if (!database || database->keys == 0) return nullptr;
+  for (int i = 0; i < kRandomTries; ++i) {
+    uint64_t point = draw();
+    const Entry* found[64];
+    unsigned count = 0;
+    database->shard(point).sample(point, [&](const Entry* entry) {
+      if (count < 64 && !entry->expired(now)) found[count++] = entry;
+    });
+    // Buckets hold up to nine items; drawing a slot number as well keeps full buckets from
+    // favouring their items over those of sparse ones.
+    uint64_t slot = draw() % (count > base::kBucketSlots ? count : base::kBucketSlots);
+    if (slot < count) return found[slot];
+  }
+  const Entry* first = nullptr;
+  for (uint64_t cursor = 0;;) {
+    cursor = scan(db, cursor, 1, [&](const Entry* entry) {
+      if (!first && !entry->expired(now)) first = entry;
+    });
+    if (first || cursor == 0) return first;
+  }
+}
+
+template <class Lateness>
+bool Store::expire_due(Millis now, size_t items_max, Lateness&& lateness) {
+  size_t left = items_max;
+  for (DbIndex step = 0; step < databases(); ++step) {
+    DbIndex db = (expire_from_ + step) % databases();
+    Database* database = databases_[db].get();
+    if (!database || database->expires == 0) continue;
+    size_t used = database->wheel.advance(now, left, [&](Entry* entry) {
+      lateness(now - entry->deadline());
+      Edit edit(*this, db, ref(entry->key()), now);  // opening it erases the expired key
+    });
+    left = used < left ? left - used : 0;
+    if (left == 0) {
+      expire_from_ = db;  // go on here
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace quoll::store
