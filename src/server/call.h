@@ -1,0 +1,63 @@
+// Call: one command being run. What a handler may do, in one place: read its arguments, look keys
+// up, open an Edit, state effects, reply. Everything else (journal, watchers, notifications,
+// statistics) follows from the commit.
+#pragma once
+
+#include <initializer_list>
+
+#include "server/command_table.h"
+#include "server/errors.h"
+#include "server/session.h"
+#include "store/store.h"
+
+namespace quoll::server {
+
+class Server;
+
+class Call {
+ public:
+  Args args;
+  Server& server;
+  Session& session;
+  Command& command;
+  wire::ReplyWriter& reply;
+  store::Store& store;
+  base::Millis now;
+  store::DbIndex db;
+  uint64_t first_hash = 0;  // of args[command.first_key], when has_hash
+  bool has_hash = false;
+  // Finds the Blob of a large argument; nullptr function when there is none.
+  base::Blob* (*blob_of)(void* owner, size_t argument) = nullptr;
+  void* blob_owner = nullptr;
+
+  size_t argc() const { return args.size(); }
+  Bytes arg(size_t i) const { return args[i]; }
+  // The owned bytes of a large argument, to be moved into the keyspace; nullptr when borrowed.
+  base::Blob* blob(size_t i) { return blob_of ? blob_of(blob_owner, i) : nullptr; }
+
+  store::KeyRef key(size_t i) const {
+    if (has_hash && static_cast<int>(i) == command.first_key) return {args[i], first_hash};
+    return store.ref(args[i]);
+  }
+
+  // The live entry of the key at argument i, counting hit or miss and the access; or nullptr.
+  const store::Entry* find(size_t i) { return find_key(key(i)); }
+  const store::Entry* find_key(const store::KeyRef& key);
+  // Without statistics or access clock: TYPE-like looks, conditions of writes.
+  const store::Entry* peek(size_t i) const { return store.find(db, key(i), now); }
+  store::Edit edit(size_t i) { return store.edit(db, key(i), now); }
+  store::Edit edit_key(Bytes bytes) { return store.edit(db, store.ref(bytes), now); }
+
+  // One deterministic line of the journal (Journal::rewritten handlers).
+  void effect(Args line) { store.commits().effect(db, line); }
+  void effect(std::initializer_list<Bytes> line) { effect(Args(line.begin(), line.size())); }
+  // The command's own argv as the effect.
+  void effect_verbatim() { effect(args); }
+
+  void syntax_error() { reply.error(errors::kSyntax); }
+  void wrong_type() { reply.error(errors::kWrongType); }
+  // Parses an integer argument; replies the error and returns false when it is none.
+  bool integer(size_t i, int64_t& value, Bytes error = errors::kNotInteger);
+};
+
+}  // namespace quoll::server

@@ -1,0 +1,186 @@
+#include "server/command_table.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/numbers.h"
+#include "base/text.h"
+
+namespace quoll::server {
+namespace {
+
+constexpr Bytes kCategoryNames[kCategories] = {
+    "keyspace", "read",   "write",      "set",     "sortedset", "list",        "hash",
+    "string",   "bitmap", "hyperloglog", "geo",    "stream",    "pubsub",      "admin",
+    "fast",     "slow",   "blocking",   "dangerous", "connection", "transaction", "scripting"};
+
+char fold(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
+
+// FNV-1a over folded bytes: names are short, and the set is small and known.
+uint64_t name_hash(Bytes name) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (char c : name) hash = (hash ^ static_cast<uint8_t>(fold(c))) * 0x100000001b3;
+  return hash ^ (hash >> 29);
+}
+
+uint32_t group_category(Bytes group) {
+  constexpr struct {
+    Bytes group;
+    uint32_t category;
+  } kGroups[] = {
+      {"generic", kCatKeyspace},       {"string", kCatString},
+      {"list", kCatList},              {"set", kCatSet},
+      {"sorted-set", kCatSortedSet},   {"hash", kCatHash},
+      {"stream", kCatStream},          {"bitmap", kCatBitmap},
+      {"hyperloglog", kCatHyperLogLog}, {"geo", kCatGeo},
+      {"connection", kCatConnection},  {"transactions", kCatTransaction},
+      {"scripting", kCatScripting},
+  };
+  for (const auto& row : kGroups)
+    if (row.group == group) return row.category;
+  return 0;
+}
+
+uint32_t implied_categories(const CommandSpec& spec) {
+  uint32_t bits = spec.categories | group_category(spec.group);
+  if (spec.access == Access::write) bits |= kCatWrite;
+  // Reads of keys; commands that read nothing from the keyspace are not in @read.
+  if (spec.access == Access::read && !(bits & kCatScripting)) bits |= kCatRead;
+  if (spec.flags & kAdmin) bits |= kCatAdmin | kCatDangerous;
+  if (spec.flags & kPubSub) bits |= kCatPubSub;
+  if (spec.flags & kBlocking) bits |= kCatBlocking;
+  bits |= spec.flags & kFast ? kCatFast : kCatSlow;
+  return bits;
+}
+
+int prefetch_key(const CommandSpec& spec) {
+  const KeySpec& first = spec.keys.specs[0];
+  return first.find == KeySpec::Find::range && first.keyword.empty() ? first.begin : 0;
+}
+
+}  // namespace
+
+Bytes category_name(unsigned bit) { return kCategoryNames[bit]; }
+
+CommandTable::CommandTable(std::span<const std::span<const CommandSpec>> families) {
+  for (auto family : families) {
+    for (const CommandSpec& spec : family) {
+      auto command = std::make_unique<Command>();
+      command->spec = &spec;
+      command->name = spec.name;
+      command->categories = implied_categories(spec);
+      command->first_key = prefetch_key(spec);
+      if (!spec.is_subcommand()) top_level_.push_back(command.get());
+      all_.push_back(std::move(command));
+    }
+  }
+  index();
+  for (auto& command : all_) {
+    if (!command->spec->is_subcommand()) continue;
+    Command* parent = find(command->name.substr(0, command->name.find('|')));
+    QUOLL_CHECK(parent);
+    command->parent = parent;
+    parent->subcommands.push_back(command.get());
+  }
+}
+
+void CommandTable::index() {
+  size_t size = 64;
+  while (size < top_level_.size() * 4) size *= 2;
+  slots_.assign(size, Slot{});
+  mask_ = size - 1;
+  for (Command* command : top_level_) {
+    size_t at = name_hash(command->name) & mask_;
+    while (slots_[at].command) {
+      QUOLL_CHECK(slots_[at].name != command->name);
+      at = (at + 1) & mask_;
+    }
+    slots_[at] = {command->name, command};
+  }
+}
+
+Command* CommandTable::find(Bytes name) const {
+  for (size_t at = name_hash(name) & mask_; slots_[at].command; at = (at + 1) & mask_)
+    if (base::equals_ignoring_case(slots_[at].name, name)) return slots_[at].command;
+  return nullptr;
+}
+
+Command* CommandTable::find_sub(const Command& container, Bytes name) const {
+  for (Command* sub : container.subcommands) {
+    Bytes own = sub->spec->name.substr(sub->spec->name.find('|') + 1);
+    if (base::equals_ignoring_case(own, name)) return sub;
+  }
+  return nullptr;
+}
+
+Command* CommandTable::find_full(Bytes name) const {
+  size_t bar = name.find('|');
+  Command* command = find(name.substr(0, bar));
+  if (!command || bar == Bytes::npos) return command;
+  return find_sub(*command, name.substr(bar + 1));
+}
+
+bool CommandTable::rename(Bytes name, Bytes new_name) {
+  Command* command = find(name);
+  if (!command || (!new_name.empty() && find(new_name))) return false;
+  if (new_name.empty()) {
+    std::erase(top_level_, command);
+  } else {
+    renamed_.push_back(std::make_unique<std::string>(base::to_lower(new_name)));
+    command->name = *renamed_.back();
+  }
+  index();
+  return true;
+}
+
+void CommandTable::reset_counters() {
+  for (auto& command : all_) command->counters = CommandCounters{};
+}
+
+namespace {
+
+bool range_keys(const KeySpec& spec, int begin, int argc, std::vector<KeyArg>& keys) {
+  int last = spec.last >= 0 ? begin + spec.last : argc + spec.last;
+  if (spec.last < 0 && spec.limit > 1) last = begin + (argc - begin) / spec.limit - 1;
+  if (last >= argc) return false;
+  for (int i = begin; i <= last; i += spec.step)
+    keys.push_back({static_cast<size_t>(i), spec.flags});
+  return true;
+}
+
+bool counted_keys(const KeySpec& spec, int begin, Args args, std::vector<KeyArg>& keys) {
+  int argc = static_cast<int>(args.size());
+  int64_t count;
+  if (begin + spec.number >= argc || !base::parse_int(args[begin + spec.number], count))
+    return false;
+  if (count < 0 || count > argc || begin + spec.first + (count - 1) * spec.step >= argc)
+    return false;
+  for (int64_t i = 0; i < count; ++i)
+    keys.push_back({static_cast<size_t>(begin + spec.first + i * spec.step), spec.flags});
+  return true;
+}
+
+}  // namespace
+
+bool find_keys(const CommandSpec& command, Args args, std::vector<KeyArg>& keys) {
+  int argc = static_cast<int>(args.size());
+  for (size_t s = 0; s < command.keys.count(); ++s) {
+    const KeySpec& spec = command.keys.specs[s];
+    int begin = spec.begin;
+    if (!spec.keyword.empty()) {
+      int from = begin > 0 ? begin : argc + begin;
+      int step = begin > 0 ? 1 : -1;
+      while (from > 0 && from < argc && !base::equals_ignoring_case(args[from], spec.keyword))
+        from += step;
+      if (from <= 0 || from >= argc) continue;  // the word is optional
+      begin = from + 1;
+    }
+    if (begin >= argc) continue;
+    bool ok = spec.find == KeySpec::Find::range ? range_keys(spec, begin, argc, keys)
+                                                : counted_keys(spec, begin, args, keys);
+    if (!ok) return false;
+  }
+  return true;
+}
+
+}  // namespace quoll::server

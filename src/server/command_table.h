@@ -1,0 +1,76 @@
+// CommandTable: the lookup over all families' rows and what is counted per command.
+//
+// Power-of-two open addressing over lower-cased names; a lookup touches one slot and compares the
+// name once. Rows stay where their family declared them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/histogram.h"
+#include "server/command.h"
+
+namespace quoll::server {
+
+struct CommandCounters {
+  uint64_t calls = 0;
+  uint64_t nanos = 0;
+  uint64_t rejected = 0;  // refused before running
+  uint64_t failed = 0;    // ran and replied an error
+  std::unique_ptr<base::Histogram> latency;  // made with the first call
+};
+
+struct Command {
+  const CommandSpec* spec = nullptr;
+  Bytes name;                        // folded full name ("config|get"); follows rename-command
+  std::vector<Command*> subcommands; // of a container
+  Command* parent = nullptr;
+  uint32_t categories = 0;           // explicit and implied
+  int first_key = 0;                 // argument that is hashed ahead; 0 = none
+  CommandCounters counters;
+};
+
+class CommandTable {
+ public:
+  explicit CommandTable(std::span<const std::span<const CommandSpec>> families);
+
+  // nullptr when unknown. Case is ignored.
+  Command* find(Bytes name) const;
+  // The subcommand of a container, or nullptr.
+  Command* find_sub(const Command& container, Bytes name) const;
+  // "config|get" or "get": what COMMAND INFO and LATENCY HISTOGRAM take.
+  Command* find_full(Bytes name) const;
+  // rename-command; an empty new name removes. False when the command is unknown or the new name
+  // is taken.
+  bool rename(Bytes name, Bytes new_name);
+
+  const std::vector<Command*>& top_level() const { return top_level_; }
+  const std::vector<std::unique_ptr<Command>>& all() const { return all_; }
+  void reset_counters();
+
+ private:
+  struct Slot {
+    Bytes name;
+    Command* command = nullptr;
+  };
+  void index();
+
+  std::vector<std::unique_ptr<Command>> all_;
+  std::vector<Command*> top_level_;
+  std::vector<Slot> slots_;
+  std::vector<std::unique_ptr<std::string>> renamed_;
+  size_t mask_ = 0;
+};
+
+// Which arguments of a command line are keys. Returns false when the line is malformed.
+struct KeyArg {
+  size_t index;
+  uint16_t flags;
+};
+bool find_keys(const CommandSpec& spec, Args args, std::vector<KeyArg>& keys);
+
+Bytes category_name(unsigned bit);
+constexpr unsigned kCategories = 21;
+
+}  // namespace quoll::server

@@ -1,0 +1,32 @@
+// Scripts' time limit, slow log, latency, keyspace events.
+#include "server/directive.h"
+#include "server/directive_special.h"
+
+namespace quoll::server {
+
+namespace {
+
+constexpr Directive kRows[] = {
+    {.name = "busy-reply-threshold",
+     .alias = "lua-time-limit",
+     .value = Integer{&Settings::busy_reply_threshold_ms, 0, kInt64Max}},
+    {.name = "lua-enable-deprecated-api",
+     .value = Switch{&Settings::lua_enable_deprecated_api},
+     .flags = kImmutable | kHidden},
+    {.name = "slowlog-log-slower-than",
+     .value = Integer{&Settings::slowlog_log_slower_than_us, -1, kInt64Max}},
+    {.name = "slowlog-max-len", .value = Integer{&Settings::slowlog_max_len, 0, kInt64Max}},
+    {.name = "latency-monitor-threshold",
+     .value = Integer{&Settings::latency_monitor_threshold_ms, 0, kInt64Max}},
+    {.name = "latency-tracking", .value = Switch{&Settings::latency_tracking}},
+    {.name = "latency-tracking-info-percentiles",
+     .value = &special::kPercentiles,
+     .flags = kMultiArgument | kAlwaysWritten},
+    {.name = "notify-keyspace-events", .value = &special::kNotifyEvents},
+};
+
+}  // namespace
+
+std::span<const Directive> observe_directives() { return kRows; }
+
+}  // namespace quoll::server

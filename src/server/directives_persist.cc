@@ -1,0 +1,91 @@
+// Snapshots and the append only file.
+#include "server/directive.h"
+#include "server/directive_special.h"
+
+namespace quoll::server {
+
+namespace {
+
+constexpr int64_t kRdbVersionMin = 9;
+constexpr int64_t kRdbVersionMax = 12;
+constexpr int64_t kLoadingIntervalMin = 1024;
+
+constexpr ChoiceName kSanitize[] = {{"no", number(Sanitize::no)},
+                                    {"yes", number(Sanitize::yes)},
+                                    {"clients", number(Sanitize::clients)}};
+constexpr ChoiceName kFsync[] = {{"everysec", number(Fsync::everysec)},
+                                 {"always", number(Fsync::always)},
+                                 {"no", number(Fsync::no)}};
+
+bool is_path(Bytes name) { return name.find_first_of("/\\") != Bytes::npos; }
+
+Result<> check_dbfilename(Bytes name) {
+  if (is_path(name)) return base::Error{"dbfilename can't be a path, just a filename"};
+  return {};
+}
+
+Result<> check_appendfilename(Bytes name) {
+  if (name.empty()) return base::Error{"appendfilename can't be empty"};
+  if (is_path(name)) return base::Error{"appendfilename can't be a path, just a filename"};
+  return {};
+}
+
+Result<> check_appenddirname(Bytes name) {
+  if (name.empty()) return base::Error{"appenddirname can't be empty"};
+  if (is_path(name)) return base::Error{"appenddirname can't be a path, just a dirname"};
+  return {};
+}
+
+constexpr Directive kRows[] = {
+    {.name = "save", .value = &special::kSave, .flags = kMultiArgument | kAlwaysWritten},
+    {.name = "stop-writes-on-bgsave-error",
+     .value = Switch{&Settings::stop_writes_on_bgsave_error}},
+    {.name = "rdbcompression", .value = Switch{&Settings::rdbcompression}},
+    {.name = "rdbchecksum", .value = Switch{&Settings::rdbchecksum}, .flags = kImmutable},
+    {.name = "sanitize-dump-payload", .value = choice<&Settings::sanitize_dump_payload>(kSanitize)},
+    {.name = "dbfilename",
+     .value = Text{&Settings::dbfilename, false, check_dbfilename},
+     .flags = kProtected},
+    {.name = "rdb-del-sync-files", .value = Switch{&Settings::rdb_del_sync_files}},
+    {.name = "rdb-save-incremental-fsync", .value = Switch{&Settings::rdb_save_incremental_fsync}},
+    {.name = "rdb-version",
+     .value = Integer{&Settings::rdb_version, kRdbVersionMin, kRdbVersionMax}},
+    {.name = "rdb-key-save-delay",
+     .value = Integer{&Settings::rdb_key_save_delay_us, kInt32Min, kInt32Max},
+     .flags = kHidden},
+    {.name = "key-load-delay",
+     .value = Integer{&Settings::key_load_delay_us, kInt32Min, kInt32Max},
+     .flags = kHidden},
+    {.name = "loading-process-events-interval-bytes",
+     .value =
+         Integer{&Settings::loading_process_events_interval_bytes, kLoadingIntervalMin, kInt32Max},
+     .flags = kHidden},
+    {.name = "appendonly", .value = Switch{&Settings::appendonly}, .flags = kDenyLoading},
+    {.name = "appendfilename",
+     .value = Text{&Settings::appendfilename, false, check_appendfilename},
+     .flags = kImmutable},
+    {.name = "appenddirname",
+     .value = Text{&Settings::appenddirname, false, check_appenddirname},
+     .flags = kImmutable},
+    {.name = "appendfsync", .value = choice<&Settings::appendfsync>(kFsync)},
+    {.name = "no-appendfsync-on-rewrite", .value = Switch{&Settings::no_appendfsync_on_rewrite}},
+    {.name = "auto-aof-rewrite-percentage",
+     .value = Integer{&Settings::auto_aof_rewrite_percentage, 0, kInt32Max}},
+    {.name = "auto-aof-rewrite-min-size",
+     .value = Integer{&Settings::auto_aof_rewrite_min_size, 0, kInt64Max, Notation::memory}},
+    {.name = "aof-load-truncated", .value = Switch{&Settings::aof_load_truncated}},
+    {.name = "aof-load-corrupt-tail-max-size",
+     .value = Integer{&Settings::aof_load_corrupt_tail_max_size, 0, kInt64Max, Notation::memory},
+     .flags = kHidden},
+    {.name = "aof-use-rdb-preamble", .value = Switch{&Settings::aof_use_rdb_preamble}},
+    {.name = "aof-timestamp-enabled", .value = Switch{&Settings::aof_timestamp_enabled}},
+    {.name = "aof-rewrite-incremental-fsync",
+     .value = Switch{&Settings::aof_rewrite_incremental_fsync}},
+    {.name = "aof-disable-auto-gc", .value = Switch{&Settings::aof_disable_auto_gc}},
+};
+
+}  // namespace
+
+std::span<const Directive> persist_directives() { return kRows; }
+
+}  // namespace quoll::server

@@ -1,0 +1,225 @@
+#include "server/dispatcher.h"
+
+#include "base/numbers.h"
+#include "base/text.h"
+#include "server/server.h"
+
+namespace quoll::server {
+namespace {
+
+constexpr size_t kErrorNameBytes = 128;       // of an unknown command's name shown in the reply
+constexpr size_t kErrorArgumentsBytes = 128;  // of its arguments
+
+}  // namespace
+
+void Dispatcher::prefetch(Session& session, const wire::CommandBatch& batch) {
+  const store::Store& store = server_.store();
+  ahead_count_ = ahead_next_ = 0;
+  for (size_t i = 0; i < batch.size() && i < wire::kPrefetchBatch; ++i) {
+    Args args = batch.args(i);
+    Command* command = session.last_command && session.last_command->name == args[0]
+                           ? session.last_command
+                           : table_.find(args[0]);
+    if (!command || command->first_key == 0 ||
+        args.size() <= static_cast<size_t>(command->first_key))
+      continue;
+    Bytes key = args[command->first_key];
+    uint64_t hash = store.ref(key).hash;
+    ahead_[ahead_count_++] = {key.data(), hash};
+    store.prefetch(session.db, hash);
+  }
+  for (size_t i = 0; i < ahead_count_; ++i) store.prefetch_entries(session.db, ahead_[i].hash);
+}
+
+Command* Dispatcher::look_up(Session& session, Args args) {
+  Command* last = session.last_command;
+  if (last && last->subcommands.empty() && !last->parent && last->name == args[0]) return last;
+  Command* command = table_.find(args[0]);
+  if (!command || command->subcommands.empty() || args.size() < 2) return command;
+  Command* sub = table_.find_sub(*command, args[1]);
+  return sub ? sub : command;
+}
+
+void Dispatcher::unknown_command(Session& session, Args args) {
+  std::string name(args[0].substr(0, kErrorNameBytes));
+  std::string rest;
+  for (size_t i = 1; i < args.size() && rest.size() < kErrorArgumentsBytes; ++i) {
+    rest += '\'';
+    rest += args[i].substr(0, kErrorArgumentsBytes - rest.size());
+    rest += "' ";
+  }
+  reject(session, nullptr,
+         "ERR unknown command '" + name + "', with args beginning with: " + rest);
+}
+
+bool Dispatcher::reject(Session& session, Command* command, Bytes error) {
+  if (session.transaction.open) session.transaction.aborted = true;
+  if (command) ++command->counters.rejected;
+  bool exec = command && command->name == "exec";
+  if (exec) {
+    // The transaction is discarded, and the reply says why.
+    server_.watches().unwatch(session);
+    session.transaction.reset();
+    Bytes reason = error;
+    if (reason.starts_with("ERR ")) reason.remove_prefix(4);
+    std::string text = "EXECABORT Transaction discarded because of: ";
+    text += reason;
+    session.reply().error(text);
+  } else {
+    session.reply().error(error);
+  }
+  server_.note_error(session.reply().last_error_code());
+  session.output_written();
+  return false;
+}
+
+bool Dispatcher::may_run_subscribed(const Command& command) const {
+  constexpr Bytes kAllowed[] = {"ping",         "subscribe", "ssubscribe",   "unsubscribe",
+                                "sunsubscribe", "psubscribe", "punsubscribe", "reset",
+                                "quit"};
+  for (Bytes name : kAllowed)
+    if (command.name == name) return true;
+  return false;
+}
+
+// The order of the checks is Redis's: the first that fails gives the reply.
+bool Dispatcher::admit(Session& session, Command& command, Args args) {
+  const CommandSpec& spec = *command.spec;
+  auto argc = static_cast<int>(args.size());
+  if (!command.subcommands.empty() && argc >= 2) {
+    std::string name(args[1].substr(0, kErrorNameBytes));
+    return reject(session, &command, "ERR unknown subcommand '" + name + "'. Try " +
+                                         base::to_upper(command.name) + " HELP.");
+  }
+  if (spec.arity > 0 ? argc != spec.arity : argc < -spec.arity)
+    return reject(session, &command,
+                  "ERR wrong number of arguments for '" + std::string(command.name) + "' command");
+  if (!session.authenticated() && !(spec.flags & kNoAuth))
+    return reject(session, &command, errors::kNoAuth);
+  if (session.transaction.open && (spec.flags & kNoMulti))
+    return reject(session, &command, "ERR Command not allowed inside a transaction");
+  if (Bytes refusal = server_.refusal_of(command, session); !refusal.empty())
+    return reject(session, &command, refusal);
+  if (session.subscribed() && session.reply().protocol() == 2 && !may_run_subscribed(command))
+    return reject(session, &command,
+                  "ERR Can't execute '" + std::string(command.name) +
+                      "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed "
+                      "in this context");
+  return true;
+}
+
+void Dispatcher::queue(Session& session, Command& command, Args args, BlobOf blob_of,
+                       void* blob_owner) {
+  session.transaction.queue.push_back(
+      {&command, OwnedArgs(args, [&](size_t i) -> base::Blob* {
+         return blob_of ? blob_of(blob_owner, i) : nullptr;
+       })});
+  session.transaction.bytes += session.transaction.queue.back().line.bytes();
+  session.reply().simple("QUEUED");
+}
+
+void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob_owner) {
+  uint64_t reply_start = session.out().end_offset();
+  if (session.reply_mode == ReplyMode::skip_next) session.reply_mode = ReplyMode::skip;
+  else if (session.reply_mode == ReplyMode::skip) session.reply_mode = ReplyMode::on;
+
+  Command* command = look_up(session, args);
+  if (!command) {
+    if (base::equals_ignoring_case(args[0], "post") ||
+        base::equals_ignoring_case(args[0], "host:"))
+      return server_.refuse_cross_protocol(session);
+    unknown_command(session, args);
+  } else if (admit(session, *command, args)) {
+    if (server_.postpone_if_paused(session, *command, args, blob_of, blob_owner)) return;
+    session.last_command = command;
+    bool queues = session.transaction.open && !(command->name == "exec" ||
+                  command->name == "discard" || command->name == "multi" ||
+                  command->name == "watch" || command->name == "quit" || command->name == "reset");
+    if (queues) {
+      queue(session, *command, args, blob_of, blob_owner);
+    } else {
+      run(session, *command, args, blob_of, blob_owner);
+    }
+  }
+  if (session.reply_mode != ReplyMode::on && session.reply_mode != ReplyMode::skip_next)
+    session.out().rewind(reply_start);
+}
+
+void Dispatcher::call_handler(Call& call) {
+  store::CommitBuilder& commits = call.store.commits();
+  size_t changes = commits.changes();
+  call.command.spec->run(call);
+  if (call.command.spec->journal == Journal::verbatim && commits.changes() > changes)
+    call.effect_verbatim();
+}
+
+void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_of,
+                     void* blob_owner) {
+  store::Store& store = server_.store();
+  store::CommitBuilder& commits = store.commits();
+  uint64_t errors_before = session.reply().errors();
+  uint64_t reply_start = session.out().end_offset();
+  Call call{args, server_, session, command, session.reply(), store, server_.now(), session.db};
+  call.blob_of = blob_of;
+  call.blob_owner = blob_owner;
+  if (ahead_next_ < ahead_count_ && command.first_key > 0 &&
+      args[command.first_key].data() == ahead_[ahead_next_].key) {
+    call.first_hash = ahead_[ahead_next_++].hash;
+    call.has_hash = true;
+  }
+  if (command.spec->access == Access::write && !commits.open()) {
+    commits.begin(store::Origin::client, call.now);
+    call_handler(call);
+    store::Seq seq = commits.close();
+    Ticket ticket = server_.gate().ticket(seq);
+    if (ticket.need != Need::nothing) session.hold(ticket, reply_start);
+    server_.after_commit(seq);
+  } else {
+    call_handler(call);
+  }
+  account(session, command, args, errors_before);
+}
+
+void Dispatcher::account(Session& session, Command& command, Args args, uint64_t errors_before) {
+  base::Nanos end = server_.host().clock.steady();
+  base::Nanos start = stamp_ > server_.clock_stamp() ? stamp_ : server_.clock_stamp();
+  base::Nanos elapsed = end - start;
+  stamp_ = end;
+  CommandCounters& counters = command.counters;
+  ++counters.calls;
+  counters.nanos += static_cast<uint64_t>(elapsed);
+  ++session.commands_run;
+  ++server_.stats().commands;
+  if (session.reply().errors() != errors_before) {
+    ++counters.failed;
+    server_.note_error(session.reply().last_error_code());
+  }
+  if (server_.settings().latency_tracking) {
+    if (!counters.latency) counters.latency = std::make_unique<base::Histogram>();
+    counters.latency->record(elapsed);
+  }
+  if (__builtin_expect(elapsed >= server_.slow_threshold(), 0))
+    server_.note_slow(session, command, args, elapsed);
+}
+
+void Dispatcher::execute_queue(Session& session) {
+  store::CommitBuilder& commits = server_.store().commits();
+  uint64_t reply_start = session.out().end_offset();
+  session.in_exec = true;
+  session.reply().array(session.transaction.queue.size());
+  commits.begin(store::Origin::client, server_.now(), true);
+  Command* exec = session.last_command;
+  for (QueuedCommand& queued : session.transaction.queue) {
+    run(session, *queued.command, queued.line.args(),
+        [](void* owner, size_t i) { return static_cast<OwnedArgs*>(owner)->blob(i); },
+        &queued.line);
+  }
+  session.last_command = exec;
+  store::Seq seq = commits.close();
+  session.in_exec = false;
+  Ticket ticket = server_.gate().ticket(seq);
+  if (ticket.need != Need::nothing) session.hold(ticket, reply_start);
+  server_.after_commit(seq);
+}
+
+}  // namespace quoll::server

@@ -1,0 +1,26 @@
+// Error replies that more than one place gives. Texts are Redis's, byte for byte.
+#pragma once
+
+#include "base/bytes.h"
+
+namespace quoll::server::errors {
+
+using base::Bytes;
+
+inline constexpr Bytes kSyntax = "ERR syntax error";
+inline constexpr Bytes kNotInteger = "ERR value is not an integer or out of range";
+inline constexpr Bytes kNotFloat = "ERR value is not a valid float";
+inline constexpr Bytes kOutOfRange = "ERR index out of range";
+inline constexpr Bytes kNoSuchKey = "ERR no such key";
+inline constexpr Bytes kWrongType =
+    "WRONGTYPE Operation against a key holding the wrong kind of value";
+inline constexpr Bytes kNoAuth = "NOAUTH Authentication required.";
+inline constexpr Bytes kWrongPass =
+    "WRONGPASS invalid username-password pair or user is disabled.";
+inline constexpr Bytes kExecAbort = "EXECABORT Transaction discarded because of previous errors.";
+inline constexpr Bytes kDbOutOfRange = "ERR DB index is out of range";
+inline constexpr Bytes kStringTooLong =
+    "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+inline constexpr Bytes kNoProto = "NOPROTO unsupported protocol version";
+
+}  // namespace quoll::server::errors

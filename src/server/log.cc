@@ -1,0 +1,98 @@
+#include "server/log.h"
+
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+namespace quoll::server::log {
+namespace {
+
+struct State {
+  Options options;
+  std::shared_ptr<spdlog::logger> logger;
+};
+State& state() {
+  static State value;
+  return value;
+}
+
+constexpr const char* kLevelNames[] = {"debug", "verbose", "notice", "warning"};
+constexpr char kLevelMarks[] = {'.', '-', '*', '#'};
+
+std::string legacy_time(int64_t micros) {
+  std::time_t seconds = micros / 1'000'000;
+  std::tm parts{};
+  localtime_r(&seconds, &parts);
+  char text[64];
+  size_t size = std::strftime(text, sizeof text, "%d %b %Y %H:%M:%S", &parts);
+  return fmt::format("{}.{:03}", std::string_view(text, size), micros / 1000 % 1000);
+}
+
+std::string iso_time(int64_t micros) {
+  std::time_t seconds = micros / 1'000'000;
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[64];
+  size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  return fmt::format("{}.{:03}Z", std::string_view(text, size), micros / 1000 % 1000);
+}
+
+std::string line_of(const Options& options, LogLevel level, const std::string& text) {
+  int64_t micros = options.wall_micros ? options.wall_micros() : 0;
+  bool iso = options.timestamps != LogTimestamp::legacy;
+  std::string time = iso ? iso_time(micros) : legacy_time(micros);
+  auto index = static_cast<size_t>(level);
+  switch (options.format) {
+    case LogFormat::json:
+      return nlohmann::json{{"time", time},
+                            {"pid", options.pid},
+                            {"role", "primary"},
+                            {"level", kLevelNames[index]},
+                            {"message", text}}
+          .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    case LogFormat::logfmt:
+      return fmt::format("time=\"{}\" pid={} role=primary level={} message={}", time, options.pid,
+                         kLevelNames[index], nlohmann::json(text).dump(
+                             -1, ' ', false, nlohmann::json::error_handler_t::replace));
+    case LogFormat::text:
+      break;
+  }
+  return fmt::format("{}:M {} {} {}", options.pid, time, kLevelMarks[index], text);
+}
+
+}  // namespace
+
+base::Result<> open(Options options) {
+  std::shared_ptr<spdlog::sinks::sink> sink;
+  if (options.file.empty()) {
+    sink = std::make_shared<spdlog::sinks::stdout_sink_mt>();
+  } else {
+    try {
+      sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file);
+    } catch (const spdlog::spdlog_ex& failure) {
+      return base::Error{fmt::format("Can't open the log file: {}", failure.what())};
+    }
+  }
+  auto logger = std::make_shared<spdlog::logger>("quoll", std::move(sink));
+  logger->set_pattern("%v");
+  logger->set_level(spdlog::level::trace);
+  logger->flush_on(spdlog::level::trace);
+  state() = {std::move(options), std::move(logger)};
+  return {};
+}
+
+base::Result<> reopen() { return open(state().options); }
+
+void set_level(LogLevel level) { state().options.level = level; }
+
+bool enabled(LogLevel level) { return state().logger && level >= state().options.level; }
+
+void write(LogLevel level, const std::string& text) {
+  if (!enabled(level)) return;
+  state().logger->info(line_of(state().options, level, text));
+}
+
+}  // namespace quoll::server::log

@@ -1,0 +1,102 @@
+#include "server/pubsub.h"
+
+#include <algorithm>
+
+#include "base/glob.h"
+
+namespace quoll::server {
+
+PubSub::Own* PubSub::own(const Session& session, Kind kind) {
+  auto at = own_.find(session.id);
+  return at == own_.end() ? nullptr : &at->second[static_cast<size_t>(kind)];
+}
+
+bool PubSub::subscribe(Session& session, Kind kind, Bytes name) {
+  auto& mine = own_[session.id][static_cast<size_t>(kind)];
+  if (!mine.emplace(name).second) return false;
+  lists_[static_cast<size_t>(kind)][std::string(name)].push_back(&session);
+  ++session.subscriptions;
+  return true;
+}
+
+bool PubSub::unsubscribe(Session& session, Kind kind, Bytes name) {
+  Own* mine = own(session, kind);
+  if (!mine) return false;
+  auto at = mine->find(name);
+  if (at == mine->end()) return false;
+  Names& list = lists_[static_cast<size_t>(kind)];
+  auto listed = list.find(*at);
+  std::erase(listed->second, &session);
+  if (listed->second.empty()) list.erase(listed);
+  mine->erase(at);
+  if (--session.subscriptions == 0) own_.erase(session.id);
+  return true;
+}
+
+void PubSub::drop(Session& session) {
+  for (Kind kind : {Kind::channel, Kind::pattern, Kind::shard})
+    for (const std::string& name : names(session, kind)) unsubscribe(session, kind, name);
+}
+
+size_t PubSub::count(const Session& session, Kind kind) const {
+  auto at = own_.find(session.id);
+  if (at == own_.end()) return 0;
+  if (kind == Kind::shard) return at->second[2].size();
+  return at->second[0].size() + at->second[1].size();
+}
+
+std::vector<std::string> PubSub::names(const Session& session, Kind kind) const {
+  auto at = own_.find(session.id);
+  if (at == own_.end()) return {};
+  const Own& mine = at->second[static_cast<size_t>(kind)];
+  return {mine.begin(), mine.end()};
+}
+
+void PubSub::send(Session& session, std::initializer_list<Bytes> message, const Ticket& ticket) {
+  uint64_t from = session.out().end_offset();
+  wire::ReplyWriter writer(session.out());
+  writer.set_protocol(session.reply().protocol());
+  writer.push(message.size());
+  for (Bytes part : message) writer.bulk(part);
+  if (ticket.need != Need::nothing) session.hold(ticket, from);
+  session.output_written();
+}
+
+size_t PubSub::deliver(Kind kind, Bytes channel, Bytes message, const Ticket& ticket) {
+  const Names& list = lists_[static_cast<size_t>(kind)];
+  auto at = list.find(channel);
+  if (at == list.end()) return 0;
+  Bytes word = kind == Kind::shard ? "smessage" : "message";
+  for (Session* session : at->second) send(*session, {word, channel, message}, ticket);
+  return at->second.size();
+}
+
+size_t PubSub::publish(Bytes channel, Bytes message, const Ticket& ticket) {
+  size_t receivers = deliver(Kind::channel, channel, message, ticket);
+  for (const auto& [pattern, sessions] : lists_[static_cast<size_t>(Kind::pattern)]) {
+    if (!base::glob_match(pattern, channel)) continue;
+    for (Session* session : sessions)
+      send(*session, {"pmessage", pattern, channel, message}, ticket);
+    receivers += sessions.size();
+  }
+  return receivers;
+}
+
+size_t PubSub::publish_shard(Bytes channel, Bytes message, const Ticket& ticket) {
+  return deliver(Kind::shard, channel, message, ticket);
+}
+
+std::vector<std::string> PubSub::channels(Kind kind, Bytes pattern) const {
+  std::vector<std::string> found;
+  for (const auto& [name, sessions] : lists_[static_cast<size_t>(kind)])
+    if (pattern.empty() || base::glob_match(pattern, name)) found.push_back(name);
+  return found;
+}
+
+size_t PubSub::subscribers(Kind kind, Bytes name) const {
+  const Names& list = lists_[static_cast<size_t>(kind)];
+  auto at = list.find(name);
+  return at == list.end() ? 0 : at->second.size();
+}
+
+}  // namespace quoll::server

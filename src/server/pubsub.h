@@ -1,0 +1,53 @@
+// PubSub: who listens to which channel or pattern. Messages are written straight to the
+// subscribers' output; a message caused by a commit carries that commit's ticket.
+//
+// Cost per subscription: a map node on each side.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "server/session.h"
+
+namespace quoll::server {
+
+class PubSub {
+ public:
+  enum class Kind : uint8_t { channel, pattern, shard };
+
+  // False when it was subscribed already.
+  bool subscribe(Session& session, Kind kind, Bytes name);
+  bool unsubscribe(Session& session, Kind kind, Bytes name);
+  void drop(Session& session);  // all kinds, without replies
+
+  // What RESP2 and RESP3 confirmations count: channels and patterns, or shard channels.
+  size_t count(const Session& session, Kind kind) const;
+  std::vector<std::string> names(const Session& session, Kind kind) const;
+
+  // Delivers to channel subscribers, then to matching patterns; returns the receivers.
+  size_t publish(Bytes channel, Bytes message, const Ticket& ticket);
+  size_t publish_shard(Bytes channel, Bytes message, const Ticket& ticket);
+
+  std::vector<std::string> channels(Kind kind, Bytes pattern) const;  // empty pattern: all
+  size_t subscribers(Kind kind, Bytes name) const;
+  size_t patterns() const { return lists_[1].size(); }
+  size_t channels() const { return lists_[0].size(); }
+  size_t shard_channels() const { return lists_[2].size(); }
+  size_t sessions() const { return own_.size(); }
+
+ private:
+  using Names = std::map<std::string, std::vector<Session*>, std::less<>>;
+  using Own = std::set<std::string, std::less<>>;
+
+  size_t deliver(Kind kind, Bytes channel, Bytes message, const Ticket& ticket);
+  void send(Session& session, std::initializer_list<Bytes> message, const Ticket& ticket);
+  Own* own(const Session& session, Kind kind);
+
+  Names lists_[3];
+  std::map<SessionId, Own[3]> own_;
+};
+
+}  // namespace quoll::server

@@ -1,0 +1,256 @@
+#include "server/server.h"
+
+#include <fmt/format.h>
+
+#include "server/call.h"
+#include "server/log.h"
+
+namespace quoll::server {
+namespace {
+
+constexpr size_t kScratchBytes = 64 * 1024;  // shared receive buffer: one read's worth of pipeline
+constexpr base::Nanos kExpireBudget = 1 * base::kNanosPerMilli;   // of one turn
+constexpr base::Nanos kReclaimBudget = base::kNanosPerMilli / 2;  // of one turn
+constexpr size_t kExpireBatch = 64;                               // wheel steps between clock looks
+constexpr base::Nanos kTickInterval = 100 * base::kNanosPerMilli;
+
+std::string hex_id(host::Random& random) {
+  std::string id;
+  while (id.size() < 40) id += fmt::format("{:016x}", random.draw());
+  id.resize(40);
+  return id;
+}
+
+}  // namespace
+
+Server::Server(const host::Host& host, Config config, Families families)
+    : host_(host),
+      config_(std::move(config)),
+      store_(static_cast<store::DbIndex>(config_.databases)),
+      notifier_(pubsub_, gate_),
+      watches_(store_),
+      dispatcher_(*this, families),
+      scratch_(kScratchBytes),
+      run_id_(hex_id(host_.random)) {
+  refresh_clock();
+  started_ms_ = now_;
+  // The order in which sinks hear of a commit.
+  store_.commits().add_sink(watches_);
+  store_.commits().add_sink(notifier_);
+  gate_.on_advance([this] {
+    for (auto& [id, session] : sessions_)
+      if (session->out().size() > 0) session->output_written();
+  });
+  host_.loop.on_turn_end([this] { end_turn(); });
+  apply_settings();
+  watch_settings();
+}
+
+Server::~Server() {
+  for (auto& [id, session] : sessions_) session->peer().close();
+}
+
+void Server::apply_settings() {
+  const Settings& now = settings();
+  parser_limits_ = {static_cast<size_t>(now.client_query_buffer_limit), now.proto_max_bulk_len};
+  notifier_.set_mask(now.notify_keyspace_events);
+  slow_log_.shorten(static_cast<size_t>(now.slowlog_max_len));
+  slow_threshold_ = INT64_MAX;
+  if (now.slowlog_log_slower_than_us >= 0)
+    slow_threshold_ = now.slowlog_log_slower_than_us * base::kNanosPerMicro;
+  if (now.latency_monitor_threshold_ms > 0)
+    slow_threshold_ = std::min(slow_threshold_,
+                               now.latency_monitor_threshold_ms * base::kNanosPerMilli);
+  log::set_level(now.loglevel);
+}
+
+void Server::watch_settings() {
+  auto apply = [this]() -> base::Result<> {
+    apply_settings();
+    return {};
+  };
+  config_.on_change({"client-query-buffer-limit", "proto-max-bulk-len", "notify-keyspace-events",
+                     "slowlog-max-len", "slowlog-log-slower-than", "latency-monitor-threshold",
+                     "loglevel"},
+                    apply);
+  config_.on_change({"port", "bind"}, [this] { return listen_again(); });
+  config_.on_change({"requirepass"}, [this]() -> base::Result<> {
+    // Connections that are in stay in; a removed password lets everybody in.
+    if (!password_required())
+      for (auto& [id, session] : sessions_) session->set_authenticated(true);
+    return {};
+  });
+}
+
+void Server::refresh_clock() {
+  now_ = host_.clock.wall();
+  clock_stamp_ = host_.clock.steady();
+}
+
+Bytes Server::refusal_of(const Command&, const Session&) const { return {}; }
+
+void Server::after_commit(store::Seq) {}
+
+void Server::note_error(Bytes code) {
+  ++stats_.error_replies;
+  auto at = stats_.errors.find(code);
+  if (at == stats_.errors.end()) at = stats_.errors.emplace(std::string(code), 0).first;
+  ++at->second;
+}
+
+void Server::note_slow(Session& session, const Command& command, Args args,
+                       base::Nanos elapsed) {
+  const Settings& limits = settings();
+  int64_t micros = elapsed / base::kNanosPerMicro;
+  if (limits.slowlog_log_slower_than_us >= 0 && micros >= limits.slowlog_log_slower_than_us &&
+      !(command.spec->flags & kSkipSlowLog))
+    slow_log_.add(args, micros, now_ / 1000, session.peer().remote_address(), session.name,
+                  static_cast<size_t>(limits.slowlog_max_len));
+  int64_t millis = elapsed / base::kNanosPerMilli;
+  if (limits.latency_monitor_threshold_ms > 0 && millis >= limits.latency_monitor_threshold_ms)
+    latency_.add(command.spec->flags & kFast ? "fast-command" : "command", millis, now_ / 1000);
+  refresh_clock();  // the cached time is stale by what the command took
+}
+
+// --- the end of a turn -------------------------------------------------------------------------
+
+void Server::end_turn() {
+  if (active_expiry_ && pause_kind_ == PauseKind::none && expiry_due_ <= host_.clock.wall())
+    expire();
+  if (store_.reclaiming()) reclaim();
+  flush_all();
+  bury();
+  measure_turn();
+  arm_expiry();
+}
+
+void Server::expire() {
+  refresh_clock();
+  base::Nanos begin = clock_stamp_;
+  store_.commits().begin(store::Origin::expiry, now_);
+  bool done = false;
+  while (!done && host_.clock.steady() - begin < kExpireBudget) {
+    done = store_.expire_due(now_, kExpireBatch, [&](base::Millis late) {
+      stats_.expire_lag.record(late * base::kNanosPerMilli);
+    });
+  }
+  after_commit(store_.commits().close());
+  expiry_due_ = store::kNoDeadline;
+  if (!done) ++stats_.expire_time_capped;
+  int64_t millis = (host_.clock.steady() - begin) / base::kNanosPerMilli;
+  if (settings().latency_monitor_threshold_ms > 0 &&
+      millis >= settings().latency_monitor_threshold_ms)
+    latency_.add("expire-cycle", millis, now_ / 1000);
+}
+
+void Server::reclaim() {
+  base::Nanos begin = host_.clock.steady();
+  while (store_.reclaim())
+    if (host_.clock.steady() - begin >= kReclaimBudget) break;
+  if (store_.reclaiming()) host_.loop.post([] {});  // keeps the loop turning
+}
+
+// Sleeps until the wheel has something to do; an earlier deadline re-arms.
+void Server::arm_expiry() {
+  if (!active_expiry_) return;
+  base::Millis due = store_.next_expiry();
+  if (due == store::kNoDeadline || due >= expiry_due_) return;
+  expiry_due_ = due;
+  host_.loop.cancel(expiry_timer_);
+  base::Millis wait = std::max<base::Millis>(due - host_.clock.wall(), 0);
+  expiry_timer_ = host_.loop.after(wait * base::kNanosPerMilli, [this] { expiry_timer_ = 0; });
+}
+
+void Server::flush_all() {
+  // Flushing may close a session or write to others, which queues them again.
+  while (!flush_queue_.empty()) {
+    std::vector<Session*> queue = std::move(flush_queue_);
+    flush_queue_.clear();
+    for (Session* session : queue) session->flush();
+  }
+}
+
+void Server::bury() { buried_.clear(); }
+
+void Server::measure_turn() {
+  base::Nanos length = host_.clock.steady() - host_.loop.turn_start();
+  ++stats_.turns;
+  stats_.turn_nanos += length;
+  if (length > stats_.turn_max_nanos) stats_.turn_max_nanos = length;
+}
+
+// --- ten times a second ------------------------------------------------------------------------
+
+void Server::tick() {
+  refresh_clock();
+  ++ticks_;
+  stats_.commands_rate.sample(stats_.commands, now_);
+  stats_.input_rate.sample(stats_.net_input_bytes, now_);
+  stats_.output_rate.sample(stats_.net_output_bytes, now_);
+  base::memory_peak();
+  if (ticks_ % 10 == 0) close_idle();
+  host_.loop.after(kTickInterval, [this] { tick(); });
+}
+
+void Server::close_idle() {
+  int64_t timeout = settings().timeout_seconds;
+  for (auto& [id, session] : sessions_) {
+    // Flushing looks at the soft output limit.
+    if (session->out().size() > 0) session->output_written();
+    if (timeout == 0 || session->subscribed() || session->postponed() == Postponed::blocked)
+      continue;
+    if (now_ - session->last_command_ms > timeout * 1000) {
+      log::verbose("Closing idle client");
+      timed_out_.push_back(session.get());
+    }
+  }
+  for (Session* session : timed_out_) session->close_soon();
+  timed_out_.clear();
+}
+
+// --- pause -------------------------------------------------------------------------------------
+
+void Server::pause(PauseKind kind, base::Millis until) {
+  if (paused() == PauseKind::none) {
+    pause_kind_ = kind;
+    pause_until_ = until;
+  } else {
+    if (kind == PauseKind::all) pause_kind_ = kind;
+    pause_until_ = std::max(pause_until_, until);
+  }
+  host_.loop.cancel(pause_timer_);
+  pause_timer_ = host_.loop.after((pause_until_ - now_) * base::kNanosPerMilli, [this] {
+    pause_timer_ = 0;
+    refresh_clock();
+    unpause();
+  });
+}
+
+void Server::unpause() {
+  pause_kind_ = PauseKind::none;
+  pause_until_ = 0;
+  host_.loop.cancel(pause_timer_);
+  std::vector<SessionId> waiting;
+  for (auto& [id, session] : sessions_)
+    if (session->postponed() == Postponed::paused) waiting.push_back(id);
+  for (SessionId id : waiting)
+    if (Session* session = find_session(id)) session->resume();
+}
+
+bool Server::postpone_if_paused(Session& session, const Command& command, Args args,
+                                BlobOf blob_of, void* blob_owner) {
+  PauseKind kind = paused();
+  if (__builtin_expect(kind == PauseKind::none, 1)) return false;
+  auto replicates = [](const Command& one) {
+    return one.spec->access == Access::write || (one.spec->flags & kMayReplicate);
+  };
+  bool writes = replicates(command);
+  if (command.name == "exec")
+    for (const QueuedCommand& queued : session.transaction.queue)
+      writes |= replicates(*queued.command);
+  if (kind == PauseKind::writes && !writes) return false;
+  session.postpone_command(args, blob_of, blob_owner);
+  return true;
+}
+
+}  // namespace quoll::server

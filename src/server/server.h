@@ -1,0 +1,150 @@
+// Server: the parts of one process, connected. The roof gives it a Host, the configuration and the
+// command families; it listens, keeps the sessions, and ends every loop turn: expiry, freeing,
+// flushing replies, timers.
+//
+// Invariant: a turn never works longer than its budgets (kExpireBudget, kReclaimBudget) beyond the
+// commands it was given.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "host/host.h"
+#include "server/config.h"
+#include "server/dispatcher.h"
+#include "server/latency_monitor.h"
+#include "server/notifier.h"
+#include "server/output_gate.h"
+#include "server/pubsub.h"
+#include "server/session.h"
+#include "server/slow_log.h"
+#include "server/stats.h"
+#include "server/watch_table.h"
+#include "store/store.h"
+
+namespace quoll::server {
+
+enum class PauseKind : uint8_t { none, writes, all };
+
+class Server {
+ public:
+  using Families = std::span<const std::span<const CommandSpec>>;
+
+  Server(const host::Host& host, Config config, Families families);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Listens on every configured address. The error names the address that failed.
+  base::Result<> start();
+  // Called once when the server wants its process to end.
+  void on_stop(std::function<void(int exit_code)> told) { on_stop_ = std::move(told); }
+  // Orderly end: no new connections, replies flushed, sockets removed. `reason` goes to the log.
+  void shut_down(const std::string& reason);
+
+  host::Host& host() { return host_; }
+  Config& config() { return config_; }
+  const Settings& settings() const { return config_; }
+  store::Store& store() { return store_; }
+  Dispatcher& dispatcher() { return dispatcher_; }
+  CommandTable& commands() { return dispatcher_.table(); }
+  OutputGate& gate() { return gate_; }
+  WatchTable& watches() { return watches_; }
+  PubSub& pubsub() { return pubsub_; }
+  Notifier& notifier() { return notifier_; }
+  SlowLog& slow_log() { return slow_log_; }
+  LatencyMonitor& latency() { return latency_; }
+  Stats& stats() { return stats_; }
+  const std::string& run_id() const { return run_id_; }
+  base::Millis started_ms() const { return started_ms_; }
+  uint16_t port() const;  // the TCP port actually bound, 0 if none
+
+  // Wall time in ms as of the current batch of commands.
+  base::Millis now() const { return now_; }
+  void refresh_clock();
+
+  // Sessions.
+  const std::map<SessionId, std::unique_ptr<Session>>& sessions() const { return sessions_; }
+  Session* find_session(SessionId id);
+  void queue_flush(Session& session) { flush_queue_.push_back(&session); }
+  void forget(Session& session);
+  std::span<char> scratch() { return scratch_; }
+  const wire::ParserLimits& parser_limits() const { return parser_limits_; }
+  bool password_required() const { return !settings().requirepass.empty(); }
+
+  // Dispatch asks.
+  Bytes refusal_of(const Command& command, const Session& session) const;
+  bool postpone_if_paused(Session& session, const Command& command, Args args, BlobOf blob_of,
+                          void* blob_owner);
+  void refuse_cross_protocol(Session& session);
+  void after_commit(store::Seq seq);
+  void note_error(Bytes code);
+  void note_slow(Session& session, const Command& command, Args args, base::Nanos elapsed);
+  base::Nanos slow_threshold() const { return slow_threshold_; }
+  base::Nanos clock_stamp() const { return clock_stamp_; }
+
+  // CLIENT PAUSE. A pause never shortens an earlier, stricter one.
+  void pause(PauseKind kind, base::Millis until);
+  void unpause();
+  PauseKind paused() const { return now_ < pause_until_ ? pause_kind_ : PauseKind::none; }
+
+  void set_active_expiry(bool on) { active_expiry_ = on; }
+
+ private:
+  using Listeners = std::vector<std::unique_ptr<host::Listener>>;
+
+  void watch_settings();
+  void apply_settings();
+  base::Result<> listen_tcp(Listeners& listeners);
+  base::Result<> listen_again();
+  base::Result<> listen_unix(Listeners& listeners);
+  void accept(std::unique_ptr<host::Peer> peer);
+  bool refuse_connection(host::Peer& peer);
+  void end_turn();
+  void expire();
+  void reclaim();
+  void arm_expiry();
+  void flush_all();
+  void bury();
+  void tick();
+  void close_idle();
+  void measure_turn();
+
+  host::Host host_;
+  Config config_;
+  store::Store store_;
+  OutputGate gate_;
+  PubSub pubsub_;
+  Notifier notifier_;
+  WatchTable watches_;
+  SlowLog slow_log_;
+  LatencyMonitor latency_;
+  Stats stats_;
+  Dispatcher dispatcher_;
+  wire::ParserLimits parser_limits_;
+  std::vector<char> scratch_;
+  std::string run_id_;
+  std::map<SessionId, std::unique_ptr<Session>> sessions_;
+  std::vector<std::unique_ptr<Session>> buried_;
+  std::vector<Session*> flush_queue_;
+  std::vector<Session*> timed_out_;  // of the current round
+  Listeners listeners_;
+  std::function<void(int)> on_stop_;
+  SessionId next_session_ = 1;
+  base::Millis now_ = 0;
+  base::Millis started_ms_ = 0;
+  base::Nanos clock_stamp_ = 0;
+  base::Nanos slow_threshold_ = INT64_MAX;
+  base::Millis expiry_due_ = store::kNoDeadline;
+  host::TimerId expiry_timer_ = 0;
+  base::Millis pause_until_ = 0;
+  PauseKind pause_kind_ = PauseKind::none;
+  host::TimerId pause_timer_ = 0;
+  uint64_t ticks_ = 0;
+  bool active_expiry_ = true;
+  bool stopping_ = false;
+};
+
+}  // namespace quoll::server

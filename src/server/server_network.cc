@@ -1,0 +1,187 @@
+// Server's connections: listening, accepting, ending.
+#include <fmt/format.h>
+
+#include "server/log.h"
+#include "server/server.h"
+
+namespace quoll::server {
+namespace {
+
+constexpr base::Bytes kMaxClientsReply = "-ERR max number of clients reached\r\n";
+constexpr base::Bytes kProtectedReply =
+    "-DENIED Redis is running in protected mode because protected mode is enabled and no password "
+    "is set for the default user. In this mode connections are only accepted from the loopback "
+    "interface. If you want to connect from external computers to Redis you may adopt one of the "
+    "following solutions: 1) Just disable protected mode sending the command 'CONFIG SET "
+    "protected-mode no' from the loopback interface by connecting to Redis from the same host the "
+    "server is running, however MAKE SURE Redis is not publicly accessible from internet if you do "
+    "so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable "
+    "the protected mode by editing the Redis configuration file, and setting the protected mode "
+    "option to 'no', and then restarting the server. 3) If you started the server manually just "
+    "for testing, restart it with the '--protected-mode no' option. 4) Setup a an authentication "
+    "password for the default user. NOTE: You only need to do one of the above things in order for "
+    "the server to start accepting connections from the outside.\r\n";
+
+host::Endpoint tcp_endpoint(base::Bytes address, int64_t port) {
+  using Family = host::Endpoint::Family;
+  if (address == "*") return {Family::ipv4, "0.0.0.0", static_cast<uint16_t>(port)};
+  if (address == "::*") return {Family::ipv6, "::", static_cast<uint16_t>(port)};
+  bool ipv6 = address.find(':') != base::Bytes::npos;
+  return {ipv6 ? Family::ipv6 : Family::ipv4, std::string(address), static_cast<uint16_t>(port)};
+}
+
+}  // namespace
+
+base::Result<> Server::start() {
+  if (auto done = listen_tcp(listeners_); !done) return done;
+  if (auto done = listen_unix(listeners_); !done) return done;
+  if (listeners_.empty())
+    return base::Error{"Configured to not listen anywhere, exiting."};
+  refresh_clock();
+  started_ms_ = now_;
+  host_.loop.after(0, [this] { tick(); });
+  return {};
+}
+
+base::Result<> Server::listen_tcp(Listeners& listeners) {
+  if (settings().port == 0) return {};
+  host::ListenOptions options;
+  options.backlog = static_cast<int>(settings().tcp_backlog);
+  for (base::Bytes address : settings().bind) {
+    bool optional = address.starts_with('-');
+    if (optional) address.remove_prefix(1);
+    auto listener = host_.transport.listen(
+        tcp_endpoint(address, settings().port), options,
+        [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer)); });
+    if (listener) {
+      listeners.push_back(std::move(listener.value()));
+      continue;
+    }
+    log::warning("Could not create server TCP listening socket {}:{}: {}", address,
+                 settings().port, listener.error());
+    bool no_such_address = listener.error().find("Cannot assign requested address") !=
+                               std::string::npos ||
+                           listener.error().find("not supported") != std::string::npos;
+    if (!optional || !no_such_address)
+      return base::Error{
+          fmt::format("Failed listening on port {} (TCP), aborting.", settings().port)};
+  }
+  return {};
+}
+
+// CONFIG SET port or bind. The old sockets must go first, for a wildcard and an address of the same
+// port exclude each other; when the new ones fail, the old ones are opened again.
+base::Result<> Server::listen_again() {
+  Listeners kept;
+  std::vector<host::Endpoint> old;
+  for (auto& listener : listeners_) {
+    if (listener->endpoint().family == host::Endpoint::Family::unix_path) {
+      kept.push_back(std::move(listener));
+    } else {
+      old.push_back(listener->endpoint());
+    }
+  }
+  listeners_ = std::move(kept);
+  Listeners fresh;
+  auto done = listen_tcp(fresh);
+  if (!done) {
+    fresh.clear();
+    host::ListenOptions options;
+    options.backlog = static_cast<int>(settings().tcp_backlog);
+    for (const host::Endpoint& endpoint : old) {
+      auto listener = host_.transport.listen(
+          endpoint, options,
+          [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer)); });
+      if (listener) fresh.push_back(std::move(listener.value()));
+    }
+    done = base::Error{"Unable to listen on this port. Check server logs."};
+  }
+  for (auto& listener : fresh) listeners_.push_back(std::move(listener));
+  return done;
+}
+
+base::Result<> Server::listen_unix(Listeners& listeners) {
+  if (settings().unixsocket.empty()) return {};
+  host::ListenOptions options;
+  options.backlog = static_cast<int>(settings().tcp_backlog);
+  options.unix_mode = static_cast<unsigned>(settings().unixsocketperm);
+  options.unix_group = settings().unixsocketgroup;
+  auto listener = host_.transport.listen(
+      {host::Endpoint::Family::unix_path, settings().unixsocket, 0}, options,
+      [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer)); });
+  if (!listener)
+    return base::Error{fmt::format("Failed opening Unix socket: {}", listener.error())};
+  listeners.push_back(std::move(listener.value()));
+  return {};
+}
+
+uint16_t Server::port() const {
+  for (const auto& listener : listeners_)
+    if (listener->endpoint().family != host::Endpoint::Family::unix_path)
+      return listener->endpoint().port;
+  return 0;
+}
+
+bool Server::refuse_connection(host::Peer& peer) {
+  base::Bytes reply;
+  if (sessions_.size() >= static_cast<size_t>(settings().maxclients)) {
+    reply = kMaxClientsReply;
+  } else if (settings().protected_mode && !password_required() && !peer.is_loopback()) {
+    reply = kProtectedReply;
+  } else {
+    return false;
+  }
+  peer.send({&reply, 1});  // best effort: the connection ends either way
+  ++stats_.connections_rejected;
+  return true;
+}
+
+void Server::accept(std::unique_ptr<host::Peer> peer) {
+  refresh_clock();
+  ++stats_.connections_received;
+  if (stopping_ || refuse_connection(*peer)) return;
+  SessionId id = next_session_++;
+  auto session = std::make_unique<Session>(*this, id, std::move(peer));
+  Session& placed = *session;
+  sessions_.emplace(id, std::move(session));
+  log::verbose("Accepted {}", placed.peer().remote_address());
+  placed.start();
+}
+
+Session* Server::find_session(SessionId id) {
+  auto at = sessions_.find(id);
+  return at == sessions_.end() ? nullptr : at->second.get();
+}
+
+// The session may be running a command now, so it is freed at the end of the turn.
+void Server::forget(Session& session) {
+  pubsub_.drop(session);
+  watches_.unwatch(session);
+  std::erase(flush_queue_, &session);
+  auto at = sessions_.find(session.id);
+  QUOLL_CHECK(at != sessions_.end());
+  buried_.push_back(std::move(at->second));
+  sessions_.erase(at);
+  host_.loop.post([] {});  // a turn end to bury it
+}
+
+void Server::refuse_cross_protocol(Session& session) {
+  log::warning(
+      "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands "
+      "to Redis. This is likely due to an attacker attempting to use Cross Protocol Scripting to "
+      "compromise your Redis instance. Connection from {} aborted.",
+      session.peer().remote_address());
+  session.close_soon();
+}
+
+void Server::shut_down(const std::string& reason) {
+  if (stopping_) return;
+  stopping_ = true;
+  log::warning("{}", reason);
+  listeners_.clear();
+  flush_all();
+  log::warning("Quoll is now ready to exit, bye bye...");
+  if (on_stop_) on_stop_(0);
+}
+
+}  // namespace quoll::server

@@ -1,0 +1,225 @@
+#include "server/session.h"
+
+#include "server/dispatcher.h"
+#include "server/log.h"
+#include "server/server.h"
+
+namespace quoll::server {
+
+constexpr size_t kGatherParts = 64;  // chunks per gathered write
+
+Session::Session(Server& server, SessionId session_id, std::unique_ptr<host::Peer> peer)
+    : id(session_id),
+      created_ms(server.now()),
+      last_command_ms(server.now()),
+      server_(server),
+      peer_(std::move(peer)),
+      reply_(out_),
+      parser_(server.parser_limits()) {
+  set_authenticated(!server.password_required());
+}
+
+Session::~Session() = default;
+
+void Session::start() {
+  peer_->set_keepalive(static_cast<int>(server_.settings().tcp_keepalive_seconds));
+  peer_->start(*this);
+}
+
+void Session::set_authenticated(bool yes) {
+  authenticated_ = yes;
+  parser_.set_authenticated(yes);
+}
+
+void Session::reset_state() {
+  name.clear();
+  db = 0;
+  reply_mode = ReplyMode::on;
+  no_evict = no_touch = false;
+  reply_.set_protocol(2);
+  user = "default";
+  set_authenticated(!server_.password_required());
+}
+
+std::span<char> Session::receive_buffer() { return parser_.receive_buffer(server_.scratch()); }
+
+void Session::received(size_t bytes) {
+  server_.refresh_clock();
+  last_command_ms = server_.now();
+  bytes_in += bytes;
+  server_.stats().net_input_bytes += bytes;
+  parser_.received(bytes);
+  drive();
+}
+
+void Session::closed(const std::string&) { close_soon(); }
+
+// The parser hands out commands until it has no complete one or an error; nothing is parsed while
+// earlier commands wait.
+bool Session::parse_ahead() {
+  batch_.clear();
+  next_ = 0;
+  if (broken_) return false;
+  auto status = parser_.parse(batch_, wire::kPrefetchBatch);
+  if (status != wire::RespParser::Status::ok) {
+    broken_ = true;
+    if (status == wire::RespParser::Status::query_buffer_full) {
+      log::warning("Closing client that reached max query buffer length: id={} addr={}", id,
+                   peer_->remote_address());
+      ++server_.stats().query_buffer_limit_disconnections;
+    }
+  }
+  if (batch_.size() > 1) server_.dispatcher().prefetch(*this, batch_);
+  return batch_.size() > 0;
+}
+
+void Session::fail_protocol() {
+  if (parser_.error_text().empty()) return close_soon();
+  log::verbose("Protocol error ({}) from client: id={} addr={}", parser_.error_text(), id,
+               peer_->remote_address());
+  reply_.error(parser_.error_text());
+  output_written();
+  close_after_reply();
+}
+
+void Session::run_next() {
+  if (!pending_.empty()) {
+    OwnedArgs line = std::move(pending_.front());
+    pending_.pop_front();
+    server_.dispatcher().execute(
+        *this, line.args(),
+        [](void* owner, size_t i) { return static_cast<OwnedArgs*>(owner)->blob(i); }, &line);
+    return;
+  }
+  size_t current = next_++;
+  struct Place {
+    wire::CommandBatch* batch;
+    size_t command;
+  } place{&batch_, current};
+  server_.dispatcher().execute(
+      *this, batch_.args(current),
+      [](void* owner, size_t i) {
+        auto* at = static_cast<Place*>(owner);
+        return at->batch->blob(at->command, i);
+      },
+      &place);
+}
+
+void Session::drive() {
+  if (driving_ || closing_) return;
+  driving_ = true;
+  while (!closing_ && !close_after_reply_ && postponed_ == Postponed::no) {
+    if (pending_.empty() && next_ == batch_.size() && !parse_ahead()) break;
+    run_next();
+  }
+  if (postponed_ != Postponed::no) keep_pending();
+  if (broken_ && !closing_ && !close_after_reply_ && postponed_ == Postponed::no) fail_protocol();
+  batch_.clear();
+  next_ = 0;
+  parser_.release();
+  if (out_.size() > 0) output_written();
+  driving_ = false;
+}
+
+void Session::keep_pending() {
+  for (; next_ < batch_.size(); ++next_) {
+    size_t current = next_;
+    pending_.emplace_back(batch_.args(current),
+                          [&](size_t i) { return batch_.blob(current, i); });
+  }
+}
+
+void Session::postpone(Postponed why) {
+  postponed_ = why;
+  peer_->pause_reads(true);
+}
+
+void Session::postpone_command(Args args, BlobOf blob_of, void* blob_owner) {
+  pending_.emplace_front(args, [&](size_t i) -> base::Blob* {
+    return blob_of ? blob_of(blob_owner, i) : nullptr;
+  });
+  postpone(Postponed::paused);
+}
+
+void Session::resume() {
+  if (postponed_ == Postponed::no || closing_) return;
+  postponed_ = Postponed::no;
+  peer_->pause_reads(false);
+  drive();
+}
+
+void Session::output_written() {
+  if (flush_queued_ || closing_) return;
+  flush_queued_ = true;
+  server_.queue_flush(*this);
+}
+
+void Session::hold(const Ticket& ticket, uint64_t from_offset) {
+  if (!server_.gate().open(ticket)) holds_.push_back({from_offset, ticket});
+}
+
+uint64_t Session::sendable_offset() {
+  while (!holds_.empty() && server_.gate().open(holds_.front().ticket)) holds_.pop_front();
+  return holds_.empty() ? out_.end_offset() : holds_.front().from_offset;
+}
+
+void Session::flush() {
+  flush_queued_ = false;
+  if (closing_) return;
+  while (!send_blocked_) {
+    base::Bytes parts[kGatherParts];
+    size_t count = out_.gather(parts, sendable_offset());
+    if (count == 0) break;
+    size_t offered = 0;
+    for (size_t i = 0; i < count; ++i) offered += parts[i].size();
+    size_t taken = peer_->send({parts, count});
+    if (closing_) return;  // the transport found the connection broken
+    out_.consume(taken);
+    server_.stats().net_output_bytes += taken;
+    send_blocked_ = taken < offered;
+  }
+  if (out_.size() == 0) {
+    soft_limit_since_ms_ = 0;
+    if (close_after_reply_) close_soon();
+  } else {
+    check_output_limits();
+  }
+}
+
+void Session::writable() {
+  send_blocked_ = false;
+  flush();
+}
+
+// client-output-buffer-limit: hard at once, soft when exceeded without pause for its seconds.
+void Session::check_output_limits() {
+  const auto& limits = server_.settings().client_output_buffer_limit[subscribed() ? 2 : 0];
+  size_t held = out_.footprint();
+  bool hard = limits.hard != 0 && held > limits.hard;
+  bool soft = limits.soft != 0 && held > limits.soft;
+  if (!soft) soft_limit_since_ms_ = 0;
+  if (soft && soft_limit_since_ms_ == 0) soft_limit_since_ms_ = server_.now();
+  bool soft_due = soft && server_.now() - soft_limit_since_ms_ > limits.soft_seconds * 1000;
+  if (!hard && !soft_due) return;
+  ++server_.stats().output_buffer_limit_disconnections;
+  log::warning("Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer "
+               "limits.",
+               id, peer_->remote_address());
+  close_soon();
+}
+
+void Session::close_after_reply() {
+  if (closing_ || close_after_reply_) return;
+  close_after_reply_ = true;
+  peer_->pause_reads(true);
+  output_written();
+}
+
+void Session::close_soon() {
+  if (closing_) return;
+  closing_ = true;
+  peer_->close();
+  server_.forget(*this);
+}
+
+}  // namespace quoll::server

@@ -1,0 +1,63 @@
+// What INFO counts. Plain numbers, written where the thing happens; CONFIG RESETSTAT clears those
+// that Redis clears.
+#pragma once
+
+#include <array>
+#include <map>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/histogram.h"
+
+namespace quoll::server {
+
+// Rate over the last samples of a growing counter, as INFO's instantaneous_* fields.
+class RateMeter {
+ public:
+  void sample(uint64_t total, base::Millis now) {
+    if (last_ms_ != 0 && now > last_ms_ && total >= last_total_) {
+      samples_[next_++ % kSamples] =
+          static_cast<double>(total - last_total_) * 1000.0 / static_cast<double>(now - last_ms_);
+    }
+    last_total_ = total;
+    last_ms_ = now;
+  }
+  double per_second() const {
+    double sum = 0;
+    for (double value : samples_) sum += value;
+    return sum / kSamples;
+  }
+  void reset() { *this = RateMeter{}; }
+
+ private:
+  static constexpr size_t kSamples = 16;
+  std::array<double, kSamples> samples_{};
+  size_t next_ = 0;
+  uint64_t last_total_ = 0;
+  base::Millis last_ms_ = 0;
+};
+
+struct Stats {
+  uint64_t commands = 0;
+  uint64_t connections_received = 0;
+  uint64_t connections_rejected = 0;
+  uint64_t net_input_bytes = 0;
+  uint64_t net_output_bytes = 0;
+  uint64_t keyspace_hits = 0;
+  uint64_t keyspace_misses = 0;
+  uint64_t error_replies = 0;
+  uint64_t output_buffer_limit_disconnections = 0;
+  uint64_t query_buffer_limit_disconnections = 0;
+  uint64_t auth_denied = 0;
+  uint64_t turns = 0;
+  base::Nanos turn_nanos = 0;      // sum of all turns
+  base::Nanos turn_max_nanos = 0;  // longest turn since the last reset
+  uint64_t expire_time_capped = 0; // expiry rounds that used up their budget
+  base::Histogram expire_lag;      // deadline to removal by the wheel
+  RateMeter commands_rate;
+  RateMeter input_rate;
+  RateMeter output_rate;
+  std::map<std::string, uint64_t, std::less<>> errors;  // by error code
+};
+
+}  // namespace quoll::server

@@ -1,0 +1,85 @@
+// What a session keeps between MULTI and EXEC: the queued commands, with bytes of their own, and
+// the watched keys.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/blob.h"
+#include "server/command_table.h"
+#include "store/commit.h"
+
+namespace quoll::server {
+
+// A command line that owns its bytes. Large arguments are moved in, not copied.
+class OwnedArgs {
+ public:
+  // `blob(i)` yields the Blob of argument i or nullptr.
+  template <class BlobOf>
+  OwnedArgs(Args args, BlobOf&& blob) : views_(args.size()) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < args.size(); ++i)
+      if (!blob(i)) bytes += args[i].size();
+    text_ = std::make_unique<char[]>(bytes);
+    char* place = text_.get();
+    for (size_t i = 0; i < args.size(); ++i) {
+      if (base::Blob* large = blob(i)) {
+        blobs_.push_back({i, std::move(*large)});
+        views_[i] = blobs_.back().blob.view();
+      } else {
+        if (!args[i].empty()) std::memcpy(place, args[i].data(), args[i].size());
+        views_[i] = {place, args[i].size()};
+        place += args[i].size();
+      }
+    }
+    bytes_ = bytes + views_.size() * sizeof(Bytes);
+    for (const Large& large : blobs_) bytes_ += large.blob.size();
+  }
+
+  Args args() const { return views_; }
+  base::Blob* blob(size_t argument) {
+    for (Large& large : blobs_)
+      if (large.argument == argument) return &large.blob;
+    return nullptr;
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  struct Large {
+    size_t argument;
+    base::Blob blob;
+  };
+  std::vector<Bytes> views_;
+  std::unique_ptr<char[]> text_;
+  std::vector<Large> blobs_;
+  size_t bytes_ = 0;
+};
+
+struct QueuedCommand {
+  Command* command;
+  OwnedArgs line;
+};
+
+struct WatchedKey {
+  store::DbIndex db;
+  std::string key;
+  bool expired;  // was already past its deadline when WATCH came
+};
+
+struct Transaction {
+  bool open = false;     // MULTI was given
+  bool aborted = false;  // a command was refused while queueing: EXEC replies EXECABORT
+  bool dirty = false;    // a watched key changed: EXEC replies null
+  std::vector<QueuedCommand> queue;
+  std::vector<WatchedKey> watched;
+  size_t bytes = 0;
+
+  void reset() {
+    open = aborted = dirty = false;
+    queue.clear();
+    bytes = 0;
+  }
+};
+
+}  // namespace quoll::server
