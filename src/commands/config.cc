@@ -1,0 +1,7 @@
+#include "commands/families.h"
+
+namespace quoll::commands {
+
+Family config_commands() { return {}; }
+
+}  // namespace quoll::commands

@@ -1,0 +1,27 @@
+// What each family's file exports: its rows.
+#pragma once
+
+#include <span>
+
+#include "server/command.h"
+
+namespace quoll::commands {
+
+using Family = std::span<const server::CommandSpec>;
+
+Family string_commands();
+Family generic_commands();
+Family expire_commands();
+Family object_commands();
+Family connection_commands();
+Family client_commands();
+Family transaction_commands();
+Family pubsub_commands();
+Family server_commands();
+Family config_commands();
+Family introspection_commands();
+Family monitoring_commands();
+Family memory_commands();
+Family debug_commands();
+
+}  // namespace quoll::commands

@@ -1,0 +1,7 @@
+#include "commands/families.h"
+
+namespace quoll::commands {
+
+Family memory_commands() { return {}; }
+
+}  // namespace quoll::commands

@@ -1,0 +1,18 @@
+#include "commands/table.h"
+
+#include "commands/families.h"
+
+namespace quoll::commands {
+
+std::span<const Family> families() {
+  static const Family kFamilies[] = {
+      string_commands(),        generic_commands(),    expire_commands(),
+      object_commands(),        connection_commands(), client_commands(),
+      transaction_commands(),   pubsub_commands(),     server_commands(),
+      config_commands(),        introspection_commands(), monitoring_commands(),
+      memory_commands(),        debug_commands(),
+  };
+  return kFamilies;
+}
+
+}  // namespace quoll::commands

@@ -1,0 +1,126 @@
+// The roof: reads the configuration, builds the parts, connects them, runs the loop.
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <vector>
+
+#include "commands/table.h"
+#include "host/uv_host.h"
+#include "server/command_line.h"
+#include "server/log.h"
+#include "server/server.h"
+#include "server/version.h"
+#include "store/database.h"
+
+namespace quoll {
+namespace {
+
+using base::Bytes;
+
+std::string working_directory() {
+  char path[4096];
+  return getcwd(path, sizeof path) ? path : "/";
+}
+
+void print_usage() {
+  std::puts(
+      "Usage: quoll-server [/path/to/quoll.conf] [options] [-]\n"
+      "       quoll-server - (read config from stdin)\n"
+      "       quoll-server -v or --version\n"
+      "       quoll-server -h or --help\n\n"
+      "Examples:\n"
+      "       quoll-server (run the server with default conf)\n"
+      "       echo 'maxmemory 128mb' | quoll-server -\n"
+      "       quoll-server /etc/quoll/6379.conf\n"
+      "       quoll-server --port 7777\n"
+      "       quoll-server /etc/quoll.conf --loglevel verbose -\n");
+}
+
+bool answered(const std::vector<Bytes>& arguments) {
+  if (arguments.size() != 1) return false;
+  if (arguments[0] == "-v" || arguments[0] == "--version") {
+    std::printf("Quoll server v=%s redis=%s bits=%zu\n", server::kQuollVersion,
+                server::kRedisVersion, sizeof(void*) * 8);
+    return true;
+  }
+  if (arguments[0] != "-h" && arguments[0] != "--help") return false;
+  print_usage();
+  return true;
+}
+
+base::Result<> open_log(const server::Settings& settings, host::Clock& clock) {
+  return server::log::open({.file = settings.logfile,
+                            .level = settings.loglevel,
+                            .format = settings.log_format,
+                            .timestamps = settings.log_timestamp_format,
+                            .wall_micros = [&clock] { return clock.wall_micros(); },
+                            .pid = static_cast<int>(getpid())});
+}
+
+void greet(const server::Config& config) {
+  server::log::warning("oO0OoO0OoO0Oo Quoll is starting oO0OoO0OoO0Oo");
+  server::log::warning("Quoll version={}, bits={}, pid={}, just started", server::kQuollVersion,
+                       sizeof(void*) * 8, getpid());
+  if (config.file_path().empty()) {
+    server::log::warning(
+        "Warning: no config file specified, using the default config. In order to specify a config "
+        "file use quoll-server /path/to/quoll.conf");
+  } else {
+    server::log::warning("Configuration loaded");
+  }
+  for (const std::string& warning : config.warnings()) server::log::warning("{}", warning);
+  if (config.always_show_logo)
+    server::log::notice("Quoll {} Running in standalone mode Port: {} PID: {}",
+                        server::kQuollVersion, config.port, getpid());
+}
+
+int fail(const std::string& text) {
+  std::fprintf(stderr, "%s\n", text.c_str());
+  return 1;
+}
+
+int run(const std::vector<Bytes>& arguments) {
+  server::Config config(server::FileAccess::of_system(), working_directory());
+  std::string product = fmt::format("Quoll {}", server::kQuollVersion);
+  auto loaded = config.load(server::parse_command_line(arguments), product);
+  if (!loaded) return fail(loaded.error());
+
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  host::UvHost uv;
+  host::Host host = uv.host();
+  if (auto opened = open_log(config, host.clock); !opened) return fail(opened.error());
+  greet(config);
+  store::EntryTraits::secret = base::HashSecret::drawn([&] { return host.random.draw(); });
+
+  int exit_code = 0;
+  {
+    server::Server server(host, std::move(config), commands::families());
+    server.on_stop([&](int code) {
+      exit_code = code;
+      uv.stop();
+    });
+    uv.on_signal(SIGTERM,
+                 [&] { server.shut_down("Received SIGTERM scheduling shutdown..."); });
+    uv.on_signal(SIGINT, [&] { server.shut_down("Received SIGINT scheduling shutdown..."); });
+    server::log::warning("Server initialized");
+    if (auto started = server.start(); !started) {
+      server::log::warning("{}", started.error());
+      return 1;
+    }
+    server::log::notice("Ready to accept connections");
+    uv.run();
+  }
+  return exit_code;
+}
+
+}  // namespace
+}  // namespace quoll
+
+int main(int argc, char** argv) {
+  std::vector<quoll::base::Bytes> arguments(argv + 1, argv + argc);
+  if (quoll::answered(arguments)) return 0;
+  return quoll::run(arguments);
+}
