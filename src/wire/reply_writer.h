@@ -61,7 +61,7 @@ class ReplyWriter {
 
   OutQueue* out_;
   // The queues that wait while bodies of deferred collections are written, outermost first; the
-  // body being written is `body_` of the last one.
+  // body being written is that of the last one.
   struct Deferred {
     OutQueue* outer;
     std::unique_ptr<OutQueue> body;

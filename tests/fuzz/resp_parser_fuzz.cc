@@ -21,9 +21,10 @@ using wire::RespParser;
 
 namespace {
 
-constexpr size_t kStreamBytesMax = 256 * 1024;
+constexpr size_t kStreamBytesMax = 100 * 1024;
 
-// Reads choices off the input; after its end all choices are 0.
+// Reads choices off the input; after its end all choices are 0, the
+// smallest.
 class Choices {
  public:
   Choices(const uint8_t* data, size_t size) : at_(data), left_(size) {}
@@ -48,6 +49,7 @@ struct Plan {
 
 Plan make_plan(Choices& choices) {
   Plan plan;
+  plan.bytes.reserve(kStreamBytesMax);
   while (choices.left() > 0 && plan.bytes.size() < kStreamBytesMax) {
     uint8_t kind = choices.byte();
     if (kind % 8 == 0) {
@@ -58,9 +60,9 @@ Plan make_plan(Choices& choices) {
     std::vector<std::string> args(1 + (kind % 8 == 1 ? choices.below(1100) : choices.byte() % 5));
     for (std::string& arg : args) {
       uint8_t shape = choices.byte();
-      size_t size = shape % 16 == 0   ? wire::kBlobThreshold - 8 + choices.byte() % 16
-                    : shape % 16 == 1 ? choices.below(65536)
-                                      : shape / 4;
+      size_t size = shape % 64 == 63   ? wire::kBlobThreshold - 8 + choices.byte() % 16
+                    : shape % 64 == 62 ? choices.below(65536)
+                                       : shape / 4;
       arg.assign(size, static_cast<char>('A' + shape % 26));
       if (kind % 8 == 2 && arg.empty()) arg = "x";
     }
@@ -92,6 +94,9 @@ ParserOutcome feed_pieces(ParserFeeder& feeder, const std::string& bytes, uint64
 }
 
 }  // namespace
+
+// The default quarantine makes every larger allocation touch fresh pages.
+extern "C" const char* __asan_default_options() { return "quarantine_size_mb=4"; }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Choices choices(data, size);
