@@ -50,7 +50,7 @@ class Blob {
   void append(Bytes bytes) {
     size_t old = size();
     grow_for(old + bytes.size());
-    std::memcpy(data() + old, bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(data() + old, bytes.data(), bytes.size());
     header_->size = old + bytes.size();
   }
   void reserve(size_t capacity);   // exact

@@ -133,12 +133,12 @@ class HashTable {
   }
 
   // The caller made sure that no equal item exists.
-  void insert(uint64_t hash, Item* item) {
+  Position insert(uint64_t hash, Item* item) {
     make_room(hash);
     Slot& slot = slot_of(hash);
-    put(slot.bucket(hash), fingerprint(hash), item);
     ++slot.header->count;
     ++count_;
+    return put(slot.bucket(hash), fingerprint(hash), item);
   }
   static void replace(const Position& at, Item* item) { at.bucket->set_pointer(at.slot, item); }
   // Removes the pointer `item`, which must be present. Frees nothing but table memory.
@@ -157,11 +157,22 @@ class HashTable {
   template <class Visit>
   bool walk(WalkCursor& cursor, Visit&& visit) const;
 
-  // Items of the bucket a uniformly drawn hash point falls into (possibly none).
+  // Items of the cell a uniformly drawn hash point falls into (possibly none). A cell is one bucket
+  // of one directory slot: a segment that several directory slots share is seen through one of them
+  // at a time, so every cell, and with it every item, is equally likely.
   template <class Visit>
   void sample(uint64_t point, Visit&& visit) const {
-    if (directory_) visit_chain(home(point), visit);
+    if (!directory_) return;
+    const Slot& slot = slot_of(point);
+    bool shared = slot.header->depth < depth_;
+    visit_chain(slot.bucket(point), [&](Item* item) {
+      if (!shared || prefix_of(Traits::hash(item), depth_) == prefix_of(point, depth_)) visit(item);
+    });
   }
+  // An item drawn uniformly, nullptr when there is none. `draw` yields 64 uniform bits.
+  // Cost: about three draws; a walk over the segment headers when luck fails.
+  template <class Draw>
+  Item* random(Draw&& draw) const;
   void pause_merges(bool paused) { merges_paused_ = paused; }
 
  private:
@@ -192,7 +203,7 @@ class HashTable {
   static Slot make_segment(unsigned bits, unsigned depth);
   static void free_segment(const Slot& slot);
   static void free_chain(Bucket* bucket);
-  static void put(Bucket* bucket, uint8_t print, const void* item);
+  static Position put(Bucket* bucket, uint8_t print, const void* item);
 
   template <class Visit>
   static void visit_chain(const Bucket* bucket, Visit&& visit) {
@@ -211,7 +222,9 @@ class HashTable {
   void refine(Slot& slot);
   bool split(uint64_t hash);
   void double_directory();
-  void merge_around(uint64_t hash);
+  bool merge_around(uint64_t hash);
+  void halve_directory();
+  Item* ranked(uint64_t rank) const;
 
   Slot* directory_ = nullptr;
   uint64_t count_ = 0;
@@ -248,13 +261,13 @@ void HashTable<Traits>::free_segment(const Slot& slot) {
 }
 
 template <class Traits>
-void HashTable<Traits>::put(Bucket* bucket, uint8_t print, const void* item) {
+Position HashTable<Traits>::put(Bucket* bucket, uint8_t print, const void* item) {
   for (;; bucket = bucket->child()) {
     if (unsigned free = bucket->free_slots()) {
       auto slot = static_cast<unsigned>(__builtin_ctz(free));
       bucket->fingerprints[slot] = print;
       bucket->set_pointer(slot, item);
-      return;
+      return {bucket, slot};
     }
     if (bucket->chained()) continue;
     auto* child = static_cast<Bucket*>(allocate_aligned(sizeof(Bucket), 64));
@@ -388,21 +401,22 @@ void HashTable<Traits>::erase(uint64_t hash, const Item* item) {
   if (--count_ == 0) {
     if (!merges_paused_) clear();
   } else if (slot.header->count < kSegmentItemsMerge / 4 && depth_ > 0 && !merges_paused_) {
-    merge_around(hash);
+    while (merge_around(hash)) {
+    }
   }
 }
 
 // Joins the segment of `hash` with its sibling when both are nearly empty, and halves the
-// directory when no segment needs its last bit.
+// directory when no segment needs its last bit. False when there was nothing to join.
 template <class Traits>
-void HashTable<Traits>::merge_around(uint64_t hash) {
+bool HashTable<Traits>::merge_around(uint64_t hash) {
   Slot low = slot_of(hash);
   unsigned depth = low.header->depth;
-  if (depth == 0) return;
+  if (depth == 0) return false;
   uint64_t prefix = prefix_of(hash, depth);
   Slot high = directory_[(prefix ^ 1) << (depth_ - depth)];
-  if (high.header->depth != depth) return;
-  if (low.header->count + high.header->count > kSegmentItemsMerge) return;
+  if (high.header->depth != depth) return false;
+  if (low.header->count + high.header->count > kSegmentItemsMerge) return false;
   visit_segment(high, [&](Item* item) {
     uint64_t item_hash = Traits::hash(item);
     put(low.bucket(item_hash), fingerprint(item_hash), item);
@@ -414,15 +428,19 @@ void HashTable<Traits>::merge_around(uint64_t hash) {
   uint64_t span = uint64_t{2} << (depth_ - depth);
   for (uint64_t i = 0; i < span; ++i) directory_[first + i] = low;
   if (depth == depth_) deepest_ -= 2;
-  while (deepest_ == 0 && depth_ > 0) {
-    size_t slots = size_t{1} << (depth_ - 1);
-    auto* halved = static_cast<Slot*>(allocate(slots * sizeof(Slot)));
-    for (size_t i = 0; i < slots; ++i) halved[i] = directory_[2 * i];
-    release(directory_, 2 * slots * sizeof(Slot));
-    directory_ = halved;
-    --depth_;
-    for (size_t i = 0; i < slots; ++i) deepest_ += directory_[i].header->depth == depth_;
-  }
+  while (deepest_ == 0) halve_directory();
+  return true;
+}
+
+template <class Traits>
+void HashTable<Traits>::halve_directory() {
+  size_t slots = size_t{1} << (depth_ - 1);
+  auto* halved = static_cast<Slot*>(allocate(slots * sizeof(Slot)));
+  for (size_t i = 0; i < slots; ++i) halved[i] = directory_[2 * i];
+  release(directory_, 2 * slots * sizeof(Slot));
+  directory_ = halved;
+  --depth_;
+  for (size_t i = 0; i < slots; ++i) deepest_ += directory_[i].header->depth == depth_;
 }
 
 template <class Traits>
@@ -437,6 +455,7 @@ void HashTable<Traits>::clear() {
   release(directory_, slots * sizeof(Slot));
   directory_ = nullptr;
   count_ = 0;
+  drained_ = 0;
   depth_ = 0;
   deepest_ = 0;
 }
@@ -458,7 +477,46 @@ bool HashTable<Traits>::drain(Take&& take) {
   directory_ = nullptr;
   drained_ = 0;
   depth_ = 0;
+  deepest_ = 0;
   return false;
+}
+
+template <class Traits>
+template <class Draw>
+auto HashTable<Traits>::random(Draw&& draw) const -> Item* {
+  constexpr int kTries = 32;      // a cell is about half full; then the exact way
+  constexpr unsigned kSeen = 64;  // items of a cell that take part; longer chains collided
+  if (count_ == 0) return nullptr;
+  for (int i = 0; i < kTries && depth_ > 0; ++i) {
+    Item* found[kSeen];
+    unsigned seen = 0;
+    sample(draw(), [&](Item* item) {
+      if (seen < kSeen) found[seen++] = item;
+    });
+    if (seen == 0) continue;
+    // A slot is drawn, not an item: items of sparse cells are not favoured.
+    uint64_t slot = draw() % (seen > kBucketSlots ? seen : kBucketSlots);
+    if (slot < seen) return found[slot];
+  }
+  return ranked(draw() % count_);
+}
+
+// The item of this rank in hash order.
+template <class Traits>
+auto HashTable<Traits>::ranked(uint64_t rank) const -> Item* {
+  for (size_t i = 0;; i += size_t{1} << (depth_ - directory_[i].header->depth)) {
+    QUOLL_CHECK(i < size_t{1} << depth_);
+    const Slot& slot = directory_[i];
+    if (rank >= slot.header->count) {
+      rank -= slot.header->count;
+      continue;
+    }
+    Item* found = nullptr;
+    visit_segment(slot, [&](Item* item) {
+      if (rank-- == 0) found = item;
+    });
+    return found;
+  }
 }
 
 template <class Traits>

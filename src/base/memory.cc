@@ -95,3 +95,18 @@ size_t memory_peak() {
 void reset_memory_peak() { peak.store(0, std::memory_order_relaxed); }
 
 }  // namespace quoll::base
+
+#if QUOLL_JEMALLOC
+// Every C++ allocation is counted too, so containers need no accounting of their own. Deleting
+// without a size asks the allocator, which is why the count uses the class of the real size there.
+void* operator new(size_t size) { return quoll::base::allocate(size); }
+void* operator new[](size_t size) { return quoll::base::allocate(size); }
+void operator delete(void* block) noexcept {
+  if (block) quoll::base::release(block, malloc_usable_size(block));
+}
+void operator delete[](void* block) noexcept {
+  if (block) quoll::base::release(block, malloc_usable_size(block));
+}
+void operator delete(void* block, size_t size) noexcept { quoll::base::release(block, size); }
+void operator delete[](void* block, size_t size) noexcept { quoll::base::release(block, size); }
+#endif

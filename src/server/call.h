@@ -43,10 +43,14 @@ class Call {
   // The live entry of the key at argument i, counting hit or miss and the access; or nullptr.
   const store::Entry* find(size_t i) { return find_key(key(i)); }
   const store::Entry* find_key(const store::KeyRef& key);
-  // Without statistics or access clock: TYPE-like looks, conditions of writes.
+  // The same without recording an access: TYPE, TTL, EXISTS, OBJECT.
+  const store::Entry* look(size_t i, bool tell_miss = true);
+  // Without statistics or access clock: conditions of writes.
   const store::Entry* peek(size_t i) const { return store.find(db, key(i), now); }
-  store::Edit edit(size_t i) { return store.edit(db, key(i), now); }
-  store::Edit edit_key(Bytes bytes) { return store.edit(db, store.ref(bytes), now); }
+  store::Edit edit(size_t i) { return store.edit(db, key(i), now, !session.no_touch); }
+  store::Edit edit_key(Bytes bytes) {
+    return store.edit(db, store.ref(bytes), now, !session.no_touch);
+  }
 
   // One deterministic line of the journal (Journal::rewritten handlers).
   void effect(Args line) { store.commits().effect(db, line); }

@@ -1,6 +1,7 @@
 #include "server/command_table.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/numbers.h"
@@ -14,13 +15,18 @@ constexpr Bytes kCategoryNames[kCategories] = {
     "string",   "bitmap", "hyperloglog", "geo",    "stream",    "pubsub",      "admin",
     "fast",     "slow",   "blocking",   "dangerous", "connection", "transaction", "scripting"};
 
-char fold(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
-
-// FNV-1a over folded bytes: names are short, and the set is small and known.
-uint64_t name_hash(Bytes name) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (char c : name) hash = (hash ^ static_cast<uint8_t>(fold(c))) * 0x100000001b3;
-  return hash ^ (hash >> 29);
+// The bytes of a short text in one word, without reading past its end.
+uint64_t short_word(const char* text, size_t size) {
+  uint32_t low = 0;
+  uint32_t high = 0;
+  if (size >= 4) {
+    std::memcpy(&low, text, 4);
+    std::memcpy(&high, text + size - 4, 4);
+  } else if (size > 0) {
+    low = static_cast<uint8_t>(text[0]) | static_cast<uint8_t>(text[size / 2]) << 8 |
+          static_cast<uint8_t>(text[size - 1]) << 16;
+  }
+  return low | uint64_t{high} << 32;
 }
 
 uint32_t group_category(Bytes group) {
@@ -84,24 +90,48 @@ CommandTable::CommandTable(std::span<const std::span<const CommandSpec>> familie
   }
 }
 
+// Setting bit 5 folds letters. It also joins a few other bytes ('_' and DEL, say), so find() compares
+// the name itself before it believes a match.
+CommandTable::Folded CommandTable::fold(Bytes name) {
+  constexpr uint64_t kLowerBits = 0x2020202020202020;
+  if (name.size() < 8) return {short_word(name.data(), name.size()) | kLowerBits, 0};
+  Folded folded;
+  std::memcpy(&folded.head, name.data(), 8);
+  std::memcpy(&folded.tail, name.data() + name.size() - 8, 8);
+  folded.head |= kLowerBits;
+  folded.tail |= kLowerBits;
+  return folded;
+}
+
+uint64_t CommandTable::hash_of(const Folded& folded, size_t size) {
+  uint64_t hash = (folded.head ^ size) * 0x9e3779b97f4a7c15 ^ folded.tail * 0xc2b2ae3d27d4eb4f;
+  return hash >> 32;
+}
+
 void CommandTable::index() {
   size_t size = 64;
   while (size < top_level_.size() * 4) size *= 2;
   slots_.assign(size, Slot{});
   mask_ = size - 1;
   for (Command* command : top_level_) {
-    size_t at = name_hash(command->name) & mask_;
+    Folded folded = fold(command->name);
+    size_t at = hash_of(folded, command->name.size()) & mask_;
     while (slots_[at].command) {
-      QUOLL_CHECK(slots_[at].name != command->name);
+      QUOLL_CHECK(slots_[at].command->name != command->name);
       at = (at + 1) & mask_;
     }
-    slots_[at] = {command->name, command};
+    slots_[at] = {folded, command};
   }
 }
 
 Command* CommandTable::find(Bytes name) const {
-  for (size_t at = name_hash(name) & mask_; slots_[at].command; at = (at + 1) & mask_)
-    if (base::equals_ignoring_case(slots_[at].name, name)) return slots_[at].command;
+  Folded folded = fold(name);
+  for (size_t at = hash_of(folded, name.size()) & mask_; slots_[at].command;
+       at = (at + 1) & mask_) {
+    Command* command = slots_[at].command;
+    if (slots_[at].folded == folded && base::equals_ignoring_case(command->name, name))
+      return command;
+  }
   return nullptr;
 }
 

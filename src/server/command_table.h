@@ -1,7 +1,7 @@
 // CommandTable: the lookup over all families' rows and what is counted per command.
 //
-// Power-of-two open addressing over lower-cased names; a lookup touches one slot and compares the
-// name once. Rows stay where their family declared them.
+// Power-of-two open addressing over lower-cased names; a lookup folds the name eight bytes at a time,
+// touches one slot and compares the name once. Rows stay where their family declared them.
 #pragma once
 
 #include <memory>
@@ -50,10 +50,18 @@ class CommandTable {
   void reset_counters();
 
  private:
+  // A name folded to lower case, by its first and last eight bytes: longer names are compared whole.
+  struct Folded {
+    uint64_t head;
+    uint64_t tail;
+    bool operator==(const Folded&) const = default;
+  };
   struct Slot {
-    Bytes name;
+    Folded folded;
     Command* command = nullptr;
   };
+  static Folded fold(Bytes name);
+  static uint64_t hash_of(const Folded& folded, size_t size);
   void index();
 
   std::vector<std::unique_ptr<Command>> all_;

@@ -14,26 +14,25 @@ constexpr size_t kErrorArgumentsBytes = 128;  // of its arguments
 
 void Dispatcher::prefetch(Session& session, const wire::CommandBatch& batch) {
   const store::Store& store = server_.store();
-  ahead_count_ = ahead_next_ = 0;
-  for (size_t i = 0; i < batch.size() && i < wire::kPrefetchBatch; ++i) {
+  ahead_next_ = 0;
+  ahead_count_ = batch.size() < wire::kPrefetchBatch ? batch.size() : wire::kPrefetchBatch;
+  for (size_t i = 0; i < ahead_count_; ++i) {
     Args args = batch.args(i);
-    Command* command = session.last_command && session.last_command->name == args[0]
-                           ? session.last_command
-                           : table_.find(args[0]);
-    if (!command || command->first_key == 0 ||
-        args.size() <= static_cast<size_t>(command->first_key))
+    Ahead& ahead = ahead_[i];
+    ahead = {args[0].data(), look_up(args), 0, false};
+    if (!ahead.command || ahead.command->first_key == 0 ||
+        args.size() <= static_cast<size_t>(ahead.command->first_key))
       continue;
-    Bytes key = args[command->first_key];
-    uint64_t hash = store.ref(key).hash;
-    ahead_[ahead_count_++] = {key.data(), hash};
-    store.prefetch(session.db, hash);
+    ahead.hash = store.ref(args[ahead.command->first_key]).hash;
+    ahead.hashed = true;
+    store.prefetch(session.db, ahead.hash);
   }
-  for (size_t i = 0; i < ahead_count_; ++i) store.prefetch_entries(session.db, ahead_[i].hash);
+  for (size_t i = 0; i < ahead_count_; ++i)
+    if (ahead_[i].hashed) store.prefetch_entries(session.db, ahead_[i].hash);
 }
 
-Command* Dispatcher::look_up(Session& session, Args args) {
-  Command* last = session.last_command;
-  if (last && last->subcommands.empty() && !last->parent && last->name == args[0]) return last;
+// The row of the command, or of its subcommand; a container's row when the subcommand is unknown.
+Command* Dispatcher::look_up(Args args) {
   Command* command = table_.find(args[0]);
   if (!command || command->subcommands.empty() || args.size() < 2) return command;
   Command* sub = table_.find_sub(*command, args[1]);
@@ -94,12 +93,18 @@ bool Dispatcher::admit(Session& session, Command& command, Args args) {
   if (spec.arity > 0 ? argc != spec.arity : argc < -spec.arity)
     return reject(session, &command,
                   "ERR wrong number of arguments for '" + std::string(command.name) + "' command");
+  if (Bytes refusal = server_.refusal_of(command, session); !refusal.empty())
+    return reject(session, &command, refusal);
+  return session.ordinary() || admit_special(session, command);
+}
+
+// Checks that only sessions in a special state need.
+bool Dispatcher::admit_special(Session& session, Command& command) {
+  const CommandSpec& spec = *command.spec;
   if (!session.authenticated() && !(spec.flags & kNoAuth))
     return reject(session, &command, errors::kNoAuth);
   if (session.transaction.open && (spec.flags & kNoMulti))
     return reject(session, &command, "ERR Command not allowed inside a transaction");
-  if (Bytes refusal = server_.refusal_of(command, session); !refusal.empty())
-    return reject(session, &command, refusal);
   if (session.subscribed() && session.reply().protocol() == 2 && !may_run_subscribed(command))
     return reject(session, &command,
                   "ERR Can't execute '" + std::string(command.name) +
@@ -120,10 +125,14 @@ void Dispatcher::queue(Session& session, Command& command, Args args, BlobOf blo
 
 void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob_owner) {
   uint64_t reply_start = session.out().end_offset();
-  if (session.reply_mode == ReplyMode::skip_next) session.reply_mode = ReplyMode::skip;
-  else if (session.reply_mode == ReplyMode::skip) session.reply_mode = ReplyMode::on;
-
-  Command* command = look_up(session, args);
+  if (__builtin_expect(session.reply_mode != ReplyMode::on, 0)) {
+    if (session.reply_mode == ReplyMode::skip_next) session.reply_mode = ReplyMode::skip;
+    else if (session.reply_mode == ReplyMode::skip) session.reply_mode = ReplyMode::on;
+  }
+  current_ = nullptr;
+  if (ahead_next_ < ahead_count_ && ahead_[ahead_next_].name == args[0].data())
+    current_ = &ahead_[ahead_next_++];
+  Command* command = current_ ? current_->command : look_up(args);
   if (!command) {
     if (base::equals_ignoring_case(args[0], "post") ||
         base::equals_ignoring_case(args[0], "host:"))
@@ -141,7 +150,8 @@ void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob
       run(session, *command, args, blob_of, blob_owner);
     }
   }
-  if (session.reply_mode != ReplyMode::on && session.reply_mode != ReplyMode::skip_next)
+  if (__builtin_expect(session.reply_mode != ReplyMode::on, 0) &&
+      session.reply_mode != ReplyMode::skip_next)
     session.out().rewind(reply_start);
 }
 
@@ -162,9 +172,8 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
   Call call{args, server_, session, command, session.reply(), store, server_.now(), session.db};
   call.blob_of = blob_of;
   call.blob_owner = blob_owner;
-  if (ahead_next_ < ahead_count_ && command.first_key > 0 &&
-      args[command.first_key].data() == ahead_[ahead_next_].key) {
-    call.first_hash = ahead_[ahead_next_++].hash;
+  if (current_ && current_->hashed && !session.in_exec) {
+    call.first_hash = current_->hash;
     call.has_hash = true;
   }
   if (command.spec->access == Access::write && !commits.open()) {

@@ -30,13 +30,17 @@ class Dispatcher {
   void execute_queue(Session& session);
 
  private:
+  // What prefetch found out about a command of the batch.
   struct Ahead {
-    const char* key;
-    uint64_t hash;
+    const char* name;  // its first argument's place identifies the command line
+    Command* command;
+    uint64_t hash;     // of the first key
+    bool hashed;
   };
 
-  Command* look_up(Session& session, Args args);
+  Command* look_up(Args args);
   bool admit(Session& session, Command& command, Args args);
+  bool admit_special(Session& session, Command& command);
   bool reject(Session& session, Command* command, Bytes error);
   bool may_run_subscribed(const Command& command) const;
   void queue(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
@@ -48,8 +52,9 @@ class Dispatcher {
   Server& server_;
   CommandTable table_;
   base::Nanos stamp_ = 0;  // steady time at the end of the last command
-  // Hashes computed by prefetch, in the order the commands will run.
+  // In the order in which the commands will run.
   Ahead ahead_[wire::kPrefetchBatch];
+  const Ahead* current_ = nullptr;  // of the command being executed, if it was looked at ahead
   size_t ahead_count_ = 0;
   size_t ahead_next_ = 0;
 };

@@ -75,6 +75,8 @@ class Session final : public host::PeerEvents {
   bool subscribed() const { return subscriptions > 0; }
   void set_authenticated(bool yes);
   bool authenticated() const { return authenticated_; }
+  // Logged in, in no transaction, not subscribed: the state in which any command may run.
+  bool ordinary() const { return authenticated_ && !transaction.open && subscriptions == 0; }
   // RESET's and a new connection's state, but for the connection itself.
   void reset_state();
 

@@ -34,7 +34,7 @@ Bytes CommitBuilder::keep(Bytes bytes) {
     block_used_ = 0;
   }
   char* place = block_ + block_used_;
-  std::memcpy(place, bytes.data(), bytes.size());
+  if (!bytes.empty()) std::memcpy(place, bytes.data(), bytes.size());  // keyless: no address
   block_used_ += bytes.size();
   return {place, bytes.size()};
 }

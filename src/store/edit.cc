@@ -5,13 +5,17 @@
 
 namespace quoll::store {
 
-Edit::Edit(Store& store, DbIndex db, const KeyRef& key, Millis now)
+Edit::Edit(Store& store, DbIndex db, const KeyRef& key, Millis now, bool access)
     : store_(store), database_(&store.open(db, now)), db_(db), key_(key), now_(now) {
   QUOLL_CHECK(!store.editing_ && store.commits_.open());
   store.editing_ = true;
   entry_ = database_->shard(key.hash).find(
       key.hash, [&](const Entry* candidate) { return candidate->key_is(key.bytes); }, &at_);
-  if (!entry_ || !entry_->expired(now)) return;
+  if (!entry_) return;
+  if (__builtin_expect(!entry_->expired(now), 1)) {
+    if (access) store_.note_access(entry_, now);
+    return;
+  }
   // The logical removal happened at the deadline; make it so before anyone sees the key.
   erase(Change::expired);
   ++store_.counters_.expired_keys;
@@ -32,9 +36,13 @@ void Edit::file_deadline(Entry* entry, Millis deadline) {
 
 void Edit::put(data::Value value, Ttl ttl) {
   changed_ = true;
-  Millis deadline = ttl.kind == Ttl::Kind::at ? ttl.deadline : kNoDeadline;
-  if (ttl.kind == Ttl::Kind::keep && entry_) deadline = entry_->deadline();
-  bool has_ttl = deadline != kNoDeadline;
+  // Not told by the value of the deadline: the last millisecond of all is a deadline, too.
+  bool has_ttl = ttl.kind == Ttl::Kind::at ||
+                 (ttl.kind == Ttl::Kind::keep && entry_ && entry_->has_ttl());
+  Millis deadline = ttl.kind == Ttl::Kind::at ? ttl.deadline
+                    : has_ttl                 ? entry_->deadline()
+                                              : kNoDeadline;
+  QUOLL_CHECK(deadline >= 0);
   bool wide = key_.bytes.size() > 255 || (has_ttl && deadline > kNarrowDeadlineMax);
 
   Entry::Shape shape{key_.bytes.size(), value.bytes.size(), value.form, has_ttl, wide};
@@ -65,10 +73,8 @@ void Edit::put(data::Value value, Ttl ttl) {
 void Edit::insert(const Entry::Shape& shape, data::Value& value, Millis deadline) {
   entry_ = Entry::make(shape, key_.bytes);
   entry_->write_value(value);
-  Store::note_access(entry_, now_);
-  Shard& shard = database_->shard(key_.hash);
-  shard.insert(key_.hash, entry_);
-  shard.find(key_.hash, [&](const Entry* candidate) { return candidate == entry_; }, &at_);
+  entry_->set_access_clock(store_.access_.fresh(now_));
+  at_ = database_->shard(key_.hash).insert(key_.hash, entry_);
   ++database_->keys;
   if (shape.ttl) file_deadline(entry_, deadline);
 }
@@ -78,6 +84,7 @@ void Edit::insert(const Entry::Shape& shape, data::Value& value, Millis deadline
 void Edit::rebuild(const Entry::Shape& shape, data::Value& value, Millis deadline) {
   Entry* old = entry_;
   Entry::Shape before = old->shape();
+  Millis deadline_before = old->deadline();
   if (old->form() == data::Form::heap) old->take_heap();
   if (before.ttl == shape.ttl && before.wide == shape.wide &&
       base::usable_size(before.bytes()) == base::usable_size(shape.bytes())) {
@@ -88,23 +95,23 @@ void Edit::rebuild(const Entry::Shape& shape, data::Value& value, Millis deadlin
     fresh->set_access_clock(old->access_clock());
     Shard::replace(at_, fresh);
     if (before.ttl && shape.ttl) {
-      fresh->set_deadline(old->deadline());
+      fresh->set_deadline(deadline);
       fresh->set_wheel_handle(old->wheel_handle());
       database_->wheel.replace(WheelTraits::handle(old), fresh);
     } else if (before.ttl) {
       database_->wheel.remove(WheelTraits::handle(old));
-      database_->count_deadline(old->deadline(), -1);
+      database_->count_deadline(deadline_before, -1);
     }
-    // The key's bytes may be a view into the old block (expiry rounds, RENAME onto itself).
-    key_.bytes = fresh->key();
+    // The caller's key may be a view into the old block.
+    if (key_.bytes.data() == old->key().data()) key_.bytes = fresh->key();
     base::release(old, before.bytes());
     entry_ = fresh;
   }
   if (!shape.ttl) return;
   if (!before.ttl) {
     file_deadline(entry_, deadline);
-  } else if (entry_->deadline() != deadline) {
-    database_->count_deadline(entry_->deadline(), -1);
+  } else if (deadline != deadline_before) {
+    database_->count_deadline(deadline_before, -1);
     entry_->set_deadline(deadline);
     database_->wheel.move(entry_);
     database_->count_deadline(deadline, 1);
@@ -181,14 +188,20 @@ void Edit::set_deadline(Millis deadline) {
     database_->count_deadline(deadline, 1);
     return;
   }
-  data::Value value = take();
-  put(std::move(value), Ttl::at(deadline));
+  reshape(Ttl::at(deadline));
 }
 
 void Edit::persist() {
   QUOLL_CHECK(entry_ && entry_->has_ttl());
-  data::Value value = take();
-  put(std::move(value), Ttl::drop());
+  reshape(Ttl::drop());
+}
+
+// The same value in a block with another header. Adding or dropping a deadline always moves the
+// entry to a new block, so inline bytes may be read from the old one.
+void Edit::reshape(Ttl ttl) {
+  if (entry_->form() != data::Form::bytes) return put(take(), ttl);
+  char scratch[24];
+  put(data::Value::of_bytes(entry_->text(scratch), entry_->raw()), ttl);
 }
 
 void Edit::done(const Event& event) {

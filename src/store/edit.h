@@ -51,10 +51,11 @@ class Edit {
 
  private:
   friend class Store;
-  Edit(Store& store, DbIndex db, const KeyRef& key, Millis now);
+  Edit(Store& store, DbIndex db, const KeyRef& key, Millis now, bool access);
 
   void insert(const Entry::Shape& shape, data::Value& value, Millis deadline);
   void rebuild(const Entry::Shape& shape, data::Value& value, Millis deadline);
+  void reshape(Ttl ttl);
   void file_deadline(Entry* entry, Millis deadline);
 
   Store& store_;

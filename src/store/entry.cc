@@ -18,7 +18,8 @@ Entry* Entry::make(const Shape& shape, Bytes key) {
     entry->bytes()[2] = static_cast<uint8_t>(key.size());
   }
   entry->set_access_clock(0);
-  std::memcpy(entry->bytes() + entry->key_offset(), key.data(), key.size());
+  if (!key.empty())
+    std::memcpy(entry->bytes() + entry->key_offset(), key.data(), key.size());
   return entry;
 }
 
@@ -37,7 +38,8 @@ void Entry::write_value(data::Value& value) {
     case data::Form::bytes:
       QUOLL_DCHECK(value.bytes.size() <= 255);
       bytes()[3] = static_cast<uint8_t>(value.bytes.size());
-      std::memmove(value_place(), value.bytes.data(), value.bytes.size());
+      if (!value.bytes.empty())
+        std::memmove(value_place(), value.bytes.data(), value.bytes.size());
       break;
     case data::Form::integer:
       bytes()[3] = 0;

@@ -4,7 +4,7 @@
 //   1     flags: ttl, wide, raw
 //   2     key length (wide form: unused)
 //   3     value length (bytes form)
-//   4-6   access clock (24 bits, seconds of the last access modulo 194 days)
+//   4-6   access clock (24 bits, see access_clock.h)
 //   [4]   wide form: key length
 //   [12]  ttl: 6 B deadline in ms, 6 B wheel handle (wide form: 8 B + 6 B)
 //   key bytes
@@ -34,7 +34,6 @@ constexpr size_t kInlineBlockMax = 256;        // bytes of an entry that holds i
 constexpr size_t kEmbeddedTextMax = 44;        // OBJECT ENCODING says embstr up to this length
 constexpr Millis kNoDeadline = INT64_MAX;
 constexpr Millis kNarrowDeadlineMax = (Millis{1} << 48) - 1;
-constexpr uint32_t kAccessClockMask = 0xFFFFFF;
 
 class Entry {
  public:
@@ -74,7 +73,8 @@ class Entry {
   Bytes key() const { return {reinterpret_cast<const char*>(bytes()) + key_offset(), key_length()}; }
   bool key_is(Bytes key) const {
     return key_length() == key.size() &&
-           std::memcmp(bytes() + key_offset(), key.data(), key.size()) == 0;
+           equal_bytes(reinterpret_cast<const char*>(bytes()) + key_offset(), key.data(),
+                       key.size());
   }
 
   // Absolute unix time in ms, kNoDeadline when the key does not expire.
@@ -143,6 +143,24 @@ class Entry {
   size_t block_bytes() const { return shape().bytes(); }
 
  private:
+  // Keys are short: comparing words inline beats the call.
+  static bool equal_bytes(const char* a, const char* b, size_t size) {
+    uint64_t x, y;
+    for (; size > 8; size -= 8, a += 8, b += 8) {
+      std::memcpy(&x, a, 8);
+      std::memcpy(&y, b, 8);
+      if (x != y) return false;
+    }
+    if (size == 8) {
+      std::memcpy(&x, a, 8);
+      std::memcpy(&y, b, 8);
+      return x == y;
+    }
+    for (size_t i = 0; i < size; ++i)
+      if (a[i] != b[i]) return false;
+    return true;
+  }
+
   static constexpr size_t kHeaderBytes = 7;
   static constexpr uint8_t kTtl = 1, kWide = 2, kRaw = 4;
 

@@ -1,11 +1,6 @@
 #include "store/store.h"
 
 namespace quoll::store {
-namespace {
-
-uint32_t clock_of(Millis now) { return static_cast<uint32_t>(now / 1000) & kAccessClockMask; }
-
-}  // namespace
 
 Store::Store(DbIndex databases) {
   QUOLL_CHECK(databases > 0 && databases <= kDatabasesMax);
@@ -23,15 +18,6 @@ Database& Store::open(DbIndex db, Millis now) {
   QUOLL_CHECK(db < databases());
   if (!databases_[db]) databases_[db] = std::make_unique<Database>(now);
   return *databases_[db];
-}
-
-void Store::note_access(const Entry* entry, Millis now) {
-  uint32_t clock = clock_of(now);
-  if (entry->access_clock() != clock) entry->set_access_clock(clock);
-}
-
-int64_t Store::idle_seconds(const Entry* entry, Millis now) {
-  return (clock_of(now) - entry->access_clock()) & kAccessClockMask;
 }
 
 uint64_t Store::flush(DbIndex db) {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "store/access_clock.h"
 #include "store/commit.h"
 #include "store/database.h"
 #include "store/edit.h"
@@ -51,11 +52,25 @@ class Store {
   void prefetch_entries(DbIndex db, uint64_t hash) const {
     if (const Database* database = databases_[db].get()) database->shard(hash).prefetch_items(hash);
   }
-  // Records an access of a key (reads do this unless the client asked not to).
-  static void note_access(const Entry* entry, Millis now);
-  static int64_t idle_seconds(const Entry* entry, Millis now);
+  // Records an access of a key: reads do this, and edits of a key that exists, unless the client
+  // asked not to.
+  void note_access(const Entry* entry, Millis now) {
+    uint32_t bits = entry->access_clock();
+    uint32_t after = access_.accessed(bits, now);
+    if (after != bits) entry->set_access_clock(after);
+  }
+  // For OBJECT IDLETIME and OBJECT FREQ.
+  static int64_t idle_seconds(const Entry* entry, Millis now) {
+    return AccessClock::idle_seconds(entry->access_clock(), now);
+  }
+  uint32_t frequency(const Entry* entry, Millis now) const {
+    return access_.frequency(entry->access_clock(), now);
+  }
+  AccessClock& access() { return access_; }
 
-  Edit edit(DbIndex db, const KeyRef& key, Millis now) { return Edit(*this, db, key, now); }
+  Edit edit(DbIndex db, const KeyRef& key, Millis now, bool access = true) {
+    return Edit(*this, db, key, now, access);
+  }
   // Empties a database in O(1); its memory is freed by reclaim(). Returns the keys it held.
   uint64_t flush(DbIndex db);
   void swap(DbIndex a, DbIndex b);
@@ -70,7 +85,7 @@ class Store {
   // full iteration are visited at least once. Any number is a valid cursor.
   template <class Visit>
   uint64_t scan(DbIndex db, uint64_t cursor, uint64_t count, Visit&& visit) const;
-  // A random live entry, or nullptr when there is none. `draw` yields 64 uniform bits.
+  // A live entry drawn uniformly, or nullptr when there is none. `draw` yields 64 uniform bits.
   template <class Draw>
   const Entry* random(DbIndex db, Millis now, Draw&& draw) const;
 
@@ -105,6 +120,7 @@ class Store {
 
   std::vector<std::unique_ptr<Database>> databases_;
   CommitBuilder commits_;
+  AccessClock access_;
   std::deque<Grave> graveyard_;
   StoreCounters counters_;
   DbIndex expire_from_ = 0;
@@ -137,25 +153,23 @@ uint64_t Store::scan(DbIndex db, uint64_t cursor, uint64_t count, Visit&& visit)
     }
     if (seen >= count) break;
   }
+  // What follows may be empty: the last keys then come with the end of the iteration.
+  bool fresh = at.walk.prefix == 0 && at.walk.depth == 0 && at.walk.bucket == 0;
+  while (fresh && at.shard < kShards && database->shards[at.shard].size() == 0) ++at.shard;
   return at.shard < kShards ? at.pack() : 0;
 }
 
 template <class Draw>
 const Entry* Store::random(DbIndex db, Millis now, Draw&& draw) const {
-  constexpr int kRandomTries = 1000;  // draws before the first live key in hash order is taken
+  constexpr int kRandomTries = 100;  // expired keys met before the first live one is looked for
   const Database* database = databases_[db].get();
   if (!database || database->keys == 0) return nullptr;
   for (int i = 0; i < kRandomTries; ++i) {
-    uint64_t point = draw();
-    const Entry* found[64];
-    unsigned count = 0;
-    database->shard(point).sample(point, [&](const Entry* entry) {
-      if (count < 64 && !entry->expired(now)) found[count++] = entry;
-    });
-    // Buckets hold up to nine items; drawing a slot number as well keeps full buckets from
-    // favouring their items over those of sparse ones.
-    uint64_t slot = draw() % (count > base::kBucketSlots ? count : base::kBucketSlots);
-    if (slot < count) return found[slot];
+    const Shard* shard = database->shards;
+    for (uint64_t rank = draw() % database->keys; rank >= shard->size(); ++shard)
+      rank -= shard->size();
+    const Entry* entry = shard->random(draw);
+    if (!entry->expired(now)) return entry;
   }
   const Entry* first = nullptr;
   for (uint64_t cursor = 0;;) {
@@ -174,6 +188,7 @@ bool Store::expire_due(Millis now, size_t items_max, Lateness&& lateness) {
     Database* database = databases_[db].get();
     if (!database || database->expires == 0) continue;
     size_t used = database->wheel.advance(now, left, [&](Entry* entry) {
+      if (!entry->expired(now)) return database->wheel.add(entry);  // beyond the wheel's range
       lateness(now - entry->deadline());
       Edit edit(*this, db, ref(entry->key()), now);  // opening it erases the expired key
     });
