@@ -18,7 +18,7 @@ LIB_SOURCES := $(filter-out src/main.cc,$(wildcard src/*/*.cc))
 UNIT_SOURCES := $(wildcard tests/unit/*.cc tests/unit/*/*.cc)
 SIM_SOURCES := $(wildcard tests/sim/*.cc)
 
-.PHONY: all deps run test check bench bench-instructions clean unit sim
+.PHONY: all deps run test check bench bench-instructions clean unit sim fuzz
 all: $(OUT)/quoll-server
 
 $(OUT)/libquoll.a: $(call objects,$(LIB_SOURCES))
@@ -39,13 +39,25 @@ $(OUT)/sim-tests: $(call objects,$(SIM_SOURCES)) $(OUT)/libquoll.a
 $(OUT)/obj/%.o: %.cc
 	@mkdir -p $(@D)
 	@echo "  CXX $<"
-	@$(CXX) $(CXXFLAGS) -c -o $@.tmp $< && mv $@.tmp $@
+	@$(CXX) $(CXXFLAGS) -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
 
 unit: $(OUT)/unit-tests
 	$<
 
 sim: $(OUT)/sim-tests
 	$<
+
+# Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target.
+FUZZ_SECONDS ?= 20
+FUZZ_SOURCES := $(addprefix src/,wire/resp_parser.cc base/check.cc base/memory.cc base/numbers.cc base/text.cc)
+
+build/resp-parser-fuzz: tests/fuzz/resp_parser_fuzz.cc $(FUZZ_SOURCES)
+	@mkdir -p $(@D)
+	@clang++ -std=c++20 -O1 -g -DQUOLL_DEBUG -Isrc -I. -fsanitize=fuzzer,address,undefined \
+	  -fno-sanitize-recover=undefined -o $@ $^
+
+fuzz: build/resp-parser-fuzz
+	@$< -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -verbosity=0
 
 deps:
 	@scripts/install-deps
@@ -54,18 +66,21 @@ run: deps
 	@$(MAKE) --no-print-directory all
 	$(OUT)/quoll-server redis-conf/quoll.conf
 
-test: deps
+test:
+	@scripts/install-deps test
 	@scripts/run-tests
 
 check:
 	@scripts/check-floors
 	@scripts/check-determinism
 
-bench: deps
+bench:
+	@scripts/install-deps bench
 	@$(MAKE) --no-print-directory all
 	@scripts/bench
 
-bench-instructions: deps
+bench-instructions:
+	@scripts/install-deps bench
 	@$(MAKE) --no-print-directory all
 	@scripts/bench-instructions
 

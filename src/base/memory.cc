@@ -7,7 +7,13 @@
 
 #include "base/check.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+// gcc says it by a macro, clang by a feature.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define QUOLL_SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(QUOLL_SANITIZED)
 #define QUOLL_JEMALLOC 0
 #else
 #define QUOLL_JEMALLOC 1

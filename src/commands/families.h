@@ -11,6 +11,7 @@ using Family = std::span<const server::CommandSpec>;
 
 Family string_commands();
 Family generic_commands();
+Family database_commands();
 Family expire_commands();
 Family object_commands();
 Family connection_commands();
@@ -19,8 +20,11 @@ Family transaction_commands();
 Family pubsub_commands();
 Family server_commands();
 Family config_commands();
+Family module_commands();
+Family acl_commands();
 Family introspection_commands();
 Family monitoring_commands();
+Family latency_commands();
 Family memory_commands();
 Family debug_commands();
 

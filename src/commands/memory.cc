@@ -1,7 +1,228 @@
+// MEMORY: where the memory goes.
+#include <fmt/format.h>
+
+#include "base/allocator.h"
+#include "base/text.h"
 #include "commands/families.h"
+#include "commands/help.h"
+#include "server/memory_overview.h"
+#include "server/server.h"
 
 namespace quoll::commands {
+namespace {
 
-Family memory_commands() { return {}; }
+using namespace server;
+
+constexpr Bytes kHelp[] = {
+    "DOCTOR",
+    "    Return memory problems reports.",
+    "MALLOC-STATS",
+    "    Return internal statistics report from the memory allocator.",
+    "PURGE",
+    "    Attempt to purge dirty pages for reclamation by the allocator.",
+    "STATS",
+    "    Return information about the memory usage of the server.",
+    "USAGE <key> [SAMPLES <count>]",
+    "    Return memory in bytes used by <key> and its value. Nested values are",
+    "    sampled up to <count> times (default: 5, 0 means sample all).",
+};
+
+// From which on MEMORY DOCTOR finds something remarkable.
+constexpr size_t kUsedMin = size_t{5} << 20;        // below: too little to judge
+constexpr double kPeakRatio = 1.5;                  // peak / used
+constexpr double kFragmentationRatio = 1.4;         // resident / used
+constexpr int64_t kFragmentationBytes = 10 << 20;   // and at least so much
+constexpr double kAllocatorRatio = 1.1;             // pages in use / bytes in use
+constexpr size_t kClientBytes = size_t{200} << 10;  // of one connection on average
+
+void memory_usage(Call& call) {
+  for (size_t i = 3; i < call.argc(); i += 2) {
+    if (!base::equals_ignoring_case(call.arg(i), "samples") || i + 1 == call.argc())
+      return call.syntax_error();
+    int64_t samples;
+    if (!call.integer(i + 1, samples)) return;
+    if (samples < 0) return call.syntax_error();
+  }
+  const store::Entry* entry = call.peek(2);
+  if (!entry) return call.reply.null();
+  call.reply.integer(static_cast<int64_t>(key_footprint(*entry)));
+}
+
+class StatsReply {
+ public:
+  explicit StatsReply(wire::ReplyWriter& reply) : reply_(reply) { reply_.begin_deferred(); }
+  void number(Bytes name, int64_t value) {
+    start(name);
+    reply_.integer(value);
+  }
+  void size(Bytes name, size_t value) { number(name, static_cast<int64_t>(value)); }
+  void real(Bytes name, double value) {
+    start(name);
+    reply_.real(value);
+  }
+  void database(const DatabaseMemory& memory) {
+    start(fmt::format("db.{}", memory.db));
+    reply_.map(2);
+    reply_.bulk("overhead.hashtable.main");
+    reply_.integer(static_cast<int64_t>(memory.table_bytes));
+    reply_.bulk("overhead.hashtable.expires");
+    reply_.integer(static_cast<int64_t>(memory.wheel_bytes));
+  }
+  void end() { reply_.end_deferred(wire::ReplyWriter::Kind::map, count_); }
+
+ private:
+  void start(Bytes name) {
+    reply_.bulk(name);
+    ++count_;
+  }
+  wire::ReplyWriter& reply_;
+  size_t count_ = 0;
+};
+
+void memory_stats(Call& call) {
+  const MemoryOverview view = memory_overview(call.server);
+  StatsReply reply(call.reply);
+  reply.size("peak.allocated", view.peak);
+  reply.size("total.allocated", view.used);
+  reply.size("startup.allocated", view.startup);
+  reply.size("replication.backlog", 0);
+  reply.size("clients.slaves", 0);
+  reply.size("clients.normal", view.clients);
+  reply.size("cluster.links", 0);
+  reply.size("aof.buffer", 0);
+  reply.size("lua.caches", 0);
+  reply.size("functions.caches", 0);
+  for (const DatabaseMemory& database : view.databases) reply.database(database);
+  reply.size("overhead.total", view.overhead);
+  reply.size("keys.count", view.keys);
+  reply.number("keys.bytes-per-key", static_cast<int64_t>(view.bytes_per_key()));
+  reply.size("dataset.bytes", view.dataset);
+  reply.real("dataset.percentage", view.dataset_percent());
+  reply.real("peak.percentage", view.peak_percent());
+  reply.size("allocator.allocated", view.allocator.allocated);
+  reply.size("allocator.active", view.allocator.active);
+  reply.size("allocator.resident", view.allocator.resident);
+  reply.real("allocator-fragmentation.ratio", view.fragmentation_ratio());
+  reply.number("allocator-fragmentation.bytes", view.fragmentation_bytes());
+  reply.real("allocator-rss.ratio", view.allocator_rss_ratio());
+  reply.number("allocator-rss.bytes", view.allocator_rss_bytes());
+  reply.real("rss-overhead.ratio", view.rss_overhead_ratio());
+  reply.number("rss-overhead.bytes", view.rss_overhead_bytes());
+  reply.real("fragmentation", view.resident_ratio());
+  reply.number("fragmentation.bytes", view.resident_excess());
+  reply.end();
+}
+
+std::string diagnosis(const MemoryOverview& view, size_t sessions) {
+  if (view.used < kUsedMin)
+    return "This server holds very little data; there is nothing to judge yet.\n";
+  std::string found;
+  const auto used = static_cast<double>(view.used);
+  if (static_cast<double>(view.peak) > used * kPeakRatio)
+    found += fmt::format(
+        " * Peak memory: the server once used {}, now {}. The allocator may keep pages of that "
+        "time; MEMORY PURGE asks it to give them back.\n",
+        base::format_memory_human(view.peak), base::format_memory_human(view.used));
+  if (view.resident_ratio() > kFragmentationRatio && view.resident_excess() > kFragmentationBytes)
+    found +=
+        fmt::format(" * High resident memory: the process holds {:.2f} times the memory in use.\n",
+                    view.resident_ratio());
+  if (view.fragmentation_ratio() > kAllocatorRatio &&
+      view.fragmentation_bytes() > kFragmentationBytes)
+    found += fmt::format(
+        " * Fragmentation inside the allocator: its pages are {:.2f} times what they hold.\n",
+        view.fragmentation_ratio());
+  if (sessions > 0 && view.clients / sessions > kClientBytes)
+    found += fmt::format(
+        " * Big client buffers: {} per connection on average. Look at CLIENT LIST for clients that "
+        "read slowly or send much.\n",
+        base::format_memory_human(view.clients / sessions));
+  if (found.empty()) return "No memory problem was found in this server.\n";
+  return "Memory problems found in this server:\n\n" + found;
+}
+
+void memory_doctor(Call& call) {
+  call.reply.verbatim(diagnosis(memory_overview(call.server), call.server.sessions().size()));
+}
+
+void memory_malloc_stats(Call& call) {
+  const std::string report = base::allocator_report();
+  call.reply.verbatim(report.empty() ? "Stats not supported for the current allocator" : report);
+}
+
+void memory_purge(Call& call) {
+  base::allocator_purge();
+  call.reply.ok();
+}
+
+void memory_help(Call& call) { reply_help(call, kHelp); }
+
+constexpr Bytes kShardTips =
+    "nondeterministic_output,request_policy:all_shards,"
+    "response_policy:special";
+
+constexpr CommandSpec kMemoryCommands[] = {
+    {.name = "memory",
+     .arity = -2,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "A container for commands about memory.",
+     .complexity = "Depends on subcommand."},
+    {.name = "memory|usage",
+     .arity = -3,
+     .run = memory_usage,
+     .access = Access::read,
+     .keys = {{keys::at(2, kKeyRo)}},
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Returns the bytes that a key costs with its value.",
+     .complexity = "O(N) where N is the number of samples.",
+     .syntax = "key [SAMPLES count]"},
+    {.name = "memory|stats",
+     .arity = 2,
+     .run = memory_stats,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Returns how the memory in use divides.",
+     .complexity = "O(1)",
+     .tips = kShardTips},
+    {.name = "memory|doctor",
+     .arity = 2,
+     .run = memory_doctor,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Reports memory problems in words.",
+     .complexity = "O(1)",
+     .tips = kShardTips},
+    {.name = "memory|malloc-stats",
+     .arity = 2,
+     .run = memory_malloc_stats,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Returns the allocator's own report.",
+     .complexity = "Depends on how much memory is allocated, could be slow",
+     .tips = kShardTips},
+    {.name = "memory|purge",
+     .arity = 2,
+     .run = memory_purge,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Asks the allocator to give unused pages back.",
+     .complexity = "Depends on how much memory is allocated, could be slow",
+     .tips = "request_policy:all_shards,response_policy:all_succeeded"},
+    {.name = "memory|help",
+     .arity = 2,
+     .run = memory_help,
+     .flags = kLoading | kStale,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Explains the subcommands.",
+     .complexity = "O(1)"},
+};
+static_assert(well_formed(kMemoryCommands));
+
+}  // namespace
+
+Family memory_commands() { return kMemoryCommands; }
 
 }  // namespace quoll::commands

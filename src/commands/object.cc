@@ -1,7 +1,130 @@
+// OBJECT: how a value is kept.
 #include "commands/families.h"
+#include "server/call.h"
+#include "server/server.h"
 
 namespace quoll::commands {
+namespace {
 
-Family object_commands() { return {}; }
+using namespace server;
+
+// Redis shares the objects of these integers and says so by this count; tools look for it.
+constexpr int64_t kSharedIntegers = 10000;
+constexpr int64_t kSharedReferences = INT32_MAX;
+
+constexpr Bytes kNotByFrequency =
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that "
+    "when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+constexpr Bytes kByFrequency =
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when "
+    "switching between policies at runtime LRU and LFU data will take some time to adjust.";
+
+constexpr Bytes kHelp[] = {
+    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ENCODING <key>",
+    "    Return the kind of internal representation used in order to store the value",
+    "    associated with a <key>.",
+    "FREQ <key>",
+    "    Return the access frequency index of the <key>. The returned integer is",
+    "    proportional to the logarithm of the recent access frequency of the key.",
+    "IDLETIME <key>",
+    "    Return the idle time of the <key>, that is the approximated number of",
+    "    seconds elapsed since the last access to the key.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value associated with the specified",
+    "    <key>.",
+    "HELP",
+    "    Prints this help.",
+};
+
+void object_help(Call& call) {
+  call.reply.array(std::size(kHelp));
+  for (Bytes line : kHelp) call.reply.simple(line);
+}
+
+// The entry of argument 2, looked at without recording an access; replies null when there is none.
+const store::Entry* looked_at(Call& call) {
+  const store::Entry* entry = call.look(2, false);
+  if (!entry) call.reply.null();
+  return entry;
+}
+
+void object_encoding(Call& call) {
+  if (const store::Entry* entry = looked_at(call)) call.reply.bulk(entry->encoding_name());
+}
+
+// Redis shares no integers while maxmemory comes with a policy that looks at access times.
+bool shares_integers(const Settings& settings) {
+  using enum EvictionPolicy;
+  EvictionPolicy policy = settings.maxmemory_policy;
+  return settings.maxmemory == 0 ||
+         !(policy == volatile_lru || policy == volatile_lfu || policy == allkeys_lru ||
+           policy == allkeys_lfu);
+}
+
+void object_refcount(Call& call) {
+  const store::Entry* entry = looked_at(call);
+  if (!entry) return;
+  bool shared = entry->form() == data::Form::integer && entry->integer() >= 0 &&
+                entry->integer() < kSharedIntegers && shares_integers(call.server.settings());
+  call.reply.integer(shared ? kSharedReferences : 1);
+}
+
+void object_idletime(Call& call) {
+  const store::Entry* entry = looked_at(call);
+  if (!entry) return;
+  if (call.store.access().by_frequency()) return call.reply.error(kByFrequency);
+  call.reply.integer(store::Store::idle_seconds(entry, call.now));
+}
+
+void object_freq(Call& call) {
+  const store::Entry* entry = looked_at(call);
+  if (!entry) return;
+  if (!call.store.access().by_frequency()) return call.reply.error(kNotByFrequency);
+  call.reply.integer(call.store.frequency(entry, call.now));
+}
+
+constexpr CommandSpec about_key(Bytes name, Handler run, Bytes since, Bytes summary) {
+  return {.name = name,
+          .arity = 3,
+          .run = run,
+          .access = Access::read,
+          .keys = {{keys::at(2, kKeyRo)}},
+          .group = "generic",
+          .since = since,
+          .summary = summary,
+          .complexity = "O(1)",
+          .syntax = "key",
+          .tips = "nondeterministic_output"};
+}
+
+constexpr CommandSpec kObjectCommands[] = {
+    {.name = "object",
+     .arity = -2,
+     .group = "generic",
+     .since = "2.2.3",
+     .summary = "Looks at how values are kept.",
+     .complexity = "Depends on subcommand."},
+    about_key("object|encoding", object_encoding, "2.2.3", "Tells how a value is represented."),
+    about_key("object|freq", object_freq, "4.0.0",
+              "Tells the logarithmic access frequency of a key."),
+    about_key("object|idletime", object_idletime, "2.2.3",
+              "Tells the seconds since a key was last accessed."),
+    about_key("object|refcount", object_refcount, "2.2.3",
+              "Tells how many references a value has."),
+    {.name = "object|help",
+     .arity = 2,
+     .run = object_help,
+     .flags = kLoading | kStale,
+     .group = "generic",
+     .since = "6.2.0",
+     .summary = "Lists the subcommands of OBJECT.",
+     .complexity = "O(1)"},
+};
+static_assert(well_formed(kObjectCommands));
+
+}  // namespace
+
+Family object_commands() { return kObjectCommands; }
 
 }  // namespace quoll::commands

@@ -1,7 +1,155 @@
+// The server as a whole: INFO, TIME, ROLE, REPLICAOF, SHUTDOWN, LOLWUT.
+#include "server/server.h"
+
+#include "base/text.h"
+#include "commands/drawing.h"
 #include "commands/families.h"
+#include "server/info.h"
 
 namespace quoll::commands {
+namespace {
 
-Family server_commands() { return {}; }
+using namespace server;
+
+constexpr int64_t kMicrosPerSecond = 1'000'000;
+
+bool is(Bytes argument, Bytes word) { return base::equals_ignoring_case(argument, word); }
+
+void info(Call& call) {
+  call.reply.verbatim(info_text(call.server, InfoSections::named(call.args.subspan(1))));
+}
+
+void time(Call& call) {
+  const int64_t micros = call.server.host().clock.wall_micros();
+  call.reply.array(2);
+  call.reply.bulk_integer(micros / kMicrosPerSecond);
+  call.reply.bulk_integer(micros % kMicrosPerSecond);
+}
+
+void role(Call& call) {
+  call.reply.array(3);
+  call.reply.bulk("master");
+  call.reply.integer(0);  // the replication offset
+  call.reply.array(0);    // the replicas
+}
+
+void replicaof(Call& call) {
+  if (is(call.arg(1), "no") && is(call.arg(2), "one")) return call.reply.ok();  // as it is already
+  int64_t port;
+  if (!base::parse_int(call.arg(2), port) || port < 0 || port > kPortMax)
+    return call.reply.error("ERR Invalid master port");
+  call.reply.error("ERR this server cannot follow another one: replication is not available");
+}
+
+void shutdown(Call& call) {
+  enum : unsigned { save = 1, nosave = 2, now = 4, force = 8, abort = 16 };
+  unsigned asked = 0;
+  for (Bytes argument : call.args.subspan(1)) {
+    if (is(argument, "save"))
+      asked |= save;
+    else if (is(argument, "nosave"))
+      asked |= nosave;
+    else if (is(argument, "now"))
+      asked |= now;
+    else if (is(argument, "force"))
+      asked |= force;
+    else if (is(argument, "abort"))
+      asked |= abort;
+    else
+      return call.syntax_error();
+  }
+  if ((asked & save && asked & nosave) || (asked & abort && asked != abort))
+    return call.syntax_error();
+  // A shutdown here never waits (for replicas, say), so none can be under way.
+  if (asked == abort) return call.reply.error("ERR No shutdown in progress.");
+  call.session.output_written();  // replies of commands before this one still go out
+  call.server.shut_down("User requested shutdown...");
+  call.session.close_soon();
+}
+
+void lolwut(Call& call) {
+  if (call.argc() >= 3 && is(call.arg(1), "version")) {
+    int64_t version;
+    if (!call.integer(2, version)) return;  // there is one drawing for every version
+  }
+  call.reply.verbatim(drawing([&] { return call.server.host().random.draw(); }));
+}
+
+constexpr CommandSpec kServerCommands[] = {
+    {.name = "info",
+     .arity = -1,
+     .run = info,
+     .flags = kLoading | kStale,
+     .categories = kCatDangerous,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Tells about the server: its state, counters and statistics.",
+     .complexity = "O(1)",
+     .syntax = "[section [section ...]]",
+     .tips = "nondeterministic_output,request_policy:all_shards,response_policy:special"},
+    {.name = "time",
+     .arity = 1,
+     .run = time,
+     .flags = kLoading | kStale | kFast,
+     .group = "server",
+     .since = "2.6.0",
+     .summary = "Returns the server's time: unix seconds and microseconds.",
+     .complexity = "O(1)",
+     .tips = "nondeterministic_output"},
+    {.name = "role",
+     .arity = 1,
+     .run = role,
+     .flags = kNoScript | kLoading | kStale | kFast,
+     .categories = kCatAdmin | kCatDangerous,
+     .group = "server",
+     .since = "2.8.12",
+     .summary = "Returns the part the server plays in replication.",
+     .complexity = "O(1)"},
+    {.name = "replicaof",
+     .arity = 3,
+     .run = replicaof,
+     .flags = kAdmin | kNoScript | kStale | kNoAsyncLoading,
+     .group = "server",
+     .since = "5.0.0",
+     .summary = "Makes the server follow another one, or stand on its own.",
+     .complexity = "O(1)",
+     .syntax = "<host port | NO ONE>"},
+    {.name = "slaveof",
+     .arity = 3,
+     .run = replicaof,
+     .flags = kAdmin | kNoScript | kStale | kNoAsyncLoading,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Makes the server follow another one, or stand on its own.",
+     .complexity = "O(1)",
+     .syntax = "<host port | NO ONE>",
+     .deprecated_since = "5.0.0",
+     .replaced_by = "`REPLICAOF`"},
+    {.name = "shutdown",
+     .arity = -1,
+     .run = shutdown,
+     .flags = kAdmin | kNoScript | kLoading | kStale | kNoMulti | kAllowBusy,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Ends the server.",
+     .complexity =
+         "O(N) when saving, where N is the total number of keys in all databases when saving data, "
+         "otherwise O(1)",
+     .syntax = "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]"},
+    {.name = "lolwut",
+     .arity = -1,
+     .run = lolwut,
+     .access = Access::read,
+     .flags = kFast,
+     .group = "server",
+     .since = "5.0.0",
+     .summary = "Draws a quoll at night and tells the version.",
+     .syntax = "[VERSION version]"},
+};
+static_assert(well_formed(kServerCommands));
+
+}  // namespace
+
+Family server_commands() { return kServerCommands; }
 
 }  // namespace quoll::commands

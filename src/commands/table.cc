@@ -7,9 +7,10 @@ namespace quoll::commands {
 std::span<const Family> families() {
   static const Family kFamilies[] = {
       string_commands(),        generic_commands(),    expire_commands(),
-      object_commands(),        connection_commands(), client_commands(),
+      object_commands(),        database_commands(),   connection_commands(), client_commands(),
       transaction_commands(),   pubsub_commands(),     server_commands(),
-      config_commands(),        introspection_commands(), monitoring_commands(),
+      config_commands(),        module_commands(),     acl_commands(),
+      introspection_commands(), monitoring_commands(), latency_commands(),
       memory_commands(),        debug_commands(),
   };
   return kFamilies;

@@ -1,5 +1,5 @@
 // The seams to the world. Everything above sees time, chance, files and peers only through these
-// six narrow interfaces, so the simulator can run the complete server on a virtual clock, network
+// seven narrow interfaces, so the simulator can run the complete server on a virtual clock, network
 // and disk. Production bodies are in uv_*.cc (the only files that include <uv.h>).
 //
 // Threading: every method is called on the loop thread and every callback arrives on it.
@@ -89,6 +89,9 @@ struct PeerEvents {
   virtual void received(size_t bytes) = 0;
   // The transport can take bytes again after send() took less than it was given.
   virtual void writable() = 0;
+  // The other side has sent its last byte but may still read. True: the owner has more to send; it
+  // has paused reads and will close. False: the connection closes now and closed("") follows.
+  virtual bool ended() { return false; }
   // The other side is gone, or `reason` says which error ended the connection ("" = orderly).
   virtual void closed(const std::string& reason) = 0;
 };
@@ -142,6 +145,25 @@ struct Datagrams {
   virtual void send(const Endpoint& to, Bytes bytes) = 0;  // may be lost
 };
 
+// The process as monitoring sees it, what only the system can give it, and what tests do to it.
+struct Process {
+  virtual ~Process() = default;
+  struct CpuTimes {
+    int64_t user_micros;
+    int64_t system_micros;
+  };
+  virtual int pid() = 0;
+  virtual CpuTimes cpu_times() = 0;          // of all threads
+  virtual CpuTimes thread_cpu_times() = 0;   // of the calling thread
+  virtual size_t resident_bytes() = 0;
+  virtual size_t machine_memory_bytes() = 0;
+  virtual std::string system_name() = 0;     // "Linux 6.1.0 x86_64"
+  virtual std::string executable() = 0;      // absolute path
+  virtual uint64_t draw_secret() = 0;        // 64 bits that nobody can predict: passwords
+  virtual void sleep(Nanos time) = 0;        // blocks the loop (DEBUG SLEEP)
+  [[noreturn]] virtual void crash() = 0;     // by an invalid memory access (DEBUG SEGFAULT)
+};
+
 struct Host {
   Clock& clock;
   Random& random;
@@ -149,6 +171,7 @@ struct Host {
   Disk& disk;
   Transport& transport;
   Datagrams& datagrams;
+  Process& process;
 };
 
 }  // namespace quoll::host

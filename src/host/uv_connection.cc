@@ -116,6 +116,11 @@ void Connection::close() {
   watch_.close();
 }
 
+void Connection::hear_end() {
+  if (!events_->ended()) return finish("");
+  half_closed_ = true;
+}
+
 void Connection::finish(const std::string& reason) {
   PeerEvents* events = std::exchange(events_, nullptr);
   watch_.close();
@@ -159,7 +164,7 @@ void Connection::receive() {
       events_->received(static_cast<size_t>(got));
       if (events_ == nullptr || paused_ || static_cast<size_t>(got) < buffer.size()) return;
     } else if (got == 0) {
-      return finish("");
+      return hear_end();
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return;
     } else if (errno != EINTR) {
@@ -176,7 +181,7 @@ void Connection::hear_while_paused(unsigned ready) {
     return finish(code == 0 ? "" : std::strerror(code));
   }
   if (ready & kHangup) {
-    if (unread_bytes() == 0) return finish("");
+    if (unread_bytes() == 0) return hear_end();
     half_closed_ = true;
   }
 }

@@ -29,6 +29,7 @@ class Connection final : public WatchOwner, public std::enable_shared_from_this<
  private:
   void receive();
   void hear_while_paused(unsigned ready);
+  void hear_end();                         // the other side sent its last byte
   void finish(const std::string& reason);  // closes, then tells the owner
   void refresh_watch();
   size_t unread_bytes() const;

@@ -5,28 +5,18 @@
 
 #include <cerrno>
 #include <csignal>
-#include <ctime>
 #include <utility>
 
 #include "base/check.h"
+#include "host/uv_clock.h"
 #include "host/uv_datagrams.h"
 #include "host/uv_disk.h"
+#include "host/uv_process.h"
 #include "host/uv_transport.h"
 #include "host/xoshiro.h"
 
 namespace quoll::host {
 namespace {
-
-class UvClock final : public Clock {
- public:
-  Millis wall() override { return wall_micros() / 1000; }
-  int64_t wall_micros() override {
-    timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
-  }
-  Nanos steady() override { return static_cast<Nanos>(uv_hrtime()); }
-};
 
 std::array<uint64_t, 4> kernel_entropy() {
   std::array<uint64_t, 4> words{};
@@ -53,8 +43,9 @@ struct UvHost::Parts {
   UvDisk disk{loop};
   UvTransport transport{loop};
   UvDatagrams datagrams{loop};
+  UvProcess process;
   std::vector<SignalWatch*> signals;
-  Host host{clock, random, loop, disk, transport, datagrams};
+  Host host{clock, random, loop, disk, transport, datagrams, process};
 };
 
 UvHost::UvHost() : parts_(std::make_unique<Parts>()) {

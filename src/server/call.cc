@@ -1,6 +1,7 @@
 #include "server/call.h"
 
 #include "base/numbers.h"
+#include "base/text.h"
 #include "server/server.h"
 
 namespace quoll::server {
@@ -26,6 +27,15 @@ const store::Entry* Call::look(size_t i, bool tell_miss) {
     if (tell_miss) server.notifier().key_miss(db, args[i]);
   }
   return entry;
+}
+
+void Call::redact(size_t i) { server.dispatcher().redact(i); }
+
+void Call::subcommand_error() {
+  constexpr size_t kShownBytes = 128;
+  reply.error("ERR unknown subcommand or wrong number of arguments for '" +
+              std::string(errors::shown(args[1].substr(0, kShownBytes))) + "'. Try " +
+              base::to_upper(errors::shown(args[0])) + " HELP.");
 }
 
 bool Call::integer(size_t i, int64_t& value, Bytes error) {

@@ -58,6 +58,11 @@ class Call {
   // The command's own argv as the effect.
   void effect_verbatim() { effect(args); }
 
+  // The argument is a secret: the slow log does not show it. Defined where Server is known.
+  void redact(size_t i);
+
+  // Arguments that fit no form of a subcommand: "... Try CLIENT HELP."
+  void subcommand_error();
   void syntax_error() { reply.error(errors::kSyntax); }
   void wrong_type() { reply.error(errors::kWrongType); }
   // Parses an integer argument; replies the error and returns false when it is none.

@@ -47,6 +47,7 @@ enum CommandFlag : uint32_t {
   kAllowBusy = 1 << 16,
   kNoMandatoryKeys = 1 << 17,
   kTouchesArbitraryKeys = 1 << 18,
+  kNeedsPermission = 1 << 19,  // runs only as enable-debug-command or enable-module-command allow
 };
 
 // ACL categories beyond those that follow from access, flags and group.
@@ -102,6 +103,7 @@ struct KeySpec {
   int16_t limit = 0;   // range: only the first 1/limit of the rest are keys (0 or 1: all)
   int16_t number = 0;  // counted
   int16_t first = 0;   // counted
+  Bytes notes = {};    // a remark that COMMAND INFO shows
 };
 
 struct KeySpecs {
@@ -130,6 +132,11 @@ constexpr KeySpecs rest(int index, uint16_t flags, int step = 1) {
             .last = -1,
             .step = static_cast<int16_t>(step)}}};
 }
+// The same keys with a remark on the first.
+constexpr KeySpecs noted(KeySpecs keys, Bytes notes) {
+  keys.specs[0].notes = notes;
+  return keys;
+}
 // "numkeys key [key ...]" with the number at `index`.
 constexpr KeySpecs counted(int index, uint16_t flags, int step = 1) {
   return {{{.flags = flags,
@@ -154,11 +161,13 @@ struct CommandSpec {
   Bytes since = {};
   Bytes summary = {};
   Bytes complexity = {};
-  // Arguments after the name, in the notation of the command reference:
+  // Arguments after the name, in the notation of commands/syntax_tree.h:
   // "key value [NX | XX] [GET] [EX seconds | PX milliseconds | KEEPTTL]"
   Bytes syntax = {};
   Bytes tips = {};      // comma separated: "nondeterministic_output"
   Bytes alias_of = {};  // COMMAND LIST omits nothing; the alias shares handler and behaviour
+  Bytes deprecated_since = {};
+  Bytes replaced_by = {};  // what to use instead of a deprecated command
 
   constexpr bool is_subcommand() const { return name.find('|') != Bytes::npos; }
 };
@@ -175,7 +184,7 @@ constexpr bool well_formed(const CommandSpec (&table)[N]) {
     for (const KeySpec& key : spec.keys.specs) {
       int least = spec.arity < 0 ? -spec.arity : spec.arity;
       if (key.find != KeySpec::Find::none && key.keyword.empty() && key.begin >= least &&
-          !(spec.flags & kNoMandatoryKeys))
+          !(spec.flags & kNoMandatoryKeys) && !(key.flags & kKeyNotKey))
         return false;
     }
   }

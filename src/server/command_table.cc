@@ -48,7 +48,9 @@ uint32_t group_category(Bytes group) {
 }
 
 uint32_t implied_categories(const CommandSpec& spec) {
-  uint32_t bits = spec.categories | group_category(spec.group);
+  uint32_t bits = spec.categories;
+  // Containers have no category of their own, and WAIT is generic by documentation only.
+  if (spec.run && !(bits & kCatConnection)) bits |= group_category(spec.group);
   if (spec.access == Access::write) bits |= kCatWrite;
   // Reads of keys; commands that read nothing from the keyspace are not in @read.
   if (spec.access == Access::read && !(bits & kCatScripting)) bits |= kCatRead;
@@ -190,6 +192,15 @@ bool counted_keys(const KeySpec& spec, int begin, Args args, std::vector<KeyArg>
   return true;
 }
 
+// SET overwrites its key unless an option makes it look at the old value.
+uint16_t settled_flags(Args args) {
+  constexpr Bytes kLooks[] = {"get", "ifeq", "ifne", "ifdeq", "ifdne"};
+  for (size_t i = 3; i < args.size(); ++i)
+    for (Bytes word : kLooks)
+      if (base::equals_ignoring_case(args[i], word)) return kKeyRw | kKeyAccess | kKeyUpdate;
+  return kKeyOw | kKeyUpdate;
+}
+
 }  // namespace
 
 bool find_keys(const CommandSpec& command, Args args, std::vector<KeyArg>& keys) {
@@ -210,6 +221,8 @@ bool find_keys(const CommandSpec& command, Args args, std::vector<KeyArg>& keys)
                                                 : counted_keys(spec, begin, args, keys);
     if (!ok) return false;
   }
+  for (KeyArg& key : keys)
+    if (key.flags & kKeyVariableFlags) key.flags = settled_flags(args);
   return true;
 }
 

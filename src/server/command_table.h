@@ -71,7 +71,8 @@ class CommandTable {
   size_t mask_ = 0;
 };
 
-// Which arguments of a command line are keys. Returns false when the line is malformed.
+// Which arguments of a command line are keys. Returns false when the line is malformed. Flags that
+// depend on the line (kKeyVariableFlags: SET's) are settled.
 struct KeyArg {
   size_t index;
   uint16_t flags;

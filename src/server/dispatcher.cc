@@ -40,11 +40,12 @@ Command* Dispatcher::look_up(Args args) {
 }
 
 void Dispatcher::unknown_command(Session& session, Args args) {
-  std::string name(args[0].substr(0, kErrorNameBytes));
+  std::string name(errors::shown(args[0].substr(0, kErrorNameBytes)));
   std::string rest;
   for (size_t i = 1; i < args.size() && rest.size() < kErrorArgumentsBytes; ++i) {
+    size_t room = kErrorArgumentsBytes - rest.size();
     rest += '\'';
-    rest += args[i].substr(0, kErrorArgumentsBytes - rest.size());
+    rest += errors::shown(args[i].substr(0, room));
     rest += "' ";
   }
   reject(session, nullptr,
@@ -54,7 +55,7 @@ void Dispatcher::unknown_command(Session& session, Args args) {
 bool Dispatcher::reject(Session& session, Command* command, Bytes error) {
   if (session.transaction.open) session.transaction.aborted = true;
   if (command) ++command->counters.rejected;
-  bool exec = command && command->name == "exec";
+  bool exec = command && command->spec->name == "exec";
   if (exec) {
     // The transaction is discarded, and the reply says why.
     server_.watches().unwatch(session);
@@ -72,30 +73,41 @@ bool Dispatcher::reject(Session& session, Command* command, Bytes error) {
   return false;
 }
 
-bool Dispatcher::may_run_subscribed(const Command& command) const {
-  constexpr Bytes kAllowed[] = {"ping",         "subscribe", "ssubscribe",   "unsubscribe",
-                                "sunsubscribe", "psubscribe", "punsubscribe", "reset",
-                                "quit"};
-  for (Bytes name : kAllowed)
-    if (command.name == name) return true;
+namespace {
+
+bool is_one_of(const Command& command, std::initializer_list<Bytes> names) {
+  for (Bytes name : names)
+    if (command.spec->name == name) return true;
   return false;
 }
+
+bool may_run_subscribed(const Command& command) {
+  return is_one_of(command, {"ping", "subscribe", "ssubscribe", "unsubscribe", "sunsubscribe",
+                             "psubscribe", "punsubscribe", "reset", "quit"});
+}
+
+bool never_queued(const Command& command) {
+  return is_one_of(command, {"exec", "discard", "multi", "watch", "quit", "reset"});
+}
+
+}  // namespace
 
 // The order of the checks is Redis's: the first that fails gives the reply.
 bool Dispatcher::admit(Session& session, Command& command, Args args) {
   const CommandSpec& spec = *command.spec;
   auto argc = static_cast<int>(args.size());
   if (!command.subcommands.empty() && argc >= 2) {
-    std::string name(args[1].substr(0, kErrorNameBytes));
+    std::string name(errors::shown(args[1].substr(0, kErrorNameBytes)));
     return reject(session, &command, "ERR unknown subcommand '" + name + "'. Try " +
                                          base::to_upper(command.name) + " HELP.");
   }
   if (spec.arity > 0 ? argc != spec.arity : argc < -spec.arity)
     return reject(session, &command,
-                  "ERR wrong number of arguments for '" + std::string(command.name) + "' command");
+                  "ERR wrong number of arguments for '" + std::string(spec.name) + "' command");
+  if (!session.ordinary() && !admit_special(session, command)) return false;
   if (Bytes refusal = server_.refusal_of(command, session); !refusal.empty())
     return reject(session, &command, refusal);
-  return session.ordinary() || admit_special(session, command);
+  return true;
 }
 
 // Checks that only sessions in a special state need.
@@ -107,7 +119,7 @@ bool Dispatcher::admit_special(Session& session, Command& command) {
     return reject(session, &command, "ERR Command not allowed inside a transaction");
   if (session.subscribed() && session.reply().protocol() == 2 && !may_run_subscribed(command))
     return reject(session, &command,
-                  "ERR Can't execute '" + std::string(command.name) +
+                  "ERR Can't execute '" + std::string(spec.name) +
                       "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed "
                       "in this context");
   return true;
@@ -124,35 +136,27 @@ void Dispatcher::queue(Session& session, Command& command, Args args, BlobOf blo
 }
 
 void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob_owner) {
-  uint64_t reply_start = session.out().end_offset();
-  if (__builtin_expect(session.reply_mode != ReplyMode::on, 0)) {
-    if (session.reply_mode == ReplyMode::skip_next) session.reply_mode = ReplyMode::skip;
-    else if (session.reply_mode == ReplyMode::skip) session.reply_mode = ReplyMode::on;
-  }
+  session.begin_command();
   current_ = nullptr;
   if (ahead_next_ < ahead_count_ && ahead_[ahead_next_].name == args[0].data())
     current_ = &ahead_[ahead_next_++];
   Command* command = current_ ? current_->command : look_up(args);
+  session.last_command = command;
   if (!command) {
     if (base::equals_ignoring_case(args[0], "post") ||
         base::equals_ignoring_case(args[0], "host:"))
       return server_.refuse_cross_protocol(session);
     unknown_command(session, args);
   } else if (admit(session, *command, args)) {
-    if (server_.postpone_if_paused(session, *command, args, blob_of, blob_owner)) return;
-    session.last_command = command;
-    bool queues = session.transaction.open && !(command->name == "exec" ||
-                  command->name == "discard" || command->name == "multi" ||
-                  command->name == "watch" || command->name == "quit" || command->name == "reset");
-    if (queues) {
+    if (server_.postpone_if_paused(session, *command, args, blob_of, blob_owner))
+      return session.cancel_command();
+    if (session.transaction.open && !never_queued(*command)) {
       queue(session, *command, args, blob_of, blob_owner);
     } else {
       run(session, *command, args, blob_of, blob_owner);
     }
   }
-  if (__builtin_expect(session.reply_mode != ReplyMode::on, 0) &&
-      session.reply_mode != ReplyMode::skip_next)
-    session.out().rewind(reply_start);
+  session.end_command();
 }
 
 void Dispatcher::call_handler(Call& call) {
@@ -208,7 +212,15 @@ void Dispatcher::account(Session& session, Command& command, Args args, uint64_t
     counters.latency->record(elapsed);
   }
   if (__builtin_expect(elapsed >= server_.slow_threshold(), 0))
-    server_.note_slow(session, command, args, elapsed);
+    note_slow(session, command, args, elapsed);
+  redacted_.clear();
+}
+
+void Dispatcher::note_slow(Session& session, Command& command, Args args, base::Nanos elapsed) {
+  if (redacted_.empty()) return server_.note_slow(session, command, args, elapsed);
+  std::vector<Bytes> shown(args.begin(), args.end());
+  for (size_t argument : redacted_) shown[argument] = "(redacted)";
+  server_.note_slow(session, command, shown, elapsed);
 }
 
 void Dispatcher::execute_queue(Session& session) {
@@ -217,13 +229,11 @@ void Dispatcher::execute_queue(Session& session) {
   session.in_exec = true;
   session.reply().array(session.transaction.queue.size());
   commits.begin(store::Origin::client, server_.now(), true);
-  Command* exec = session.last_command;
   for (QueuedCommand& queued : session.transaction.queue) {
     run(session, *queued.command, queued.line.args(),
         [](void* owner, size_t i) { return static_cast<OwnedArgs*>(owner)->blob(i); },
         &queued.line);
   }
-  session.last_command = exec;
   store::Seq seq = commits.close();
   session.in_exec = false;
   Ticket ticket = server_.gate().ticket(seq);

@@ -24,10 +24,15 @@ class Dispatcher {
 
   // Touches the memory that the batch's keys will need: buckets first, then candidate entries.
   void prefetch(Session& session, const wire::CommandBatch& batch);
+  // The batch that was looked at is over: its bytes may move.
+  void forget_ahead() { ahead_count_ = ahead_next_ = 0; }
   // Runs the command or replies why not.
   void execute(Session& session, Args args, BlobOf blob_of, void* blob_owner);
   // Runs the queued commands of a transaction as one commit (EXEC).
   void execute_queue(Session& session);
+  // The argument is a secret: the slow log shows "(redacted)" for it.
+  void redact(size_t argument) { redacted_.push_back(argument); }
+  base::Nanos last_end() const { return stamp_; }  // steady time at the end of the last command
 
  private:
   // What prefetch found out about a command of the batch.
@@ -42,16 +47,18 @@ class Dispatcher {
   bool admit(Session& session, Command& command, Args args);
   bool admit_special(Session& session, Command& command);
   bool reject(Session& session, Command* command, Bytes error);
-  bool may_run_subscribed(const Command& command) const;
   void queue(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
   void run(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
   void call_handler(Call& call);
   void account(Session& session, Command& command, Args args, uint64_t errors_before);
   void unknown_command(Session& session, Args args);
 
+  void note_slow(Session& session, Command& command, Args args, base::Nanos elapsed);
+
   Server& server_;
   CommandTable table_;
-  base::Nanos stamp_ = 0;  // steady time at the end of the last command
+  base::Nanos stamp_ = 0;
+  std::vector<size_t> redacted_;  // arguments of the command that runs
   // In the order in which the commands will run.
   Ahead ahead_[wire::kPrefetchBatch];
   const Ahead* current_ = nullptr;  // of the command being executed, if it was looked at ahead

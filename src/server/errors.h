@@ -23,4 +23,17 @@ inline constexpr Bytes kStringTooLong =
     "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
 inline constexpr Bytes kNoProto = "NOPROTO unsupported protocol version";
 
+// Client bytes inside an error text end at the first NUL, as Redis prints them.
+constexpr Bytes shown(Bytes text) { return text.substr(0, text.find('\0')); }
+
+inline constexpr Bytes kReplicaKeyspace = "ERR Replica can't interact with the keyspace";
+inline constexpr Bytes kDebugNotAllowed =
+    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can "
+    "run it from a local connection, otherwise you need to set this option in the configuration "
+    "file, and then restart the server.";
+inline constexpr Bytes kModuleNotAllowed =
+    "ERR MODULE command not allowed. If the enable-module-command option is set to \"local\", you "
+    "can run it from a local connection, otherwise you need to set this option in the configuration "
+    "file, and then restart the server.";
+
 }  // namespace quoll::server::errors

@@ -53,13 +53,11 @@ std::vector<std::string> PubSub::names(const Session& session, Kind kind) const 
 }
 
 void PubSub::send(Session& session, std::initializer_list<Bytes> message, const Ticket& ticket) {
-  uint64_t from = session.out().end_offset();
-  wire::ReplyWriter writer(session.out());
+  if (session.close_requested()) return;
+  wire::ReplyWriter writer(session.begin_message(ticket));
   writer.set_protocol(session.reply().protocol());
   writer.push(message.size());
   for (Bytes part : message) writer.bulk(part);
-  if (ticket.need != Need::nothing) session.hold(ticket, from);
-  session.output_written();
 }
 
 size_t PubSub::deliver(Kind kind, Bytes channel, Bytes message, const Ticket& ticket) {
@@ -89,7 +87,7 @@ size_t PubSub::publish_shard(Bytes channel, Bytes message, const Ticket& ticket)
 std::vector<std::string> PubSub::channels(Kind kind, Bytes pattern) const {
   std::vector<std::string> found;
   for (const auto& [name, sessions] : lists_[static_cast<size_t>(kind)])
-    if (pattern.empty() || base::glob_match(pattern, name)) found.push_back(name);
+    if (base::glob_match(pattern, name)) found.push_back(name);
   return found;
 }
 

@@ -31,7 +31,7 @@ class PubSub {
   size_t publish(Bytes channel, Bytes message, const Ticket& ticket);
   size_t publish_shard(Bytes channel, Bytes message, const Ticket& ticket);
 
-  std::vector<std::string> channels(Kind kind, Bytes pattern) const;  // empty pattern: all
+  std::vector<std::string> channels(Kind kind, Bytes pattern) const;
   size_t subscribers(Kind kind, Bytes name) const;
   size_t patterns() const { return lists_[1].size(); }
   size_t channels() const { return lists_[0].size(); }

@@ -34,6 +34,7 @@ Server::Server(const host::Host& host, Config config, Families families)
       run_id_(hex_id(host_.random)) {
   refresh_clock();
   started_ms_ = now_;
+  store_.access().set_seed(host_.random.draw());
   // The order in which sinks hear of a commit.
   store_.commits().add_sink(watches_);
   store_.commits().add_sink(notifier_);
@@ -61,6 +62,11 @@ void Server::apply_settings() {
   if (now.latency_monitor_threshold_ms > 0)
     slow_threshold_ = std::min(slow_threshold_,
                                now.latency_monitor_threshold_ms * base::kNanosPerMilli);
+  // Monitors are told on the way of slow commands, so that others pay one comparison for both.
+  if (monitors_.any()) slow_threshold_ = INT64_MIN;
+  bool frequency = now.maxmemory_policy == EvictionPolicy::volatile_lfu ||
+                   now.maxmemory_policy == EvictionPolicy::allkeys_lfu;
+  store_.access().set_rules({frequency, now.lfu_log_factor, now.lfu_decay_time_minutes});
   log::set_level(now.loglevel);
 }
 
@@ -71,7 +77,7 @@ void Server::watch_settings() {
   };
   config_.on_change({"client-query-buffer-limit", "proto-max-bulk-len", "notify-keyspace-events",
                      "slowlog-max-len", "slowlog-log-slower-than", "latency-monitor-threshold",
-                     "loglevel"},
+                     "loglevel", "maxmemory-policy", "lfu-log-factor", "lfu-decay-time"},
                     apply);
   config_.on_change({"port", "bind"}, [this] { return listen_again(); });
   config_.on_change({"requirepass"}, [this]() -> base::Result<> {
@@ -87,7 +93,32 @@ void Server::refresh_clock() {
   clock_stamp_ = host_.clock.steady();
 }
 
-Bytes Server::refusal_of(const Command&, const Session&) const { return {}; }
+Bytes Server::refusal_of(const Command& command, const Session& session) const {
+  const CommandSpec& spec = *command.spec;
+  if (spec.flags & kNeedsPermission) {
+    const bool debug = spec.name == "debug";
+    const Permission given =
+        debug ? settings().enable_debug_command : settings().enable_module_command;
+    if (given == Permission::no || (given == Permission::local && !session.peer().is_loopback()))
+      return debug ? errors::kDebugNotAllowed : errors::kModuleNotAllowed;
+  }
+  if (monitors_.any() && monitors_.has(session) &&
+      (spec.access != Access::none || (spec.flags & kMayReplicate)))
+    return errors::kReplicaKeyspace;
+  return {};
+}
+
+bool Server::add_monitor(Session& session) {
+  if (!monitors_.add(session)) return false;
+  apply_settings();
+  return true;
+}
+
+void Server::drop_monitor(const Session& session) {
+  if (!monitors_.any()) return;
+  monitors_.drop(session);
+  apply_settings();
+}
 
 void Server::after_commit(store::Seq) {}
 
@@ -100,6 +131,7 @@ void Server::note_error(Bytes code) {
 
 void Server::note_slow(Session& session, const Command& command, Args args,
                        base::Nanos elapsed) {
+  if (monitors_.any()) monitors_.tell(session, command, args, host_.clock.wall_micros());
   const Settings& limits = settings();
   int64_t micros = elapsed / base::kNanosPerMicro;
   if (limits.slowlog_log_slower_than_us >= 0 && micros >= limits.slowlog_log_slower_than_us &&
@@ -115,7 +147,8 @@ void Server::note_slow(Session& session, const Command& command, Args args,
 // --- the end of a turn -------------------------------------------------------------------------
 
 void Server::end_turn() {
-  if (active_expiry_ && pause_kind_ == PauseKind::none && expiry_due_ <= host_.clock.wall())
+  if (active_expiry_ && periodic_work_ && pause_kind_ == PauseKind::none &&
+      expiry_due_ <= host_.clock.wall())
     expire();
   if (store_.reclaiming()) reclaim();
   flush_all();
@@ -137,7 +170,9 @@ void Server::expire() {
   after_commit(store_.commits().close());
   expiry_due_ = store::kNoDeadline;
   if (!done) ++stats_.expire_time_capped;
-  int64_t millis = (host_.clock.steady() - begin) / base::kNanosPerMilli;
+  base::Nanos took = host_.clock.steady() - begin;
+  stats_.expire_nanos += took;
+  int64_t millis = took / base::kNanosPerMilli;
   if (settings().latency_monitor_threshold_ms > 0 &&
       millis >= settings().latency_monitor_threshold_ms)
     latency_.add("expire-cycle", millis, now_ / 1000);
@@ -182,14 +217,18 @@ void Server::measure_turn() {
 // --- ten times a second ------------------------------------------------------------------------
 
 void Server::tick() {
+  host_.loop.after(kTickInterval, [this] { tick(); });
+  if (!periodic_work_) return;
   refresh_clock();
   ++ticks_;
   stats_.commands_rate.sample(stats_.commands, now_);
   stats_.input_rate.sample(stats_.net_input_bytes, now_);
   stats_.output_rate.sample(stats_.net_output_bytes, now_);
+  stats_.turns_rate.sample(stats_.turns, now_);
+  stats_.turn_micros_rate.sample(static_cast<uint64_t>(stats_.turn_nanos / base::kNanosPerMicro),
+                                 now_);
   base::memory_peak();
   if (ticks_ % 10 == 0) close_idle();
-  host_.loop.after(kTickInterval, [this] { tick(); });
 }
 
 void Server::close_idle() {
@@ -197,7 +236,7 @@ void Server::close_idle() {
   for (auto& [id, session] : sessions_) {
     // Flushing looks at the soft output limit.
     if (session->out().size() > 0) session->output_written();
-    if (timeout == 0 || session->subscribed() || session->postponed() == Postponed::blocked)
+    if (timeout == 0 || session->subscribed() || session->postponed() != Postponed::no)
       continue;
     if (now_ - session->last_command_ms > timeout * 1000) {
       log::verbose("Closing idle client");

@@ -15,6 +15,7 @@
 #include "server/config.h"
 #include "server/dispatcher.h"
 #include "server/latency_monitor.h"
+#include "server/monitors.h"
 #include "server/notifier.h"
 #include "server/output_gate.h"
 #include "server/pubsub.h"
@@ -56,9 +57,13 @@ class Server {
   Notifier& notifier() { return notifier_; }
   SlowLog& slow_log() { return slow_log_; }
   LatencyMonitor& latency() { return latency_; }
+  const Monitors& monitors() const { return monitors_; }
+  bool add_monitor(Session& session);  // false when it was one already
+  void drop_monitor(const Session& session);
   Stats& stats() { return stats_; }
   const std::string& run_id() const { return run_id_; }
   base::Millis started_ms() const { return started_ms_; }
+  size_t startup_memory() const { return startup_memory_; }  // bytes used when start() was done
   uint16_t port() const;  // the TCP port actually bound, 0 if none
 
   // Wall time in ms as of the current batch of commands.
@@ -91,6 +96,8 @@ class Server {
   PauseKind paused() const { return now_ < pause_until_ ? pause_kind_ : PauseKind::none; }
 
   void set_active_expiry(bool on) { active_expiry_ = on; }
+  // DEBUG PAUSE-CRON: expiry and the ten-times-a-second work rest.
+  void set_periodic_work(bool on) { periodic_work_ = on; }
 
  private:
   using Listeners = std::vector<std::unique_ptr<host::Listener>>;
@@ -121,6 +128,7 @@ class Server {
   WatchTable watches_;
   SlowLog slow_log_;
   LatencyMonitor latency_;
+  Monitors monitors_;
   Stats stats_;
   Dispatcher dispatcher_;
   wire::ParserLimits parser_limits_;
@@ -142,8 +150,11 @@ class Server {
   base::Millis pause_until_ = 0;
   PauseKind pause_kind_ = PauseKind::none;
   host::TimerId pause_timer_ = 0;
+  base::Millis cross_protocol_told_ms_ = 0;  // when the log last mentioned one
   uint64_t ticks_ = 0;
+  size_t startup_memory_ = 0;
   bool active_expiry_ = true;
+  bool periodic_work_ = true;
   bool stopping_ = false;
 };
 

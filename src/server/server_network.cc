@@ -7,6 +7,8 @@
 namespace quoll::server {
 namespace {
 
+// Whoever makes browsers send requests here shall not fill the log as well.
+constexpr base::Millis kCrossProtocolQuietMs = 60 * 1000;
 constexpr base::Bytes kMaxClientsReply = "-ERR max number of clients reached\r\n";
 constexpr base::Bytes kProtectedReply =
     "-DENIED Redis is running in protected mode because protected mode is enabled and no password "
@@ -39,6 +41,7 @@ base::Result<> Server::start() {
     return base::Error{"Configured to not listen anywhere, exiting."};
   refresh_clock();
   started_ms_ = now_;
+  startup_memory_ = base::memory_used();
   host_.loop.after(0, [this] { tick(); });
   return {};
 }
@@ -138,8 +141,8 @@ bool Server::refuse_connection(host::Peer& peer) {
 
 void Server::accept(std::unique_ptr<host::Peer> peer) {
   refresh_clock();
-  ++stats_.connections_received;
   if (stopping_ || refuse_connection(*peer)) return;
+  ++stats_.connections_received;
   SessionId id = next_session_++;
   auto session = std::make_unique<Session>(*this, id, std::move(peer));
   Session& placed = *session;
@@ -157,6 +160,7 @@ Session* Server::find_session(SessionId id) {
 void Server::forget(Session& session) {
   pubsub_.drop(session);
   watches_.unwatch(session);
+  drop_monitor(session);
   std::erase(flush_queue_, &session);
   auto at = sessions_.find(session.id);
   QUOLL_CHECK(at != sessions_.end());
@@ -166,6 +170,9 @@ void Server::forget(Session& session) {
 }
 
 void Server::refuse_cross_protocol(Session& session) {
+  bool told = cross_protocol_told_ms_ != 0 && now_ - cross_protocol_told_ms_ <= kCrossProtocolQuietMs;
+  if (told) return session.close_soon();
+  cross_protocol_told_ms_ = now_;
   log::warning(
       "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands "
       "to Redis. This is likely due to an attacker attempting to use Cross Protocol Scripting to "

@@ -6,7 +6,8 @@
 
 namespace quoll::server {
 
-constexpr size_t kGatherParts = 64;  // chunks per gathered write
+constexpr size_t kGatherParts = 16;  // chunks per gathered write: 256 KiB
+constexpr base::Nanos kDriveBudget = 1 * base::kNanosPerMilli;  // of one session in one turn
 
 Session::Session(Server& server, SessionId session_id, std::unique_ptr<host::Peer> peer)
     : id(session_id),
@@ -34,10 +35,11 @@ void Session::set_authenticated(bool yes) {
 void Session::reset_state() {
   name.clear();
   db = 0;
-  reply_mode = ReplyMode::on;
+  set_reply_flags(reply_flags_ & kReplySkip);
   no_evict = no_touch = false;
   reply_.set_protocol(2);
   user = "default";
+  server_.drop_monitor(*this);
   set_authenticated(!server_.password_required());
 }
 
@@ -48,11 +50,21 @@ void Session::received(size_t bytes) {
   last_command_ms = server_.now();
   bytes_in += bytes;
   server_.stats().net_input_bytes += bytes;
+  ++server_.stats().reads;
   parser_.received(bytes);
   drive();
 }
 
 void Session::closed(const std::string&) { close_soon(); }
+
+// The client sends no more but may still read. What it sent is run and answered first.
+bool Session::ended() {
+  if (closing_) return false;
+  if (drive_queued_) return ended_ = true;
+  if (postponed_ != Postponed::no || out_.size() == 0) return false;
+  close_after_reply();
+  return true;
+}
 
 // The parser hands out commands until it has no complete one or an error; nothing is parsed while
 // earlier commands wait.
@@ -69,7 +81,11 @@ bool Session::parse_ahead() {
       ++server_.stats().query_buffer_limit_disconnections;
     }
   }
-  if (batch_.size() > 1) server_.dispatcher().prefetch(*this, batch_);
+  if (batch_.size() > 1) {
+    server_.dispatcher().prefetch(*this, batch_);
+  } else {
+    server_.dispatcher().forget_ahead();
+  }
   return batch_.size() > 0;
 }
 
@@ -77,8 +93,7 @@ void Session::fail_protocol() {
   if (parser_.error_text().empty()) return close_soon();
   log::verbose("Protocol error ({}) from client: id={} addr={}", parser_.error_text(), id,
                peer_->remote_address());
-  reply_.error(parser_.error_text());
-  output_written();
+  if (!(reply_flags_ & (kReplyOff | kReplySkip))) reply_.error(parser_.error_text());
   close_after_reply();
 }
 
@@ -108,17 +123,44 @@ void Session::run_next() {
 void Session::drive() {
   if (driving_ || closing_) return;
   driving_ = true;
-  while (!closing_ && !close_after_reply_ && postponed_ == Postponed::no) {
-    if (pending_.empty() && next_ == batch_.size() && !parse_ahead()) break;
+  Dispatcher& dispatcher = server_.dispatcher();
+  dispatcher.forget_ahead();
+  base::Nanos start = server_.clock_stamp();
+  bool late = false;
+  while (may_run()) {
+    bool parsed = next_ < batch_.size() || !pending_.empty();
+    late = dispatcher.last_end() - start > kDriveBudget && (parsed || parser_.has_unparsed());
+    if (late || (!parsed && !parse_ahead())) break;
     run_next();
   }
-  if (postponed_ != Postponed::no) keep_pending();
-  if (broken_ && !closing_ && !close_after_reply_ && postponed_ == Postponed::no) fail_protocol();
+  if (late || postponed_ != Postponed::no) keep_pending();
+  if (broken_ && !late && may_run()) fail_protocol();
   batch_.clear();
   next_ = 0;
   parser_.release();
   if (out_.size() > 0) output_written();
   driving_ = false;
+  if (late) drive_later();
+}
+
+// Goes on in a later turn: after a pause, and after having used up this turn's time.
+void Session::drive_later() {
+  if (drive_queued_) return;
+  drive_queued_ = true;
+  peer_->pause_reads(true);
+  server_.host().loop.post([&server = server_, session = id] {
+    if (Session* self = server.find_session(session)) self->drive_again();
+  });
+}
+
+void Session::drive_again() {
+  drive_queued_ = false;
+  if (!may_run()) return;
+  server_.refresh_clock();
+  drive();
+  if (!may_run() || drive_queued_) return;
+  if (ended_) return close_after_reply();
+  peer_->pause_reads(false);
 }
 
 void Session::keep_pending() {
@@ -144,8 +186,70 @@ void Session::postpone_command(Args args, BlobOf blob_of, void* blob_owner) {
 void Session::resume() {
   if (postponed_ == Postponed::no || closing_) return;
   postponed_ = Postponed::no;
-  peer_->pause_reads(false);
-  drive();
+  drive_later();
+}
+
+void Session::block(base::Millis timeout, GiveUp give_up) {
+  // Beyond this a timeout is for ever: it would overflow the loop's nanoseconds.
+  constexpr base::Millis kTimeoutMax = INT64_MAX / base::kNanosPerMilli;
+  postpone(Postponed::blocked);
+  give_up_ = give_up;
+  if (timeout == 0 || timeout > kTimeoutMax) return;
+  block_timer_ = server_.host().loop.after(timeout * base::kNanosPerMilli, [this] {
+    block_timer_ = 0;
+    server_.refresh_clock();
+    unblock();
+  });
+}
+
+bool Session::unblock(base::Bytes error) {
+  if (postponed_ != Postponed::blocked || closing_) return false;
+  server_.host().loop.cancel(std::exchange(block_timer_, 0));
+  begin_command();
+  postponed_ = Postponed::no;
+  if (error.empty()) {
+    give_up_(*this);
+  } else {
+    reply_.error(error);
+    server_.note_error(reply_.last_error_code());
+  }
+  end_command();
+  output_written();
+  drive_later();
+  return true;
+}
+
+// Replies that the client does not want are written like others and dropped at the end: handlers
+// need not know. Nothing follows in a reply after the command asked for the end of the session.
+void Session::update_mute() {
+  bool mute = (reply_flags_ & (kReplyOff | kReplySkip)) || (running_ && close_after_reply_);
+  if (mute == muted_) return;
+  if (mute) {
+    muted_from_ = out_.end_offset();
+  } else {
+    out_.rewind(muted_from_);
+  }
+  muted_ = mute;
+}
+
+void Session::settle_reply() {
+  if (muted_) out_.rewind(muted_from_);
+  muted_ = false;
+  if (aside_.size() > 0) {
+    wire::OutQueue reply;
+    if (!last_command || last_command->spec->name != "exec") out_.move_tail(reply_start_, reply);
+    out_.splice(aside_);
+    out_.splice(reply);
+  }
+  if (postponed_ == Postponed::blocked) return;  // not over yet
+  reply_flags_ &= ~kReplySkip;
+  if (reply_flags_ & kReplySkipNext) reply_flags_ ^= kReplySkipNext | kReplySkip;
+}
+
+wire::OutQueue& Session::begin_message(const Ticket& ticket) {
+  if (ticket.need != Need::nothing) hold(ticket, running_ ? reply_start_ : out_.end_offset());
+  output_written();
+  return running_ ? aside_ : out_;
 }
 
 void Session::output_written() {
@@ -175,7 +279,9 @@ void Session::flush() {
     size_t taken = peer_->send({parts, count});
     if (closing_) return;  // the transport found the connection broken
     out_.consume(taken);
+    if (taken > 0) last_command_ms = server_.now();
     server_.stats().net_output_bytes += taken;
+    server_.stats().writes += taken > 0;
     send_blocked_ = taken < offered;
   }
   if (out_.size() == 0) {
@@ -211,6 +317,7 @@ void Session::check_output_limits() {
 void Session::close_after_reply() {
   if (closing_ || close_after_reply_) return;
   close_after_reply_ = true;
+  if (running_) update_mute();
   peer_->pause_reads(true);
   output_written();
 }
@@ -218,8 +325,16 @@ void Session::close_after_reply() {
 void Session::close_soon() {
   if (closing_) return;
   closing_ = true;
+  server_.host().loop.cancel(std::exchange(block_timer_, 0));
   peer_->close();
   server_.forget(*this);
+}
+
+size_t Session::footprint() const {
+  size_t bytes = sizeof *this + parser_.own_bytes() + out_.footprint() + transaction.bytes +
+                 name.capacity() + library_name.capacity() + library_version.capacity();
+  for (const OwnedArgs& line : pending_) bytes += line.bytes();
+  return bytes;
 }
 
 }  // namespace quoll::server

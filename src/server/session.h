@@ -4,7 +4,12 @@
 //            -> OutQueue -> (turn end) one gathered write, up to the first closed gate
 //
 // A session that is postponed (CLIENT PAUSE, a blocking command) keeps the commands it had parsed
-// ahead, with bytes of their own, and stops reading.
+// ahead, with bytes of their own, and stops reading. One whose commands took longer than
+// kDriveBudget goes on in a later turn, so that no pipeline holds up the others.
+//
+// Messages that reach a session while it runs a command (its own PUBLISH, events of its own writes)
+// are kept aside and put in front of that command's reply, but behind the reply of an EXEC: never
+// inside a reply.
 // Cost of an idle session: about 700 bytes; buffers are held only while something is in them.
 #pragma once
 
@@ -28,7 +33,12 @@ using SessionId = uint64_t;
 
 using BlobOf = base::Blob* (*)(void* owner, size_t argument);
 
-enum class ReplyMode : uint8_t { on, off, skip_next, skip };
+// CLIENT REPLY, as bits.
+enum ReplyFlag : uint8_t {
+  kReplyOff = 1,
+  kReplySkip = 2,      // the command that runs now is not answered
+  kReplySkipNext = 4,  // the next one will not be
+};
 // Why a session does not run commands now.
 enum class Postponed : uint8_t { no, paused, blocked };
 
@@ -43,6 +53,7 @@ class Session final : public host::PeerEvents {
   std::span<char> receive_buffer() override;
   void received(size_t bytes) override;
   void writable() override;
+  bool ended() override;
   void closed(const std::string& reason) override;
 
   void start();
@@ -53,20 +64,53 @@ class Session final : public host::PeerEvents {
   // Tells the server that there is output; direct writers (publish) call it.
   void output_written();
 
+  // Around every command, told by the dispatcher. A command that was postponed did not run.
+  void begin_command() {
+    reply_start_ = out_.end_offset();
+    running_ = true;
+    if (__builtin_expect(reply_flags_ != 0, 0)) update_mute();
+  }
+  void end_command() {
+    if (__builtin_expect(muted_ || reply_flags_ != 0 || aside_.size() > 0, 0)) settle_reply();
+    running_ = false;
+  }
+  void cancel_command() { running_ = muted_ = false; }
+  // Where messages nobody asked for are written to, and from where they wait for the ticket.
+  wire::OutQueue& begin_message(const Ticket& ticket);
+  // A reply that a client gets though it wants none: confirmations of subscriptions.
+  void begin_push() {
+    if (muted_) out_.rewind(muted_from_);
+  }
+  void end_push() {
+    if (muted_) muted_from_ = out_.end_offset();
+  }
+  uint8_t reply_flags() const { return reply_flags_; }
+  void set_reply_flags(uint8_t flags) {
+    reply_flags_ = flags;
+    update_mute();
+  }
+
   // Ends the session: at once, or when its output has been sent.
   void close_soon();
   void close_after_reply();
   bool closing() const { return closing_; }
   bool close_requested() const { return close_after_reply_; }
 
-  // Stops running commands; pending ones are kept. resume() goes on.
+  // Stops running commands; pending ones are kept. resume() lets them go on in a later turn.
   void postpone(Postponed why);
   void resume();
   // The command must wait for the end of a pause: it and what follows is kept.
   void postpone_command(Args args, BlobOf blob_of, void* blob_owner);
   Postponed postponed() const { return postponed_; }
+  // A blocking command waits: nothing more runs until unblock(), which comes by itself after
+  // `timeout` ms (0: never) and then lets `give_up` write the command's reply.
+  using GiveUp = void (*)(Session&);
+  void block(base::Millis timeout, GiveUp give_up);
+  // Ends the wait as the timeout would, or with `error` as the reply. False when not blocked.
+  bool unblock(base::Bytes error = {});
 
   wire::ReplyWriter& reply() { return reply_; }
+  int protocol() const { return reply_.protocol(); }
   wire::OutQueue& out() { return out_; }
   const wire::OutQueue& out() const { return out_; }
   const wire::RespParser& parser() const { return parser_; }
@@ -79,6 +123,8 @@ class Session final : public host::PeerEvents {
   bool ordinary() const { return authenticated_ && !transaction.open && subscriptions == 0; }
   // RESET's and a new connection's state, but for the connection itself.
   void reset_state();
+  bool waits_to_send() const { return send_blocked_; }
+  size_t footprint() const;  // bytes of memory it takes, for CLIENT LIST
 
   const SessionId id;
   const base::Millis created_ms;
@@ -88,7 +134,6 @@ class Session final : public host::PeerEvents {
   std::string library_version;
   std::string user = "default";
   store::DbIndex db = 0;
-  ReplyMode reply_mode = ReplyMode::on;
   bool no_evict = false;
   bool no_touch = false;
   bool in_exec = false;
@@ -105,10 +150,17 @@ class Session final : public host::PeerEvents {
   };
 
   void drive();
+  void drive_later();
+  void drive_again();
+  bool may_run() const {
+    return !closing_ && !close_after_reply_ && postponed_ == Postponed::no;
+  }
   bool parse_ahead();
   void run_next();
   void keep_pending();
   void fail_protocol();
+  void update_mute();
+  void settle_reply();
   uint64_t sendable_offset();
   void check_output_limits();
 
@@ -121,10 +173,20 @@ class Session final : public host::PeerEvents {
   size_t next_ = 0;  // command of the batch to run next
   std::deque<OwnedArgs> pending_;
   std::deque<Hold> holds_;
+  wire::OutQueue aside_;  // messages that arrived while a command runs
+  uint64_t reply_start_ = 0;
+  uint64_t muted_from_ = 0;  // while muted_: what is written behind is dropped
   base::Millis soft_limit_since_ms_ = 0;
+  GiveUp give_up_ = nullptr;
+  host::TimerId block_timer_ = 0;
   Postponed postponed_ = Postponed::no;
+  uint8_t reply_flags_ = 0;
+  bool running_ = false;
+  bool muted_ = false;
   bool authenticated_ = true;
   bool driving_ = false;
+  bool drive_queued_ = false;
+  bool ended_ = false;   // the client sends no more; it still gets its replies
   bool broken_ = false;  // a protocol error was seen: nothing more is parsed
   bool closing_ = false;
   bool close_after_reply_ = false;

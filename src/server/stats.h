@@ -43,6 +43,8 @@ struct Stats {
   uint64_t connections_rejected = 0;
   uint64_t net_input_bytes = 0;
   uint64_t net_output_bytes = 0;
+  uint64_t reads = 0;   // receive events with bytes
+  uint64_t writes = 0;  // gathered writes that sent bytes
   uint64_t keyspace_hits = 0;
   uint64_t keyspace_misses = 0;
   uint64_t error_replies = 0;
@@ -53,10 +55,13 @@ struct Stats {
   base::Nanos turn_nanos = 0;      // sum of all turns
   base::Nanos turn_max_nanos = 0;  // longest turn since the last reset
   uint64_t expire_time_capped = 0; // expiry rounds that used up their budget
+  base::Nanos expire_nanos = 0;    // spent in expiry rounds
   base::Histogram expire_lag;      // deadline to removal by the wheel
   RateMeter commands_rate;
   RateMeter input_rate;
   RateMeter output_rate;
+  RateMeter turns_rate;
+  RateMeter turn_micros_rate;
   std::map<std::string, uint64_t, std::less<>> errors;  // by error code
 };
 

@@ -1,6 +1,9 @@
 #include "server/watch_table.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "base/check.h"
 
 namespace quoll::server {
 
@@ -49,10 +52,24 @@ void WatchTable::before_database_change(store::DbIndex a, store::DbIndex b, base
       continue;
     }
     store::KeyRef key = store_.ref(watched.second);
-    bool exists = store_.find(watched.first, key, now) || store_.find(other, key, now);
-    if (!exists) continue;
-    for (Session* session : sessions) session->transaction.dirty = true;
+    bool alive = store_.find(watched.first, key, now) != nullptr;
+    bool present = alive || store_.holds_expired(watched.first, key, now);
+    bool replaced = other != watched.first && store_.find(other, key, now);
+    for (Session* session : sessions) {
+      WatchedKey& own = watched_key(*session, watched.first, watched.second);
+      if (replaced || alive || (present && !own.expired)) {
+        session->transaction.dirty = true;
+      } else {
+        own.expired = true;  // absent before and after
+      }
+    }
   }
+}
+
+WatchedKey& WatchTable::watched_key(Session& session, store::DbIndex db, Bytes key) {
+  for (WatchedKey& watched : session.transaction.watched)
+    if (watched.db == db && watched.key == key) return watched;
+  QUOLL_CHECK(!"a session is listed under a key that it does not watch");
 }
 
 void WatchTable::absorb(const store::Commit& commit) {
@@ -62,13 +79,8 @@ void WatchTable::absorb(const store::Commit& commit) {
     if (at == watchers_.end()) continue;
     for (Session* session : at->second) {
       if (touch.change == store::Change::expired) {
-        bool was_absent = false;
-        for (WatchedKey& watched : session->transaction.watched)
-          if (watched.db == touch.db && watched.key == touch.key) {
-            was_absent = watched.expired;
-            watched.expired = false;
-          }
-        if (was_absent) continue;
+        WatchedKey& own = watched_key(*session, touch.db, touch.key);
+        if (std::exchange(own.expired, false)) continue;
       }
       session->transaction.dirty = true;
     }

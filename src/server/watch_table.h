@@ -23,8 +23,8 @@ class WatchTable final : public store::CommitSink {
   void unwatch(Session& session);
   // True when a watched key of the session has expired without having been removed yet.
   bool expired(const Session& session, base::Millis now) const;
-  // Before a flush or swap: dirties watchers of the databases' existing keys, given the state that
-  // the keys will have. For a flush pass the same database twice.
+  // Before a flush or swap: dirties watchers of keys that exist now or will exist in that database.
+  // For a flush pass the same database twice.
   void before_database_change(store::DbIndex a, store::DbIndex b, base::Millis now);
   size_t sessions() const { return sessions_; }
   size_t keys() const { return watchers_.size(); }
@@ -32,6 +32,8 @@ class WatchTable final : public store::CommitSink {
   void absorb(const store::Commit& commit) override;
 
  private:
+  static WatchedKey& watched_key(Session& session, store::DbIndex db, Bytes key);
+
   using Watched = std::pair<store::DbIndex, std::string>;
   const store::Store& store_;
   std::map<Watched, std::vector<Session*>, std::less<>> watchers_;

@@ -6,7 +6,8 @@
 namespace quoll::store {
 
 Entry* Entry::make(const Shape& shape, Bytes key) {
-  auto* entry = static_cast<Entry*>(base::allocate(shape.bytes()));
+  // The whole size class: a value that still fits it is rewritten in place.
+  auto* entry = static_cast<Entry*>(base::allocate(base::usable_size(shape.bytes())));
   entry->bytes()[0] = static_cast<uint8_t>(static_cast<unsigned>(shape.form) << 4);
   entry->bytes()[1] = static_cast<uint8_t>((shape.ttl ? kTtl : 0) | (shape.wide ? kWide : 0));
   entry->bytes()[3] = static_cast<uint8_t>(shape.value_length);

@@ -190,7 +190,7 @@ bool Store::expire_due(Millis now, size_t items_max, Lateness&& lateness) {
     size_t used = database->wheel.advance(now, left, [&](Entry* entry) {
       if (!entry->expired(now)) return database->wheel.add(entry);  // beyond the wheel's range
       lateness(now - entry->deadline());
-      Edit edit(*this, db, ref(entry->key()), now);  // opening it erases the expired key
+      Edit removal = edit(db, ref(entry->key()), now);  // opening it erases the expired key
     });
     left = used < left ? left - used : 0;
     if (left == 0) {

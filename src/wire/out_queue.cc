@@ -174,6 +174,18 @@ void OutQueue::rewind(uint64_t offset) {
   while (chunk != nullptr) drop(std::exchange(chunk, chunk->next));
 }
 
+void OutQueue::move_tail(uint64_t offset, OutQueue& to) {
+  QUOLL_CHECK(this != &to && offset >= sent_offset_ && offset <= end_offset_);
+  uint64_t skip = offset - sent_offset_;
+  for (Chunk* chunk = head_; chunk != nullptr; chunk = chunk->next) {
+    uint64_t n = chunk->end - chunk->begin;
+    uint64_t skipped = std::min(skip, n);
+    to.append({chunk->bytes() + chunk->begin + skipped, n - skipped});
+    skip -= skipped;
+  }
+  rewind(offset);
+}
+
 void OutQueue::clear() {
   while (head_ != nullptr) drop(std::exchange(head_, head_->next));
   tail_ = nullptr;

@@ -67,6 +67,8 @@ class OutQueue {
   void consume(size_t bytes);
   // Drops everything written after `offset` (>= sent_offset): CLIENT REPLY OFF, aborted replies.
   void rewind(uint64_t offset);
+  // Moves the bytes behind `offset` (>= sent_offset) to the end of `to`, by copying.
+  void move_tail(uint64_t offset, OutQueue& to);
   // Drops all unsent bytes; they count as sent.
   void clear();
 

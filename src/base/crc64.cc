@@ -1,0 +1,14 @@
+#include "base/crc64.h"
+
+#include <isa-l/crc64.h>
+
+namespace quoll::base {
+
+// ISA-L inverts the register before and after; RDB does neither, so both are undone here.
+uint64_t crc64(Bytes bytes, uint64_t crc) {
+  if (bytes.empty()) return crc;
+  return ~crc64_jones_refl(~crc, reinterpret_cast<const unsigned char*>(bytes.data()),
+                           bytes.size());
+}
+
+}  // namespace quoll::base

@@ -1,0 +1,69 @@
+#include "host/uv_clock.h"
+
+#include <x86intrin.h>
+
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+
+namespace quoll::host {
+namespace {
+
+bool kernel_runs_on_counter() {
+  std::FILE* file =
+      std::fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "re");
+  if (!file) return false;
+  char name[16] = {};
+  bool read = std::fgets(name, sizeof name, file) != nullptr;
+  std::fclose(file);
+  return read && std::strcmp(name, "tsc\n") == 0;
+}
+
+int64_t nanos_of(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+}  // namespace
+
+UvClock::UvClock() : counter_trusted_(kernel_runs_on_counter()) {
+  start_cycles_ = __rdtsc();
+  start_ = nanos_of(CLOCK_MONOTONIC);
+  resync(start_cycles_);
+}
+
+Nanos UvClock::resync(uint64_t cycles) {
+  // A reading torn by preemption would shift the base: take one whose two counter values are close.
+  constexpr int kTries = 4;
+  constexpr uint64_t kCloseCycles = 5'000;
+  for (int i = 0; i < kTries; ++i) {
+    base_ = nanos_of(CLOCK_MONOTONIC);
+    uint64_t after = __rdtsc();
+    bool close = after - cycles < kCloseCycles;
+    cycles = after;
+    if (close) break;
+  }
+  base_cycles_ = cycles;
+  wall_base_micros_ = nanos_of(CLOCK_REALTIME) / base::kNanosPerMicro;
+  Nanos elapsed = base_ - start_;
+  if (counter_trusted_ && elapsed >= kCalibrationNanos) {
+    auto counted = static_cast<unsigned __int128>(cycles - start_cycles_);
+    rate_ = static_cast<uint64_t>((static_cast<unsigned __int128>(elapsed) << 32) / counted);
+    resync_cycles_ = (static_cast<uint64_t>(kResyncNanos) << 32) / rate_;
+  }
+  if (base_ < last_) base_ = last_;
+  last_ = base_;
+  return base_;
+}
+
+Nanos UvClock::steady() {
+  uint64_t cycles = __rdtsc();
+  uint64_t since = cycles - base_cycles_;
+  if (since >= resync_cycles_) return resync(cycles);
+  Nanos now = base_ + static_cast<Nanos>(since * rate_ >> 32);
+  if (now > last_) last_ = now;
+  return last_;
+}
+
+}  // namespace quoll::host

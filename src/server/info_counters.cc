@@ -1,0 +1,147 @@
+// INFO: what happened since the start or the last CONFIG RESETSTAT. Sections stats, commandstats,
+// errorstats, latencystats and quoll.
+#include "server/directive.h"
+#include "server/info_writer.h"
+#include "server/server.h"
+
+namespace quoll::server {
+namespace {
+
+constexpr double kBytesPerKilobyte = 1024;
+
+int64_t micros(base::Nanos nanos) { return nanos / base::kNanosPerMicro; }
+
+base::Nanos command_nanos(Server& server) {
+  uint64_t sum = 0;
+  for (const auto& command : server.commands().all()) sum += command->counters.nanos;
+  return static_cast<base::Nanos>(sum);
+}
+
+// A turn's length, from the rates of turns and of time spent in them.
+int64_t recent_turn_micros(const Stats& stats) {
+  const double turns = stats.turns_rate.per_second();
+  return turns > 0 ? static_cast<int64_t>(stats.turn_micros_rate.per_second() / turns) : 0;
+}
+
+void rates(const Stats& stats, InfoWriter& out) {
+  out.ratio("instantaneous_input_kbps", stats.input_rate.per_second() / kBytesPerKilobyte);
+  out.ratio("instantaneous_output_kbps", stats.output_rate.per_second() / kBytesPerKilobyte);
+  out.ratio("instantaneous_input_repl_kbps", 0);
+  out.ratio("instantaneous_output_repl_kbps", 0);
+}
+
+void key_counters(Server& server, InfoWriter& out) {
+  const Stats& stats = server.stats();
+  const store::StoreCounters& keys = server.store().counters();
+  out.zeros("expired_subkeys");
+  out.field("expired_keys", keys.expired_keys);
+  out.ratio("expired_stale_perc", 0);  // the wheel finds keys when they are due, not by sampling
+  out.field("expired_time_cap_reached_count", stats.expire_time_capped);
+  out.field("expire_cycle_cpu_milliseconds", stats.expire_nanos / base::kNanosPerMilli);
+  out.field("evicted_keys", keys.evicted_keys);
+  out.zeros("evicted_clients", "evicted_scripts", "total_eviction_exceeded_time",
+            "current_eviction_exceeded_time");
+  out.field("keyspace_hits", stats.keyspace_hits);
+  out.field("keyspace_misses", stats.keyspace_misses);
+}
+
+void loop_counters(Server& server, InfoWriter& out) {
+  const Stats& stats = server.stats();
+  out.field("eventloop_cycles", stats.turns);
+  out.field("eventloop_duration_sum", micros(stats.turn_nanos));
+  out.field("eventloop_duration_cmd_sum", micros(command_nanos(server)));
+  out.field("instantaneous_eventloop_cycles_per_sec",
+            static_cast<int64_t>(stats.turns_rate.per_second()));
+  out.field("instantaneous_eventloop_duration_usec", recent_turn_micros(stats));
+}
+
+}  // namespace
+
+void info_stats(Server& server, InfoWriter& out) {
+  const Stats& stats = server.stats();
+  out.section("Stats");
+  out.field("total_connections_received", stats.connections_received);
+  out.field("total_commands_processed", stats.commands);
+  out.field("instantaneous_ops_per_sec", static_cast<int64_t>(stats.commands_rate.per_second()));
+  out.field("total_net_input_bytes", stats.net_input_bytes);
+  out.field("total_net_output_bytes", stats.net_output_bytes);
+  out.zeros("total_net_repl_input_bytes", "total_net_repl_output_bytes");
+  rates(stats, out);
+  out.field("rejected_connections", stats.connections_rejected);
+  out.zeros("sync_full", "sync_partial_ok", "sync_partial_err");
+  key_counters(server, out);
+  out.field("pubsub_channels", server.pubsub().channels());
+  out.field("pubsub_patterns", server.pubsub().patterns());
+  out.field("pubsubshard_channels", server.pubsub().shard_channels());
+  out.zeros("latest_fork_usec", "total_forks", "migrate_cached_sockets",
+            "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
+            "active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
+            "current_active_defrag_time", "tracking_total_keys", "tracking_total_items",
+            "tracking_total_prefixes", "unexpected_error_replies");
+  out.field("total_error_replies", stats.error_replies);
+  out.field("dump_payload_sanitizations", 0);
+  out.field("total_reads_processed", stats.reads);
+  out.field("total_writes_processed", stats.writes);
+  out.zeros("io_threaded_reads_processed", "io_threaded_writes_processed");
+  out.field("client_query_buffer_limit_disconnections", stats.query_buffer_limit_disconnections);
+  out.field("client_output_buffer_limit_disconnections", stats.output_buffer_limit_disconnections);
+  out.zeros("reply_buffer_shrinks", "reply_buffer_expands");
+  loop_counters(server, out);
+  out.field("acl_access_denied_auth", stats.auth_denied);
+  out.zeros("acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel");
+}
+
+void info_commandstats(Server& server, InfoWriter& out) {
+  out.section("Commandstats");
+  for (const auto& command : server.commands().all()) {
+    const CommandCounters& counters = command->counters;
+    if (counters.calls + counters.failed + counters.rejected == 0) continue;
+    const uint64_t spent = counters.nanos / base::kNanosPerMicro;
+    const double each = counters.calls
+                            ? static_cast<double>(counters.nanos) /
+                                  static_cast<double>(base::kNanosPerMicro * counters.calls)
+                            : 0;
+    out.line("cmdstat_{}:calls={},usec={},usec_per_call={:.2f},rejected_calls={},failed_calls={}",
+             command->name, counters.calls, spent, each, counters.rejected, counters.failed);
+  }
+}
+
+void info_errorstats(Server& server, InfoWriter& out) {
+  out.section("Errorstats");
+  for (const auto& [code, count] : server.stats().errors)
+    out.line("errorstat_{}:count={}", code, count);
+}
+
+void info_latencystats(Server& server, InfoWriter& out) {
+  const Settings& settings = server.settings();
+  out.section("Latencystats");
+  if (!settings.latency_tracking) return;
+  for (const auto& command : server.commands().all()) {
+    const base::Histogram* latency = command->counters.latency.get();
+    if (!latency || latency->empty()) continue;
+    std::string values;
+    for (double percent : settings.latency_tracking_info_percentiles) {
+      if (!values.empty()) values += ',';
+      values += fmt::format("p{}={:.3f}", format_percentile(percent),
+                            static_cast<double>(latency->percentile(percent)) / 1000);
+    }
+    out.line("latency_percentiles_usec_{}:{}", command->name, values);
+  }
+}
+
+void info_quoll(Server& server, InfoWriter& out) {
+  const Stats& stats = server.stats();
+  out.section("Quoll");
+  out.field("quoll_loop_turns", stats.turns);
+  out.field("quoll_loop_turn_max_us", micros(stats.turn_max_nanos));
+  out.field("quoll_expire_lag_p50_us", micros(stats.expire_lag.percentile(50)));
+  out.field("quoll_expire_lag_p99_us", micros(stats.expire_lag.percentile(99)));
+  out.field("quoll_expire_lag_max_us", micros(stats.expire_lag.max()));
+  out.field("quoll_expired_by_wheel", stats.expire_lag.count());
+  out.field("quoll_commits", server.store().commits().last_seq());
+  out.field("quoll_reclaim_pending", server.store().reclaim_pending());
+  out.field("quoll_monitors", server.monitors().count());
+  out.field("quoll_slowlog_entries", server.slow_log().entries().size());
+}
+
+}  // namespace quoll::server

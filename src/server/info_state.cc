@@ -1,0 +1,203 @@
+// INFO: what the server is and holds now. Sections server, clients, memory, persistence,
+// replication, cpu, modules, cluster and keyspace.
+#include "server/config_value.h"
+#include "server/info_writer.h"
+#include "server/memory_overview.h"
+#include "server/server.h"
+#include "server/version.h"
+
+namespace quoll::server {
+namespace {
+
+constexpr const char* kSupervisions[] = {"upstart", "systemd", "unknown", "no"};
+constexpr base::Millis kDayMs = 86'400'000;
+constexpr const char kNoReplicationId[] = "0000000000000000000000000000000000000000";
+
+std::string setting(Server& server, base::Bytes name) {
+  const std::vector<ConfigEntry> found = server.config().get({&name, 1});
+  return found.empty() ? std::string() : found[0].value;
+}
+
+void listener_lines(Server& server, InfoWriter& out) {
+  const Settings& settings = server.settings();
+  int number = 0;
+  if (settings.port != 0) {
+    std::string addresses;
+    for (const std::string& address : settings.bind) addresses += "bind=" + address + ",";
+    out.line("listener{}:name=tcp,{}port={}", number++, addresses, server.port());
+  }
+  if (!settings.unixsocket.empty())
+    out.line("listener{}:name=unix,bind={}", number++, settings.unixsocket);
+}
+
+}  // namespace
+
+void info_server(Server& server, InfoWriter& out) {
+  const Settings& settings = server.settings();
+  host::Host& host = server.host();
+  const base::Millis uptime = server.now() - server.started_ms();
+  out.section("Server");
+  out.field("redis_version", kRedisVersion);
+  out.field("server_name", "quoll");
+  out.field("quoll_version", kQuollVersion);
+  out.field("redis_git_sha1", "00000000");
+  out.field("redis_git_dirty", 0);
+  out.field("redis_build_id", "0000000000000000");
+  out.field("redis_mode", "standalone");
+  out.field("os", host.process.system_name());
+  out.field("arch_bits", sizeof(void*) * 8);
+  out.field("monotonic_clock", "POSIX clock_gettime");
+  out.field("multiplexing_api", "epoll");
+  out.field("atomicvar_api", "c11-builtin");
+  out.line("gcc_version:{}.{}.{}", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
+  out.field("process_id", host.process.pid());
+  out.field("process_supervised", kSupervisions[static_cast<int>(settings.supervised)]);
+  out.field("run_id", server.run_id());
+  out.field("tcp_port", server.port());
+  out.field("server_time_usec", host.clock.wall_micros());
+  out.field("uptime_in_seconds", uptime / 1000);
+  out.field("uptime_in_days", uptime / kDayMs);
+  out.field("hz", settings.hz);
+  out.field("configured_hz", settings.hz);
+  out.field("lru_clock", static_cast<uint64_t>(server.now() / 1000) & store::kAccessClockMask);
+  out.field("executable", host.process.executable());
+  out.field("config_file", server.config().file_path());
+  out.field("io_threads_active", 0);
+  listener_lines(server, out);
+}
+
+void info_clients(Server& server, InfoWriter& out) {
+  size_t input_max = 0, output_max = 0, blocked = 0;
+  for (const auto& [id, session] : server.sessions()) {
+    input_max = std::max(input_max, session->parser().own_bytes());
+    output_max = std::max(output_max, session->out().footprint());
+    blocked += session->postponed() == Postponed::blocked;
+  }
+  out.section("Clients");
+  out.field("connected_clients", server.sessions().size());
+  out.field("cluster_connections", 0);
+  out.field("maxclients", server.settings().maxclients);
+  out.field("client_recent_max_input_buffer", input_max);
+  out.field("client_recent_max_output_buffer", output_max);
+  out.field("blocked_clients", blocked);
+  out.field("tracking_clients", 0);
+  out.field("pubsub_clients", server.pubsub().sessions());
+  out.field("watching_clients", server.watches().sessions());
+  out.field("clients_in_timeout_table", 0);
+  out.field("total_watched_keys", server.watches().keys());
+  out.zeros("total_blocking_keys", "total_blocking_keys_on_nokey");
+}
+
+void info_memory(Server& server, InfoWriter& out) {
+  const MemoryOverview view = memory_overview(server);
+  out.section("Memory");
+  out.memory("used_memory", view.used);
+  out.memory("used_memory_rss", view.resident);
+  out.memory("used_memory_peak", view.peak);
+  out.line("used_memory_peak_perc:{:.2f}%", view.peak_percent());
+  out.field("used_memory_overhead", view.overhead);
+  out.field("used_memory_startup", view.startup);
+  out.field("used_memory_dataset", view.dataset);
+  out.line("used_memory_dataset_perc:{:.2f}%", view.dataset_percent());
+  out.field("allocator_allocated", view.allocator.allocated);
+  out.field("allocator_active", view.allocator.active);
+  out.field("allocator_resident", view.allocator.resident);
+  out.field("allocator_muzzy", view.allocator.muzzy);
+  out.memory("total_system_memory", server.host().process.machine_memory_bytes());
+  out.zeros("used_memory_lua", "used_memory_vm_eval");
+  out.field("used_memory_lua_human", "0B");
+  out.zeros("used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions",
+            "number_of_libraries", "used_memory_vm_functions");
+  out.memory("used_memory_vm_total", 0);
+  out.zeros("used_memory_functions");
+  out.memory("used_memory_scripts", 0);
+  out.memory("maxmemory", server.settings().maxmemory);
+  out.field("maxmemory_policy", setting(server, "maxmemory-policy"));
+  out.ratio("allocator_frag_ratio", view.fragmentation_ratio());
+  out.field("allocator_frag_bytes", view.fragmentation_bytes());
+  out.ratio("allocator_rss_ratio", view.allocator_rss_ratio());
+  out.field("allocator_rss_bytes", view.allocator_rss_bytes());
+  out.ratio("rss_overhead_ratio", view.rss_overhead_ratio());
+  out.field("rss_overhead_bytes", view.rss_overhead_bytes());
+  out.ratio("mem_fragmentation_ratio", view.resident_ratio());
+  out.field("mem_fragmentation_bytes", view.resident_excess());
+  out.zeros("mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers",
+            "mem_clients_slaves");
+  out.field("mem_clients_normal", view.clients);
+  out.zeros("mem_cluster_links", "mem_aof_buffer");
+  out.field("mem_allocator", base::allocator_name());
+  out.zeros("mem_overhead_db_hashtable_rehashing", "active_defrag_running");
+  out.field("lazyfree_pending_objects", server.store().reclaim_pending());
+  out.field("lazyfreed_objects", server.store().counters().freed_entries);
+}
+
+void info_persistence(Server& server, InfoWriter& out) {
+  out.section("Persistence");
+  out.zeros("loading", "async_loading", "current_cow_peak", "current_cow_size",
+            "current_cow_size_age");
+  out.ratio("current_fork_perc", 0);
+  out.zeros("current_save_keys_processed", "current_save_keys_total");
+  out.field("rdb_changes_since_last_save", server.store().commits().last_seq());
+  out.field("rdb_bgsave_in_progress", 0);
+  out.field("rdb_last_save_time", server.started_ms() / 1000);
+  out.field("rdb_last_bgsave_status", "ok");
+  out.field("rdb_last_bgsave_time_sec", -1);
+  out.field("rdb_current_bgsave_time_sec", -1);
+  out.zeros("rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired",
+            "rdb_last_load_keys_loaded", "aof_enabled", "aof_rewrite_in_progress",
+            "aof_rewrite_scheduled");
+  out.field("aof_last_rewrite_time_sec", -1);
+  out.field("aof_current_rewrite_time_sec", -1);
+  out.field("aof_last_bgrewrite_status", "ok");
+  out.zeros("aof_rewrites", "aof_rewrites_consecutive_failures");
+  out.field("aof_last_write_status", "ok");
+  out.zeros("aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size");
+}
+
+void info_replication(Server& server, InfoWriter& out) {
+  out.section("Replication");
+  out.field("role", "master");
+  out.field("connected_slaves", 0);
+  out.field("master_failover_state", "no-failover");
+  out.field("master_replid", server.run_id());
+  out.field("master_replid2", kNoReplicationId);
+  out.field("master_repl_offset", 0);
+  out.field("second_repl_offset", -1);
+  out.field("repl_backlog_active", 0);
+  out.field("repl_backlog_size", server.settings().repl_backlog_size);
+  out.zeros("repl_backlog_first_byte_offset", "repl_backlog_histlen");
+}
+
+void info_cpu(Server& server, InfoWriter& out) {
+  const auto time = [&](const char* name, int64_t micros) {
+    out.line("{}:{}.{:06}", name, micros / 1'000'000, micros % 1'000'000);
+  };
+  const host::Process::CpuTimes all = server.host().process.cpu_times();
+  const host::Process::CpuTimes loop = server.host().process.thread_cpu_times();
+  out.section("CPU");
+  time("used_cpu_sys", all.system_micros);
+  time("used_cpu_user", all.user_micros);
+  time("used_cpu_sys_children", 0);
+  time("used_cpu_user_children", 0);
+  time("used_cpu_sys_main_thread", loop.system_micros);
+  time("used_cpu_user_main_thread", loop.user_micros);
+}
+
+void info_modules(Server&, InfoWriter& out) { out.section("Modules"); }
+
+void info_cluster(Server&, InfoWriter& out) {
+  out.section("Cluster");
+  out.field("cluster_enabled", 0);
+}
+
+void info_keyspace(Server& server, InfoWriter& out) {
+  const store::Store& store = server.store();
+  out.section("Keyspace");
+  for (store::DbIndex db = 0; db < store.databases(); ++db) {
+    if (store.keys(db) == 0) continue;
+    out.line("db{}:keys={},expires={},avg_ttl={}", db, store.keys(db), store.expires(db),
+             store.average_ttl(db, server.now()));
+  }
+}
+
+}  // namespace quoll::server

@@ -1,0 +1,77 @@
+#include "server/memory_overview.h"
+
+#include "base/memory.h"
+#include "server/server.h"
+
+namespace quoll::server {
+namespace {
+
+double ratio(size_t part, size_t whole) {
+  return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+int64_t difference(size_t a, size_t b) { return static_cast<int64_t>(a) - static_cast<int64_t>(b); }
+
+size_t scaled(uint64_t count, double each) {
+  return static_cast<size_t>(static_cast<double>(count) * each);
+}
+
+}  // namespace
+
+double MemoryOverview::dataset_percent() const {
+  return used > startup ? 100 * ratio(dataset, used - startup) : 0;
+}
+double MemoryOverview::peak_percent() const { return 100 * ratio(used, peak); }
+double MemoryOverview::bytes_per_key() const {
+  return keys && used > startup ? ratio(used - startup, keys) : 0;
+}
+double MemoryOverview::fragmentation_ratio() const {
+  return ratio(allocator.active, allocator.allocated);
+}
+int64_t MemoryOverview::fragmentation_bytes() const {
+  return difference(allocator.active, allocator.allocated);
+}
+double MemoryOverview::allocator_rss_ratio() const {
+  return ratio(allocator.resident, allocator.active);
+}
+int64_t MemoryOverview::allocator_rss_bytes() const {
+  return difference(allocator.resident, allocator.active);
+}
+double MemoryOverview::rss_overhead_ratio() const { return ratio(resident, allocator.resident); }
+int64_t MemoryOverview::rss_overhead_bytes() const {
+  return difference(resident, allocator.resident);
+}
+double MemoryOverview::resident_ratio() const { return ratio(resident, used); }
+int64_t MemoryOverview::resident_excess() const { return difference(resident, used); }
+
+MemoryOverview memory_overview(Server& server) {
+  MemoryOverview view{};
+  view.used = base::memory_used();
+  view.peak = base::memory_peak();
+  view.startup = server.startup_memory();
+  view.resident = server.host().process.resident_bytes();
+  base::allocator_stats(view.allocator);
+  for (const auto& [id, session] : server.sessions()) view.clients += session->footprint();
+  const store::Store& store = server.store();
+  for (store::DbIndex db = 0; db < store.databases(); ++db) {
+    const uint64_t keys = store.keys(db);
+    if (keys == 0) continue;
+    const uint64_t expires = store.expires(db);
+    const size_t table = sizeof(store::Database) + scaled(keys, kTableBytesPerKey);
+    const size_t wheel = scaled(expires, kWheelBytesPerKey);
+    view.databases.push_back({db, keys, expires, table, wheel});
+    view.keys += keys;
+    view.tables += table + wheel;
+  }
+  view.overhead = view.startup + view.clients + view.tables;
+  if (view.overhead > view.used) view.overhead = view.used;
+  view.dataset = view.used - view.overhead;
+  return view;
+}
+
+size_t key_footprint(const store::Entry& entry) {
+  return entry.footprint() + scaled(1, kTableBytesPerKey + 0.5) +
+         (entry.has_ttl() ? scaled(1, kWheelBytesPerKey + 0.5) : 0);
+}
+
+}  // namespace quoll::server

@@ -1,0 +1,52 @@
+#include "tests/sim/scenario.h"
+#include "tests/sim/sim_world.h"
+
+namespace quoll::sim {
+
+// network_scenarios.cc
+void echo_in_order(Run& run);
+void echo_through_resets(Run& run);
+void one_way_partition(Run& run);
+void datagrams_as_planned(Run& run);
+void slow_reader(Run& run);
+// world_scenarios.cc
+void same_seed_same_transcript(Run& run);
+void crash_and_restart(Run& run);
+void time_passes(Run& run);
+void replies_at_any_split(Run& run);
+// disk_scenarios.cc
+void synced_bytes_survive(Run& run);
+void names_need_sync_dir(Run& run);
+void failed_sync_keeps_nothing(Run& run);
+void full_and_rotten_disk(Run& run);
+// server_model_scenarios.cc
+void server_model_keys(Run& run);
+void server_model_databases(Run& run);
+void server_model_everything(Run& run);
+
+void Run::fail(std::string_view what) {
+  failure_ = what;
+  if (world_) tail_ = world_->tail();
+}
+
+const Scenario kScenarios[] = {
+    {"echo_in_order", "calm choppy choppy,clock", echo_in_order},
+    {"echo_through_resets", "resets", echo_through_resets},
+    {"one_way_partition", "calm choppy", one_way_partition},
+    {"datagrams_as_planned", "calm datagrams", datagrams_as_planned},
+    {"slow_reader", "calm choppy", slow_reader},
+    {"same_seed_same_transcript", "calm choppy storm", same_seed_same_transcript},
+    {"crash_and_restart", "calm choppy", crash_and_restart},
+    {"time_passes", "calm clock", time_passes},
+    {"replies_at_any_split", "calm", replies_at_any_split},
+    {"synced_bytes_survive", "calm disk", synced_bytes_survive},
+    {"names_need_sync_dir", "calm", names_need_sync_dir},
+    {"failed_sync_keeps_nothing", "calm", failed_sync_keeps_nothing},
+    {"full_and_rotten_disk", "calm", full_and_rotten_disk},
+    {"server_model_keys", "calm choppy resets clock choppy,clock", server_model_keys},
+    {"server_model_databases", "calm choppy resets", server_model_databases},
+    {"server_model_everything", "calm choppy resets", server_model_everything},
+};
+const size_t kScenarioCount = sizeof(kScenarios) / sizeof(kScenarios[0]);
+
+}  // namespace quoll::sim

@@ -1,0 +1,33 @@
+// The process of a simulated node: its processor time is the virtual time its turns took.
+#pragma once
+
+#include <cstdlib>
+
+#include "host/host.h"
+#include "tests/sim/sim_loop.h"
+
+namespace quoll::sim {
+
+class SimProcess final : public host::Process {
+ public:
+  SimProcess(SimLoop& loop, host::Random& random, NodeId node)
+      : loop_(loop), random_(random), node_(node) {}
+
+  int pid() override { return 1000 + node_; }
+  CpuTimes cpu_times() override { return {loop_.busy() / base::kNanosPerMicro, 0}; }
+  CpuTimes thread_cpu_times() override { return cpu_times(); }
+  size_t resident_bytes() override { return 10'000'000; }
+  size_t machine_memory_bytes() override { return 8'000'000'000; }
+  std::string system_name() override { return "Simulation 1.0 virtual"; }
+  std::string executable() override { return "/quoll-server"; }
+  uint64_t draw_secret() override { return random_.draw(); }
+  void sleep(Nanos time) override { loop_.spend(time); }
+  void crash() override { std::abort(); }
+
+ private:
+  SimLoop& loop_;
+  host::Random& random_;
+  NodeId node_;
+};
+
+}  // namespace quoll::sim

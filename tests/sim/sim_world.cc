@@ -1,0 +1,267 @@
+#include "tests/sim/sim_world.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "base/check.h"
+#include "tests/sim/sim_process.h"
+
+namespace quoll::sim {
+
+struct SimWorld::Seats {
+  Seats(SimWorld& world, NodeId id, Node& node, uint64_t seed)
+      : random(seed),
+        loop(world, id),
+        clock(loop, node.oscillator),
+        disk(world, id, loop, node.drive),
+        transport(world.network_, id),
+        datagrams(world.network_, id),
+        process(loop, random, id) {
+    loop.set_look_cost(node.look_cost);
+  }
+
+  host::Xoshiro random;
+  SimLoop loop;
+  SimClock clock;
+  SimDisk disk;
+  SimTransport transport;
+  SimDatagrams datagrams;
+  SimProcess process;
+  host::Host host{clock, random, loop, disk, transport, datagrams, process};
+};
+
+SimWorld::SimWorld(uint64_t seed, const FaultPlan& plan)
+    : seed_(seed), plan_(plan), chance_(seed), network_(*this) {
+  nodes_.emplace(kClients, std::make_unique<Node>());
+  start(kClients);
+  plan_partition();
+  plan_clock_jump();
+  plan_crash();
+}
+
+SimWorld::~SimWorld() {
+  calmed_ = true;
+  for (auto& [id, node] : nodes_) {
+    if (node->running) crash(id, CrashKind::killed);
+  }
+  queue_.clear();  // while the network its tasks point to still stands
+}
+
+std::string SimWorld::address_of(NodeId node) {
+  return "127.0.0." + std::to_string(node == kClients ? 1 : node + 1);
+}
+
+NodeId SimWorld::add_node(Boot boot) {
+  NodeId id = node_count();
+  QUOLL_CHECK(id < kNodesMax);
+  auto node = std::make_unique<Node>();
+  node->boot = std::move(boot);
+  node->oscillator.drift_ppm = chance_.between(-plan_.drift_ppm, plan_.drift_ppm);
+  nodes_.emplace(id, std::move(node));
+  start(id);
+  return id;
+}
+
+void SimWorld::start(NodeId id) {
+  Node& node = *nodes_.at(id);
+  ++node.life;
+  node.running = true;
+  node.free_at = now_;
+  node.seats = std::make_unique<Seats>(*this, id, node, chance_.draw());
+  if (!node.boot) return;
+  take_turn(node, [&node] { node.occupant = node.boot(node.seats->host); });
+}
+
+void SimWorld::crash(NodeId id, CrashKind kind) {
+  Node& node = *nodes_.at(id);
+  QUOLL_CHECK(node.running);
+  note("crash", std::to_string(id));
+  node.running = false;
+  // First cut the node off, then destroy what lived on it: destructors reach nobody any more.
+  network_.drop_node(id);
+  node.seats->disk.freeze();
+  ++node.life;
+  node.occupant.reset();
+  std::erase_if(queue_, [id](const auto& event) { return event.second.node == id; });
+  node.seats.reset();
+  if (kind == CrashKind::power) node.drive.lose_power(chance_, plan_.torn_writes != 0);
+}
+
+void SimWorld::stop_soon(NodeId id) {
+  after(0, [this, id] {
+    if (running(id)) crash(id, CrashKind::killed);
+  });
+}
+
+void SimWorld::restart(NodeId id) {
+  QUOLL_CHECK(!nodes_.at(id)->running);
+  note("restart", std::to_string(id));
+  start(id);
+}
+
+host::Host& SimWorld::host(NodeId node) {
+  QUOLL_CHECK(nodes_.at(node)->running);
+  return nodes_.at(node)->seats->host;
+}
+
+void SimWorld::jump_clock(NodeId node, base::Millis by) {
+  nodes_.at(node)->oscillator.offset_us += by * 1000;
+}
+
+void SimWorld::set_look_cost(NodeId id, Nanos cost) {
+  Node& node = *nodes_.at(id);
+  node.look_cost = cost;
+  if (node.running) node.seats->loop.set_look_cost(cost);
+}
+
+void SimWorld::received(NodeId node, const std::string& remote) {
+  const OnReceived& told = nodes_.at(node)->on_received;
+  if (told) told(remote);
+}
+
+void SimWorld::schedule(NodeId node, Nanos at, const char* kind, host::Task task) {
+  uint64_t life = node == kNobody ? 0 : nodes_.at(node)->life;
+  queue_.emplace(Position{at < now_ ? now_ : at, ++sequence_},
+                 Event{node, life, kind, std::move(task)});
+}
+
+void SimWorld::after(Nanos delay, host::Task task) {
+  schedule(kNobody, now_ + delay, "driver", std::move(task));
+}
+
+void SimWorld::take_turn(Node& node, const host::Task& task) {
+  node.seats->loop.begin_turn();
+  task();
+  if (node.running) node.free_at = node.seats->loop.end_turn();
+}
+
+bool SimWorld::step() {
+  if (queue_.empty()) return false;
+  auto first = queue_.extract(queue_.begin());
+  Position position = first.key();
+  Event& event = first.mapped();
+  now_ = position.first;
+  if (event.node == kNobody) {
+    note(event.kind, {});
+    event.task();
+    return true;
+  }
+  Node& node = *nodes_.at(event.node);
+  if (!node.running || node.life != event.life) return true;
+  if (node.free_at > now_) {  // still busy: the event keeps its place in the order
+    first.key() = Position{node.free_at, position.second};
+    queue_.insert(std::move(first));
+    return true;
+  }
+  ++delivered_;
+  note(event.kind, std::to_string(event.node) + " " + std::to_string(now_));
+  take_turn(node, event.task);
+  return true;
+}
+
+void SimWorld::run_for(Nanos time) {
+  Nanos end = now_ + time;
+  while (!queue_.empty() && queue_.begin()->first.first <= end) step();
+  now_ = end;
+}
+
+bool SimWorld::run_until(const std::function<bool()>& done, Nanos limit) {
+  Nanos end = now_ + limit;
+  while (!done()) {
+    if (queue_.empty() || queue_.begin()->first.first > end) return false;
+    step();
+  }
+  return true;
+}
+
+void SimWorld::note(const char* what, base::Bytes bytes) {
+  hash_ = XXH3_64bits_withSeed(what, std::strlen(what), hash_);
+  hash_ = XXH3_64bits_withSeed(bytes.data(), bytes.size(), hash_);
+  Line& line = tail_[notes_++ % kTailLines];
+  line.at = now_;
+  line.what = what;
+  line.size = static_cast<uint8_t>(std::min(bytes.size(), kTraceBytesMax));
+  std::copy_n(bytes.data(), line.size, line.text);
+  if (tracing_) std::fputs(text_of(line).c_str(), stderr);
+}
+
+std::string SimWorld::text_of(const Line& line) {
+  char head[64];
+  int length = std::snprintf(head, sizeof(head), "%14.6f ms  %-10s",
+                             static_cast<double>(line.at) / 1e6, line.what);
+  std::string text(head, static_cast<size_t>(length));
+  for (size_t i = 0; i < line.size; ++i) {
+    char c = line.text[i];
+    if (c == '\r') continue;
+    text += c == '\n' ? ' ' : c >= 32 && c < 127 ? c : '.';
+  }
+  return text + '\n';
+}
+
+std::string SimWorld::tail() const {
+  std::string text;
+  for (uint64_t i = notes_ > kTailLines ? notes_ - kTailLines : 0; i < notes_; ++i)
+    text += text_of(tail_[i % kTailLines]);
+  return text;
+}
+
+// ---- faults by plan
+
+void SimWorld::calm_down() {
+  calmed_ = true;
+  FaultPlan calm;
+  calm.window_bytes = plan_.window_bytes;
+  plan_ = calm;
+  network_.heal_all();
+  for (auto& [id, node] : nodes_) {
+    if (!node->running) restart(id);
+  }
+}
+
+void SimWorld::plan_partition() {
+  if (plan_.partition_every_ms == 0) return;
+  after(within(plan_.partition_every_ms), [this] {
+    if (calmed_) return;
+    if (node_count() > 1) {
+      NodeId from = any_node();
+      NodeId to = any_node();
+      if (from != to && !network_.blocked(from, to)) {
+        network_.block(from, to);
+        after(chance_.between(1, plan_.partition_max_ms) * base::kNanosPerMilli,
+              [this, from, to] { network_.heal(from, to); });
+      }
+    }
+    plan_partition();
+  });
+}
+
+void SimWorld::plan_clock_jump() {
+  if (plan_.clock_jump_every_ms == 0) return;
+  after(within(plan_.clock_jump_every_ms), [this] {
+    if (calmed_) return;
+    if (node_count() > 0) {
+      jump_clock(any_node(), chance_.between(-plan_.clock_jump_max_ms, plan_.clock_jump_max_ms));
+    }
+    plan_clock_jump();
+  });
+}
+
+void SimWorld::plan_crash() {
+  if (plan_.crash_every_ms == 0) return;
+  after(within(plan_.crash_every_ms), [this] {
+    if (calmed_) return;
+    NodeId victim = node_count() > 0 ? any_node() : kNobody;
+    if (victim != kNobody && running(victim)) {
+      crash(victim);
+      after(chance_.between(1, plan_.down_max_ms) * base::kNanosPerMilli, [this, victim] {
+        if (!running(victim)) restart(victim);
+      });
+    }
+    plan_crash();
+  });
+}
+
+}  // namespace quoll::sim
