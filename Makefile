@@ -11,7 +11,7 @@ FLAGS_sanitize := -O1 -g -DQUOLL_DEBUG -fno-omit-frame-pointer -fsanitize=addres
   -fno-sanitize-recover=undefined
 CXXFLAGS := -std=c++20 -Wall -Wextra -Werror -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL \
   -DXXH_INLINE_ALL $(FLAGS_$(VARIANT)) $(EXTRA_CXXFLAGS)
-LIBS := -lspdlog -lfmt -luv -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
+LIBS := -lspdlog -lfmt -luv -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
 
 objects = $(patsubst %.cc,$(OUT)/obj/%.o,$(1))
 LIB_SOURCES := $(filter-out src/main.cc,$(wildcard src/*/*.cc))

@@ -1,9 +1,12 @@
 // The roof: reads the configuration, builds the parts, connects them, runs the loop.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <vector>
 
 #include "commands/table.h"
@@ -81,11 +84,48 @@ int fail(const std::string& text) {
   return 1;
 }
 
+// Leaves the terminal: the starter exits with 0, the server goes on in a session of its own.
+void go_background() {
+  pid_t child = fork();
+  if (child != 0) _exit(child > 0 ? 0 : 1);
+  setsid();
+  int null = open("/dev/null", O_RDWR);
+  if (null < 0) return;
+  for (int stream = 0; stream <= 2; ++stream) dup2(null, stream);
+  if (null > 2) close(null);
+}
+
+// The file that names the process while it lives. Failing to write it is a warning, as in Redis.
+class PidFile {
+ public:
+  explicit PidFile(std::string path) : path_(std::move(path)) {
+    if (path_.empty()) return;
+    if (std::FILE* file = std::fopen(path_.c_str(), "we")) {
+      std::fprintf(file, "%d\n", static_cast<int>(getpid()));
+      std::fclose(file);
+    } else {
+      server::log::warning("Failed to write PID file: {}", std::strerror(errno));
+      path_.clear();
+    }
+  }
+  PidFile(const PidFile&) = delete;
+  ~PidFile() {
+    if (!path_.empty() && unlink(path_.c_str()) == 0)
+      server::log::notice("Removing the pid file.");
+  }
+
+ private:
+  std::string path_;
+};
+
 int run(const std::vector<Bytes>& arguments) {
   server::Config config(server::FileAccess::of_system(), working_directory());
   std::string product = fmt::format("Quoll {}", server::kQuollVersion);
   auto loaded = config.load(server::parse_command_line(arguments), product);
   if (!loaded) return fail(loaded.error());
+  if (config.daemonize) go_background();  // before the loop exists: it does not survive a fork
+  std::string pidfile = config.pidfile;
+  if (pidfile.empty() && config.daemonize) pidfile = "/var/run/quoll.pid";
 
   signal(SIGPIPE, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
@@ -93,6 +133,7 @@ int run(const std::vector<Bytes>& arguments) {
   host::Host host = uv.host();
   if (auto opened = open_log(config, host.clock); !opened) return fail(opened.error());
   greet(config);
+  PidFile named(pidfile);
   store::EntryTraits::secret = base::HashSecret::drawn([&] { return host.random.draw(); });
 
   int exit_code = 0;

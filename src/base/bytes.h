@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string_view>
 
@@ -16,5 +17,30 @@ using Nanos = int64_t;   // steady time or duration in nanoseconds
 
 constexpr Nanos kNanosPerMilli = 1'000'000;
 constexpr Nanos kNanosPerMicro = 1'000;
+
+// Equality of texts that are usually short (keys, command names): comparing words inline beats the
+// call of memcmp up to some 64 bytes.
+inline bool equal_short(Bytes left, Bytes right) {
+  size_t size = left.size();
+  if (size != right.size()) return false;
+  const char* a = left.data();
+  const char* b = right.data();
+  uint64_t x, y;
+  if (size >= 8) {
+    const char* last_a = a + size - 8;
+    const char* last_b = b + size - 8;
+    for (; a < last_a; a += 8, b += 8) {
+      std::memcpy(&x, a, 8);
+      std::memcpy(&y, b, 8);
+      if (x != y) return false;
+    }
+    std::memcpy(&x, last_a, 8);
+    std::memcpy(&y, last_b, 8);
+    return x == y;
+  }
+  for (size_t i = 0; i < size; ++i)
+    if (a[i] != b[i]) return false;
+  return true;
+}
 
 }  // namespace quoll::base

@@ -34,8 +34,9 @@ ClientType client_type(const Session& session) {
 
 namespace {
 
-std::string flags_of(const Session& session) {
+std::string flags_of(const Call& call, const Session& session) {
   std::string flags;
+  if (call.server.monitors().has(session)) flags += 'O';
   if (session.subscribed()) flags += 'P';
   if (session.transaction.open) flags += 'x';
   if (session.postponed() != Postponed::no) flags += 'b';
@@ -77,9 +78,8 @@ void append_client_line(std::string& out, const Call& call, const Session& sessi
   auto place = std::back_inserter(out);
   fmt::format_to(place, "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={}",
                  session.id, session.peer().remote_address(), session.peer().local_address(),
-                 session.peer().descriptor(), session.name,
-                 (call.now - session.created_ms) / 1000,
-                 (call.now - session.last_command_ms) / 1000, flags_of(session), session.db);
+                 session.peer().descriptor(), session.name, (call.now - session.created_ms) / 1000,
+                 (call.now - session.last_command_ms) / 1000, flags_of(call, session), session.db);
   fmt::format_to(place, " sub={} psub={} ssub={} multi={}",
                  pubsub.names(session, PubSub::Kind::channel).size(),
                  pubsub.names(session, PubSub::Kind::pattern).size(),

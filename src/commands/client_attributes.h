@@ -25,7 +25,6 @@ bool parse_client_type(base::Bytes name, ClientType& type);
 ClientType client_type(const server::Session& session);
 
 // "id=3 addr=127.0.0.1:5000 ... lib-ver=" without a line end.
-void append_client_line(std::string& out, const server::Call& call,
-                        const server::Session& session);
+void append_client_line(std::string& out, const server::Call& call, const server::Session& session);
 
 }  // namespace quoll::commands

@@ -110,8 +110,8 @@ size_t kill(Call& call, const Filter& filter, bool& caller) {
 }  // namespace
 
 void unknown_client_type(Call& call, size_t argument) {
-  call.reply.error("ERR Unknown client type '" +
-                   std::string(errors::shown(call.arg(argument))) + "'");
+  call.reply.error("ERR Unknown client type '" + std::string(errors::shown(call.arg(argument))) +
+                   "'");
 }
 
 void client_kill(Call& call) {

@@ -14,8 +14,7 @@ using namespace server;
 constexpr Bytes kNoClusterSupport = "ERR This instance has cluster support disabled";
 
 void ping(Call& call) {
-  if (call.argc() > 2)
-    return call.reply.error("ERR wrong number of arguments for 'ping' command");
+  if (call.argc() > 2) return call.reply.error("ERR wrong number of arguments for 'ping' command");
   if (call.session.subscribed() && call.reply.protocol() == 2) {
     call.reply.array(2);
     call.reply.bulk("pong");
@@ -42,7 +41,8 @@ void select(Call& call) {
 bool same_secret(Bytes guess, Bytes secret) {
   unsigned char different = guess.size() != secret.size();
   for (size_t i = 0; i < guess.size(); ++i)
-    different |= static_cast<unsigned char>(guess[i] ^ secret[secret.empty() ? 0 : i % secret.size()]);
+    different |=
+        static_cast<unsigned char>(guess[i] ^ secret[secret.empty() ? 0 : i % secret.size()]);
   return different == 0;
 }
 
@@ -80,8 +80,7 @@ struct Greeting {
 
 bool parse_hello(Call& call, Greeting& greeting) {
   if (call.argc() < 2) return true;
-  if (!call.integer(1, greeting.protocol,
-                    "ERR Protocol version is not an integer or out of range"))
+  if (!call.integer(1, greeting.protocol, "ERR Protocol version is not an integer or out of range"))
     return false;
   if (greeting.protocol != 2 && greeting.protocol != 3) {
     call.reply.error(errors::kNoProto);
@@ -159,8 +158,7 @@ void readonly(Call& call) { call.reply.error(kNoClusterSupport); }
 void readwrite(Call& call) { call.reply.error(kNoClusterSupport); }
 void asking(Call& call) { call.reply.error(kNoClusterSupport); }
 
-constexpr uint32_t kAlwaysAllowed =
-    kNoScript | kLoading | kStale | kFast | kNoAuth | kAllowBusy;
+constexpr uint32_t kAlwaysAllowed = kNoScript | kLoading | kStale | kFast | kNoAuth | kAllowBusy;
 
 constexpr CommandSpec kConnectionCommands[] = {
     {.name = "ping",

@@ -122,9 +122,10 @@ void scan(Call& call) {
   auto visit = [&](const store::Entry* entry) {
     if (entry->expired(call.now)) return;
     if (!all && !base::glob_match(options.pattern, entry->key())) return;
-    if (options.typed &&
-        !base::equals_ignoring_case(options.type, data::type_name(entry->type())))
-      return;
+    if (options.typed) {
+      ++call.server.stats().keyspace_hits;  // Redis looks the key up again for its type
+      if (!base::equals_ignoring_case(options.type, data::type_name(entry->type()))) return;
+    }
     found.push_back(entry);
   };
   cursor = call.store.scan(call.db, cursor, static_cast<uint64_t>(options.count), visit);

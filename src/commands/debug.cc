@@ -100,8 +100,7 @@ void debug_oom(Call&) { base::allocate(SIZE_MAX / 2); }
 void debug_panic(Call& call) {
   log::warning("------------------------------------------------");
   log::warning("!!! Software Failure. Press left mouse button to continue");
-  log::warning("Guru Meditation: {} #{}:{}", "Panic called by DEBUG PANIC", "debug.cc",
-               __LINE__);
+  log::warning("Guru Meditation: {} #{}:{}", "Panic called by DEBUG PANIC", "debug.cc", __LINE__);
   log::warning("------------------------------------------------");
   if (call.server.settings().use_exit_on_panic) std::_Exit(1);
   std::abort();

@@ -64,7 +64,8 @@ void punsubscribe(Call& call) { unsubscribe_from(call, Kind::pattern, "punsubscr
 void sunsubscribe(Call& call) { unsubscribe_from(call, Kind::shard, "sunsubscribe"); }
 
 void publish(Call& call) {
-  size_t receivers = call.server.pubsub().publish(call.arg(1), call.arg(2), Ticket{});
+  size_t recorded = call.store.commits().recorded();
+  size_t receivers = call.server.notifier().publish(call.arg(1), call.arg(2), recorded);
   call.reply.integer(static_cast<int64_t>(receivers));
 }
 
@@ -85,8 +86,7 @@ void reply_subscribers(Call& call, Kind kind) {
   call.reply.array((call.argc() - 2) * 2);
   for (size_t i = 2; i < call.argc(); ++i) {
     call.reply.bulk(call.arg(i));
-    call.reply.integer(
-        static_cast<int64_t>(call.server.pubsub().subscribers(kind, call.arg(i))));
+    call.reply.integer(static_cast<int64_t>(call.server.pubsub().subscribers(kind, call.arg(i))));
   }
 }
 
@@ -151,7 +151,7 @@ constexpr CommandSpec kPubSubCommands[] = {
      .since = "2.0.0",
      .summary = "Receives the messages of all channels that match the patterns.",
      .complexity = "O(N) where N is the number of patterns the client is already subscribed to.",
-     .syntax = "pattern [pattern ...]"},
+     .syntax = "{pattern} [{pattern} ...]"},
     {.name = "punsubscribe",
      .arity = -1,
      .run = punsubscribe,
@@ -159,8 +159,9 @@ constexpr CommandSpec kPubSubCommands[] = {
      .group = "pubsub",
      .since = "2.0.0",
      .summary = "Ends the subscription of the patterns, or of all.",
-     .complexity = "O(N+M) where N is the number of patterns the client is already subscribed and M "
-                   "is the number of total patterns subscribed in the system (by any client).",
+     .complexity =
+         "O(N+M) where N is the number of patterns the client is already subscribed and M "
+         "is the number of total patterns subscribed in the system (by any client).",
      .syntax = "[pattern [pattern ...]]"},
     {.name = "publish",
      .arity = 3,
@@ -169,8 +170,9 @@ constexpr CommandSpec kPubSubCommands[] = {
      .group = "pubsub",
      .since = "2.0.0",
      .summary = "Sends a message to everybody who listens to the channel.",
-     .complexity = "O(N+M) where N is the number of clients subscribed to the receiving channel and "
-                   "M is the total number of subscribed patterns (by any client).",
+     .complexity =
+         "O(N+M) where N is the number of clients subscribed to the receiving channel and "
+         "M is the total number of subscribed patterns (by any client).",
      .syntax = "channel message"},
     {.name = "ssubscribe",
      .arity = -2,
@@ -234,8 +236,7 @@ constexpr CommandSpec kPubSubCommands[] = {
      .group = "pubsub",
      .since = "2.8.0",
      .summary = "Counts the subscribers of channels.",
-     .complexity =
-         "O(N) for the NUMSUB subcommand, where N is the number of requested channels",
+     .complexity = "O(N) for the NUMSUB subcommand, where N is the number of requested channels",
      .syntax = "[channel [channel ...]]"},
     {.name = "pubsub|shardchannels",
      .arity = -2,
@@ -244,8 +245,9 @@ constexpr CommandSpec kPubSubCommands[] = {
      .group = "pubsub",
      .since = "7.0.0",
      .summary = "Lists the shard channels that have subscribers.",
-     .complexity = "O(N) where N is the number of active shard channels, and assuming constant time "
-                   "pattern matching (relatively short shard channels).",
+     .complexity =
+         "O(N) where N is the number of active shard channels, and assuming constant time "
+         "pattern matching (relatively short shard channels).",
      .syntax = "[pattern]"},
     {.name = "pubsub|shardnumsub",
      .arity = -2,

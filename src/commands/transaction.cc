@@ -15,8 +15,7 @@ void end_transaction(Call& call) {
 }
 
 void multi(Call& call) {
-  if (call.session.transaction.open)
-    return call.reply.error("ERR MULTI calls can not be nested");
+  if (call.session.transaction.open) return call.reply.error("ERR MULTI calls can not be nested");
   call.session.transaction.open = true;
   call.reply.ok();
 }

@@ -108,20 +108,15 @@ ListpackView::Position ListpackView::find(Position from, base::Bytes text, unsig
   bool is_integer = base::parse_int(text, wanted);
   unsigned to_skip = 0;
   for (Position position = from; position != kNone;) {
-    const uint8_t* element = bytes_ + position;
-    size_t body = body_bytes(element);
     if (to_skip > 0) {
       --to_skip;
     } else {
       to_skip = skip;
-      // Most elements differ in size: that test needs no decoding.
-      if (body == text_body_bytes(text.size()) || is_integer) {
-        PackedItem found = item(position);
-        if (found.is_integer ? is_integer && found.integer == wanted : found.bytes == text)
-          return position;
-      }
+      PackedItem found = item(position);
+      if (found.is_integer ? is_integer && found.integer == wanted : found.bytes == text)
+        return position;
     }
-    size_t after = position + body + back_bytes(body);
+    size_t after = position + element_bytes(bytes_ + position);
     position = bytes_[after] == kEnd ? kNone : static_cast<Position>(after);
   }
   return kNone;

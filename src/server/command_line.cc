@@ -21,7 +21,12 @@ bool is_bare_name(base::Bytes argument) {
 CommandLine parse_command_line(std::span<const base::Bytes> arguments) {
   CommandLine line;
   size_t at = 0;
-  if (!arguments.empty() && !arguments[0].starts_with('-')) line.config_file = arguments[at++];
+  if (!arguments.empty() && arguments[0] == "-") {
+    line.reads_stdin = true;
+    ++at;
+  } else if (!arguments.empty() && !arguments[0].starts_with('-')) {
+    line.config_file = arguments[at++];
+  }
   // After a bare name the next argument is its value even if it starts with "--".
   bool value_due = false;
   for (; at < arguments.size(); ++at) {

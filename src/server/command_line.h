@@ -1,8 +1,8 @@
 // The arguments of the server's command line, turned into configuration text.
 //
-//   quoll-server [FILE] [--name value...]... [-]
+//   quoll-server [FILE | -] [--name value...]... [-]
 //
-// "--name value" may be one argument; `--save ''` and a bare `--save` mean no save points; a last
+// "--name value" may be one argument; `--save ''` and a bare `--save` mean no save points; a first or last
 // argument "-" reads more configuration from standard input. Each option becomes one line of text
 // that is read after the file and standard input.
 #pragma once

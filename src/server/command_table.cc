@@ -92,8 +92,8 @@ CommandTable::CommandTable(std::span<const std::span<const CommandSpec>> familie
   }
 }
 
-// Setting bit 5 folds letters. It also joins a few other bytes ('_' and DEL, say), so find() compares
-// the name itself before it believes a match.
+// Setting bit 5 folds letters exactly. It also joins a few other bytes ('_' and DEL, say), so find()
+// compares names with such bytes themselves before it believes a match.
 CommandTable::Folded CommandTable::fold(Bytes name) {
   constexpr uint64_t kLowerBits = 0x2020202020202020;
   if (name.size() < 8) return {short_word(name.data(), name.size()) | kLowerBits, 0};
@@ -122,7 +122,10 @@ void CommandTable::index() {
       QUOLL_CHECK(slots_[at].command->name != command->name);
       at = (at + 1) & mask_;
     }
-    slots_[at] = {folded, command};
+    bool letters = std::all_of(command->name.begin(), command->name.end(),
+                               [](char c) { return c >= 'a' && c <= 'z'; });
+    slots_[at] = {folded, static_cast<uint32_t>(command->name.size()),
+                  letters && command->name.size() <= 16, command};
   }
 }
 
@@ -130,9 +133,10 @@ Command* CommandTable::find(Bytes name) const {
   Folded folded = fold(name);
   for (size_t at = hash_of(folded, name.size()) & mask_; slots_[at].command;
        at = (at + 1) & mask_) {
-    Command* command = slots_[at].command;
-    if (slots_[at].folded == folded && base::equals_ignoring_case(command->name, name))
-      return command;
+    const Slot& slot = slots_[at];
+    if (slot.folded == folded && slot.size == name.size() &&
+        (slot.exact || base::equals_ignoring_case(slot.command->name, name)))
+      return slot.command;
   }
   return nullptr;
 }

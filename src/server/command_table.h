@@ -58,6 +58,8 @@ class CommandTable {
   };
   struct Slot {
     Folded folded;
+    uint32_t size = 0;
+    bool exact = false;  // folding says all: letters only, at most sixteen
     Command* command = nullptr;
   };
   static Folded fold(Bytes name);

@@ -1,5 +1,7 @@
 #include "server/dispatcher.h"
 
+#include <algorithm>
+
 #include "base/numbers.h"
 #include "base/text.h"
 #include "server/server.h"
@@ -16,10 +18,15 @@ void Dispatcher::prefetch(Session& session, const wire::CommandBatch& batch) {
   const store::Store& store = server_.store();
   ahead_next_ = 0;
   ahead_count_ = batch.size() < wire::kPrefetchBatch ? batch.size() : wire::kPrefetchBatch;
+  Bytes previous;
   for (size_t i = 0; i < ahead_count_; ++i) {
     Args args = batch.args(i);
     Ahead& ahead = ahead_[i];
-    ahead = {args[0].data(), look_up(args), 0, false};
+    // Pipelines repeat themselves: the command before is often the same.
+    bool same = i > 0 && ahead_[i - 1].command && ahead_[i - 1].command->subcommands.empty() &&
+                !ahead_[i - 1].command->parent && base::equal_short(args[0], previous);
+    previous = args[0];
+    ahead = {args[0].data(), same ? ahead_[i - 1].command : look_up(args), 0, false};
     if (!ahead.command || ahead.command->first_key == 0 ||
         args.size() <= static_cast<size_t>(ahead.command->first_key))
       continue;
@@ -173,6 +180,8 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
   store::CommitBuilder& commits = store.commits();
   uint64_t errors_before = session.reply().errors();
   uint64_t reply_start = session.out().end_offset();
+  // A command begins where the one before it in the batch ended.
+  base::Nanos start = std::max(stamp_, server_.clock_stamp());
   Call call{args, server_, session, command, session.reply(), store, server_.now(), session.db};
   call.blob_of = blob_of;
   call.blob_owner = blob_owner;
@@ -190,12 +199,12 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
   } else {
     call_handler(call);
   }
-  account(session, command, args, errors_before);
+  account(session, command, args, errors_before, start);
 }
 
-void Dispatcher::account(Session& session, Command& command, Args args, uint64_t errors_before) {
+void Dispatcher::account(Session& session, Command& command, Args args, uint64_t errors_before,
+                         base::Nanos start) {
   base::Nanos end = server_.host().clock.steady();
-  base::Nanos start = stamp_ > server_.clock_stamp() ? stamp_ : server_.clock_stamp();
   base::Nanos elapsed = end - start;
   stamp_ = end;
   CommandCounters& counters = command.counters;

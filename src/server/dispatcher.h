@@ -50,7 +50,8 @@ class Dispatcher {
   void queue(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
   void run(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
   void call_handler(Call& call);
-  void account(Session& session, Command& command, Args args, uint64_t errors_before);
+  void account(Session& session, Command& command, Args args, uint64_t errors_before,
+               base::Nanos start);
   void unknown_command(Session& session, Args args);
 
   void note_slow(Session& session, Command& command, Args args, base::Nanos elapsed);

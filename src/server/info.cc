@@ -29,7 +29,7 @@ constexpr Section kSections[] = {
     {"stats", "", kAlways, info_stats},
     {"replication", "", kAlways, info_replication},
     {"cpu", "", kAlways, info_cpu},
-    {"modules", "module_list", kDefault | kEverything, info_modules},
+    {"modules", "module_list", kAlways, info_modules},
     {"commandstats", "", kAll | kEverything, info_commandstats},
     {"errorstats", "", kAlways, info_errorstats},
     {"latencystats", "", kAll | kEverything, info_latencystats},

@@ -25,7 +25,7 @@ constexpr char kLevelMarks[] = {'.', '-', '*', '#'};
 std::string legacy_time(int64_t micros) {
   std::time_t seconds = micros / 1'000'000;
   std::tm parts{};
-  localtime_r(&seconds, &parts);
+  localtime_r(&seconds, &parts);  // determinism: only the log shows it
   char text[64];
   size_t size = std::strftime(text, sizeof text, "%d %b %Y %H:%M:%S", &parts);
   return fmt::format("{}.{:03}", std::string_view(text, size), micros / 1000 % 1000);

@@ -33,14 +33,34 @@ void Notifier::announce(uint32_t kind, Bytes event, store::DbIndex db, Bytes key
     pubsub_.publish(fmt::format("__keyevent@{}__:{}", db, event), key, ticket);
 }
 
+size_t Notifier::publish(Bytes channel, Bytes message, size_t recorded) {
+  if (recorded == 0 || !listening()) return pubsub_.publish(channel, message, Ticket{});
+  waiting_.push_back({recorded, std::string(channel), std::string(message)});
+  return pubsub_.receivers(channel);
+}
+
+// Sends the messages that stand behind the touches told so far.
+void Notifier::send_waiting(size_t told, const Ticket& ticket) {
+  size_t sent = 0;
+  while (sent < waiting_.size() && waiting_[sent].behind <= told) {
+    pubsub_.publish(waiting_[sent].channel, waiting_[sent].message, ticket);
+    ++sent;
+  }
+  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(sent));
+}
+
 void Notifier::absorb(const store::Commit& commit) {
   Ticket ticket = gate_.ticket(commit.seq);
+  size_t told = 0;
   for (const store::Touch& touch : commit.touches) {
+    if (__builtin_expect(!waiting_.empty(), 0)) send_waiting(told, ticket);
+    ++told;
     if (touch.change == store::Change::created)
       announce(notify::kNewKey, "new", touch.db, touch.key, ticket);
     if (touch.event.name[0] == '\0' || touch.change == store::Change::keyless) continue;
     announce(class_of(touch.event.kind), touch.event.name, touch.db, touch.key, ticket);
   }
+  send_waiting(SIZE_MAX, ticket);
 }
 
 }  // namespace quoll::server

@@ -80,6 +80,13 @@ size_t PubSub::publish(Bytes channel, Bytes message, const Ticket& ticket) {
   return receivers;
 }
 
+size_t PubSub::receivers(Bytes channel) const {
+  size_t count = subscribers(Kind::channel, channel);
+  for (const auto& [pattern, sessions] : lists_[static_cast<size_t>(Kind::pattern)])
+    if (base::glob_match(pattern, channel)) count += sessions.size();
+  return count;
+}
+
 size_t PubSub::publish_shard(Bytes channel, Bytes message, const Ticket& ticket) {
   return deliver(Kind::shard, channel, message, ticket);
 }

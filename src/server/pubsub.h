@@ -29,6 +29,7 @@ class PubSub {
 
   // Delivers to channel subscribers, then to matching patterns; returns the receivers.
   size_t publish(Bytes channel, Bytes message, const Ticket& ticket);
+  size_t receivers(Bytes channel) const;  // of a message published now
   size_t publish_shard(Bytes channel, Bytes message, const Ticket& ticket);
 
   std::vector<std::string> channels(Kind kind, Bytes pattern) const;

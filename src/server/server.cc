@@ -13,6 +13,7 @@ constexpr base::Nanos kExpireBudget = 1 * base::kNanosPerMilli;   // of one turn
 constexpr base::Nanos kReclaimBudget = base::kNanosPerMilli / 2;  // of one turn
 constexpr size_t kExpireBatch = 64;                               // wheel steps between clock looks
 constexpr base::Nanos kTickInterval = 100 * base::kNanosPerMilli;
+constexpr base::Millis kExpiryTimerMax = 250;  // now() is up to a tick old; then the next tick looks
 
 std::string hex_id(host::Random& random) {
   std::string id;
@@ -43,6 +44,11 @@ Server::Server(const host::Host& host, Config config, Families families)
       if (session->out().size() > 0) session->output_written();
   });
   host_.loop.on_turn_end([this] { end_turn(); });
+  // A configuration made for Redis may rename commands that do not exist here yet.
+  for (const CommandRename& rename : config_.renamed_commands)
+    if (!commands().rename(rename.from, rename.to))
+      log::warning("rename-command {} {} has no effect: no such command, or the new name is taken",
+                   rename.from, rename.to);
   apply_settings();
   watch_settings();
 }
@@ -160,14 +166,15 @@ void Server::end_turn() {
 void Server::expire() {
   refresh_clock();
   base::Nanos begin = clock_stamp_;
-  store_.commits().begin(store::Origin::expiry, now_);
   bool done = false;
-  while (!done && host_.clock.steady() - begin < kExpireBudget) {
+  // A commit per batch, so that the work of the sinks counts towards the budget.
+  do {
+    store_.commits().begin(store::Origin::expiry, now_);
     done = store_.expire_due(now_, kExpireBatch, [&](base::Millis late) {
       stats_.expire_lag.record(late * base::kNanosPerMilli);
     });
-  }
-  after_commit(store_.commits().close());
+    after_commit(store_.commits().close());
+  } while (!done && host_.clock.steady() - begin < kExpireBudget);
   expiry_due_ = store::kNoDeadline;
   if (!done) ++stats_.expire_time_capped;
   base::Nanos took = host_.clock.steady() - begin;
@@ -185,15 +192,20 @@ void Server::reclaim() {
   if (store_.reclaiming()) host_.loop.post([] {});  // keeps the loop turning
 }
 
-// Sleeps until the wheel has something to do; an earlier deadline re-arms.
+// Sleeps until the wheel has something to do; an earlier deadline re-arms. Deadlines are wall time
+// and timers are not, so only the near ones get a timer: ticks see to the far ones.
 void Server::arm_expiry() {
   if (!active_expiry_) return;
   base::Millis due = store_.next_expiry();
-  if (due == store::kNoDeadline || due >= expiry_due_) return;
+  if (due == store::kNoDeadline || due >= expiry_due_ || due - now_ > kExpiryTimerMax) return;
   expiry_due_ = due;
   host_.loop.cancel(expiry_timer_);
   base::Millis wait = std::max<base::Millis>(due - host_.clock.wall(), 0);
-  expiry_timer_ = host_.loop.after(wait * base::kNanosPerMilli, [this] { expiry_timer_ = 0; });
+  expiry_timer_ = host_.loop.after(wait * base::kNanosPerMilli, [this] {
+    expiry_timer_ = 0;
+    // The wall clock went back: the turn's end arms anew.
+    if (host_.clock.wall() < expiry_due_) expiry_due_ = store::kNoDeadline;
+  });
 }
 
 void Server::flush_all() {
@@ -236,7 +248,8 @@ void Server::close_idle() {
   for (auto& [id, session] : sessions_) {
     // Flushing looks at the soft output limit.
     if (session->out().size() > 0) session->output_written();
-    if (timeout == 0 || session->subscribed() || session->postponed() != Postponed::no)
+    if (timeout == 0 || session->subscribed() || session->postponed() != Postponed::no ||
+        monitors_.has(*session))
       continue;
     if (now_ - session->last_command_ms > timeout * 1000) {
       log::verbose("Closing idle client");
@@ -284,7 +297,7 @@ bool Server::postpone_if_paused(Session& session, const Command& command, Args a
     return one.spec->access == Access::write || (one.spec->flags & kMayReplicate);
   };
   bool writes = replicates(command);
-  if (command.name == "exec")
+  if (command.spec->name == "exec")
     for (const QueuedCommand& queued : session.transaction.queue)
       writes |= replicates(*queued.command);
   if (kind == PauseKind::writes && !writes) return false;

@@ -1,12 +1,16 @@
 #include "server/session.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "server/dispatcher.h"
 #include "server/log.h"
 #include "server/server.h"
 
 namespace quoll::server {
 
-constexpr size_t kGatherParts = 16;  // chunks per gathered write: 256 KiB
+constexpr size_t kGatherParts = 16;         // chunks per gathered write: 256 KiB
+constexpr size_t kFlushBytesMax = 1 << 20;  // to one session in one turn, though it takes more
 constexpr base::Nanos kDriveBudget = 1 * base::kNanosPerMilli;  // of one session in one turn
 
 Session::Session(Server& server, SessionId session_id, std::unique_ptr<host::Peer> peer)
@@ -126,10 +130,13 @@ void Session::drive() {
   Dispatcher& dispatcher = server_.dispatcher();
   dispatcher.forget_ahead();
   base::Nanos start = server_.clock_stamp();
+  base::Nanos turn = server_.host().loop.turn_start();
+  if (turn != std::exchange(turn_, turn)) used_in_turn_ = 0;
+  base::Nanos left = kDriveBudget - used_in_turn_;
   bool late = false;
   while (may_run()) {
     bool parsed = next_ < batch_.size() || !pending_.empty();
-    late = dispatcher.last_end() - start > kDriveBudget && (parsed || parser_.has_unparsed());
+    late = dispatcher.last_end() - start > left && (parsed || parser_.has_unparsed());
     if (late || (!parsed && !parse_ahead())) break;
     run_next();
   }
@@ -139,6 +146,7 @@ void Session::drive() {
   next_ = 0;
   parser_.release();
   if (out_.size() > 0) output_written();
+  used_in_turn_ += std::max<base::Nanos>(dispatcher.last_end() - start, 0);
   driving_ = false;
   if (late) drive_later();
 }
@@ -158,16 +166,16 @@ void Session::drive_again() {
   if (!may_run()) return;
   server_.refresh_clock();
   drive();
-  if (!may_run() || drive_queued_) return;
+  if (closing_ || close_after_reply_ || drive_queued_) return;
+  // One that waits for another reason than its turn waits in vain once the client is gone.
   if (ended_) return close_after_reply();
-  peer_->pause_reads(false);
+  if (postponed_ == Postponed::no) peer_->pause_reads(false);
 }
 
 void Session::keep_pending() {
   for (; next_ < batch_.size(); ++next_) {
     size_t current = next_;
-    pending_.emplace_back(batch_.args(current),
-                          [&](size_t i) { return batch_.blob(current, i); });
+    pending_.emplace_back(batch_.args(current), [&](size_t i) { return batch_.blob(current, i); });
   }
 }
 
@@ -177,9 +185,8 @@ void Session::postpone(Postponed why) {
 }
 
 void Session::postpone_command(Args args, BlobOf blob_of, void* blob_owner) {
-  pending_.emplace_front(args, [&](size_t i) -> base::Blob* {
-    return blob_of ? blob_of(blob_owner, i) : nullptr;
-  });
+  pending_.emplace_front(
+      args, [&](size_t i) -> base::Blob* { return blob_of ? blob_of(blob_owner, i) : nullptr; });
   postpone(Postponed::paused);
 }
 
@@ -270,7 +277,12 @@ uint64_t Session::sendable_offset() {
 void Session::flush() {
   flush_queued_ = false;
   if (closing_) return;
+  size_t sent = 0;
   while (!send_blocked_) {
+    if (sent >= kFlushBytesMax) {
+      flush_later();
+      break;
+    }
     base::Bytes parts[kGatherParts];
     size_t count = out_.gather(parts, sendable_offset());
     if (count == 0) break;
@@ -279,6 +291,7 @@ void Session::flush() {
     size_t taken = peer_->send({parts, count});
     if (closing_) return;  // the transport found the connection broken
     out_.consume(taken);
+    sent += taken;
     if (taken > 0) last_command_ms = server_.now();
     server_.stats().net_output_bytes += taken;
     server_.stats().writes += taken > 0;
@@ -290,6 +303,17 @@ void Session::flush() {
   } else {
     check_output_limits();
   }
+}
+
+void Session::flush_later() {
+  if (flush_posted_) return;
+  flush_posted_ = true;
+  server_.host().loop.post([&server = server_, session = id] {
+    Session* self = server.find_session(session);
+    if (!self) return;
+    self->flush_posted_ = false;
+    self->output_written();
+  });
 }
 
 void Session::writable() {
@@ -308,9 +332,10 @@ void Session::check_output_limits() {
   bool soft_due = soft && server_.now() - soft_limit_since_ms_ > limits.soft_seconds * 1000;
   if (!hard && !soft_due) return;
   ++server_.stats().output_buffer_limit_disconnections;
-  log::warning("Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer "
-               "limits.",
-               id, peer_->remote_address());
+  log::warning(
+      "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer "
+      "limits.",
+      id, peer_->remote_address());
   close_soon();
 }
 

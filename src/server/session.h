@@ -152,9 +152,7 @@ class Session final : public host::PeerEvents {
   void drive();
   void drive_later();
   void drive_again();
-  bool may_run() const {
-    return !closing_ && !close_after_reply_ && postponed_ == Postponed::no;
-  }
+  bool may_run() const { return !closing_ && !close_after_reply_ && postponed_ == Postponed::no; }
   bool parse_ahead();
   void run_next();
   void keep_pending();
@@ -162,6 +160,7 @@ class Session final : public host::PeerEvents {
   void update_mute();
   void settle_reply();
   uint64_t sendable_offset();
+  void flush_later();
   void check_output_limits();
 
   Server& server_;
@@ -177,6 +176,8 @@ class Session final : public host::PeerEvents {
   uint64_t reply_start_ = 0;
   uint64_t muted_from_ = 0;  // while muted_: what is written behind is dropped
   base::Millis soft_limit_since_ms_ = 0;
+  base::Nanos turn_ = 0;  // in which used_in_turn_ was spent on commands
+  base::Nanos used_in_turn_ = 0;
   GiveUp give_up_ = nullptr;
   host::TimerId block_timer_ = 0;
   Postponed postponed_ = Postponed::no;
@@ -191,6 +192,7 @@ class Session final : public host::PeerEvents {
   bool closing_ = false;
   bool close_after_reply_ = false;
   bool flush_queued_ = false;
+  bool flush_posted_ = false;
   bool send_blocked_ = false;
 };
 

@@ -85,6 +85,8 @@ class CommitBuilder {
   // Touches so far other than keys found expired: what the command itself changed.
   size_t changes() const { return change_count_; }
   size_t effects() const { return effect_count_; }
+  // Touches kept so far for the sinks, 0 when none listens.
+  size_t recorded() const { return touches_.size(); }
   // Tells the sinks; returns the commit's seq, or 0 when nothing changed.
   Seq close();
   Seq last_seq() const { return seq_; }

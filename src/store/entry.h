@@ -72,9 +72,7 @@ class Entry {
   }
   Bytes key() const { return {reinterpret_cast<const char*>(bytes()) + key_offset(), key_length()}; }
   bool key_is(Bytes key) const {
-    return key_length() == key.size() &&
-           equal_bytes(reinterpret_cast<const char*>(bytes()) + key_offset(), key.data(),
-                       key.size());
+    return base::equal_short(this->key(), key);
   }
 
   // Absolute unix time in ms, kNoDeadline when the key does not expire.
@@ -143,24 +141,6 @@ class Entry {
   size_t block_bytes() const { return shape().bytes(); }
 
  private:
-  // Keys are short: comparing words inline beats the call.
-  static bool equal_bytes(const char* a, const char* b, size_t size) {
-    uint64_t x, y;
-    for (; size > 8; size -= 8, a += 8, b += 8) {
-      std::memcpy(&x, a, 8);
-      std::memcpy(&y, b, 8);
-      if (x != y) return false;
-    }
-    if (size == 8) {
-      std::memcpy(&x, a, 8);
-      std::memcpy(&y, b, 8);
-      return x == y;
-    }
-    for (size_t i = 0; i < size; ++i)
-      if (a[i] != b[i]) return false;
-    return true;
-  }
-
   static constexpr size_t kHeaderBytes = 7;
   static constexpr uint8_t kTtl = 1, kWide = 2, kRaw = 4;
 

@@ -11,7 +11,6 @@ looked at after a pause, replies in random order are compared as sets.
 """
 import argparse
 import random
-import sys
 import time
 
 import compare

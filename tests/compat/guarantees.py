@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 """What Quoll promises beyond single replies: SCAN misses nothing, keys die on time, big work never
-holds others up, memory comes back, and the command table agrees with redis-server's."""
+holds others up, and memory comes back."""
 import random
 import sys
 import threading
 import time
 
 import resp
-from server import OURS, REFERENCE, Results, ServerUnderTest, check, check_equal, eventually
+from server import OURS, Results, ServerUnderTest, check, check_equal, eventually
 
 # Bounds are those of a busy two-core test machine, not of the product (see scripts/bench).
 LATENESS_P99_MAX_MS = 250
@@ -238,61 +238,6 @@ def test_counted_keys(server):
     line = [part for part in info.split("\r\n") if part.startswith("db0:")][0]
     check(line.startswith("db0:keys=%d,expires=%d,avg_ttl=" % (len(keys), with_ttl)), "%s, but %d keys, %d with TTL" % (
         line, len(keys), with_ttl))
-
-
-# COMMAND INFO fields that differ on purpose: (command, field) and why.
-TABLE_DIFFERENCES = {
-}
-
-
-def test_command_table(server):
-    """COMMAND INFO of every command that both servers have: arity, flags, key positions, categories."""
-    def table(connection):
-        rows = {}
-        for row in connection.call("COMMAND", "INFO"):
-            rows[row[0]] = row
-            for sub in row[9] or []:
-                rows[sub[0]] = sub
-        return rows
-
-    names = ["name", "arity", "flags", "first", "last", "step", "categories", "tips", "specs"]
-    with ServerUnderTest(REFERENCE) as reference:
-        theirs, ours = table(reference.connect()), table(server.connect())
-    differences = []
-    shared = sorted(set(theirs) & set(ours))
-    check(len(shared) > 80, "only %d commands in common" % len(shared))
-    for command in shared:
-        for field in range(1, 9):
-            a, b = theirs[command][field], ours[command][field]
-            if names[field] in ("flags", "categories", "tips"):
-                a, b = sorted(a), sorted(b)
-            if names[field] == "specs":
-                a, b = without_notes(a), without_notes(b)
-            if a != b and (command.decode(), names[field]) not in TABLE_DIFFERENCES:
-                differences.append("%s %s: reference %r, ours %r" % (command.decode(), names[field], a, b))
-    check(not differences, "%d differences:\n  %s" % (len(differences), "\n  ".join(differences[:40])))
-
-
-def without_notes(specs):
-    """Key specifications without their remarks for human readers."""
-    return [[item for pair in zip(spec[::2], spec[1::2]) if pair[0] != b"notes" for item in pair] for spec in specs]
-
-
-def test_command_docs(server):
-    def docs(connection):
-        return dict(zip(*[iter(connection.call("COMMAND", "DOCS"))] * 2))
-
-    with ServerUnderTest(REFERENCE) as reference:
-        theirs, ours = docs(reference.connect()), docs(server.connect())
-    differences = []
-    for command in sorted(set(theirs) & set(ours)):
-        a, b = (dict(zip(*[iter(entry)] * 2)) for entry in (theirs[command], ours[command]))
-        for field in (b"since", b"group"):
-            if a.get(field) != b.get(field):
-                differences.append("%s %s: reference %r, ours %r" % (command, field, a.get(field), b.get(field)))
-        if not b.get(b"summary"):
-            differences.append("%s has no summary" % command)
-    check(not differences, "%d differences:\n  %s" % (len(differences), "\n  ".join(differences[:40])))
 
 
 def main():

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """The life of the process, as scripts, init systems and operators see it: command line, config
 file, log, signals, sockets, limits, slow and greedy clients."""
-import glob
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -16,6 +16,12 @@ import resp
 from server import (OURS, REFERENCE, Results, ServerUnderTest, check, check_equal, eventually, free_port)
 
 MIB = 1 << 20
+SCRATCH = []  # folders to remove at the end
+
+
+def scratch():
+    SCRATCH.append(tempfile.mkdtemp(prefix="quoll-test-"))
+    return SCRATCH[-1]
 
 
 def run_until_exit(arguments, stdin=None, timeout=10):
@@ -84,7 +90,7 @@ def test_quotes_and_escapes():
 def test_save_forms():
     for arguments, expected in ((["--save", ""], ""), (["--save"], ""), (["--save", "60", "1000"], "60 1000"),
                                 (["--save", "60 1000", "--hz", "11"], "60 1000")):
-        directory, port = tempfile.mkdtemp(), free_port()
+        directory, port = scratch(), free_port()
         with ServerUnderTest(plain_args=["--port", str(port), "--dir", directory] + arguments, port=port) as server:
             check_equal(config_get(server.connect(), "save"), expected, "save after %s" % arguments)
 
@@ -92,7 +98,7 @@ def test_save_forms():
 def test_config_on_stdin():
     port = free_port()
     child = subprocess.Popen([OURS, "-", "--hz", "12"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                             cwd=tempfile.mkdtemp())
+                             cwd=scratch())
     try:
         child.stdin.write(b"port %d\nsave ''\ntimeout 44\n" % port)
         child.stdin.close()
@@ -113,7 +119,7 @@ def can_connect(port, host="127.0.0.1"):
 
 
 def test_relative_dir_and_include():
-    directory = tempfile.mkdtemp()
+    directory = scratch()
     os.mkdir(os.path.join(directory, "data"))
     with open(os.path.join(directory, "more.conf"), "w") as out:
         out.write("hz 21\n")
@@ -275,7 +281,7 @@ def test_log_lines():
 
 
 def test_log_file_continues():
-    directory = tempfile.mkdtemp()
+    directory = scratch()
     path = os.path.join(directory, "quoll.log")
     for _ in range(2):
         with ServerUnderTest(args=["--logfile", path]) as server:
@@ -330,7 +336,7 @@ def test_stop_and_continue():
 
 
 def test_daemonize_and_pidfile():
-    directory, port = tempfile.mkdtemp(), free_port()
+    directory, port = scratch(), free_port()
     pidfile = os.path.join(directory, "quoll.pid")
     done = subprocess.run([OURS, "--port", str(port), "--dir", directory, "--daemonize", "yes", "--pidfile", pidfile, "--save", "",
                            "--logfile", os.path.join(directory, "log")], timeout=10, stdout=subprocess.DEVNULL)
@@ -367,7 +373,7 @@ def test_time_to_first_answer():
 # Sockets.
 
 def test_unix_socket():
-    directory = tempfile.mkdtemp()
+    directory = scratch()
     path = os.path.join(directory, "quoll.sock")
     for mode in ("700", "770", "777"):
         with ServerUnderTest(args=["--unixsocket", path, "--unixsocketperm", mode]) as server:
@@ -440,7 +446,7 @@ def test_protected_mode():
     with ServerUnderTest(args=["--protected-mode", "yes"]) as server:
         one = server.connect()
         check_equal(config_get(one, "protected-mode"), "yes")
-        check_equal(resp.Connection(server.port, host="127.0.0.5" if can_connect(server.port, "127.0.0.5") else "127.0.0.1").call("PING"), b"PONG")
+        check_equal(one.call("PING"), b"PONG")
 
 
 # Limits.
@@ -730,9 +736,8 @@ def main():
     for name, test in list(globals().items()):
         if name.startswith("test_") and (not wanted or any(word in name for word in wanted)):
             results.run(name[5:].replace("_", " "), test)
-    for path in glob.glob(os.path.join(tempfile.gettempdir(), "quoll-test-*")):
-        if not os.listdir(path):
-            os.rmdir(path)
+    for path in SCRATCH:
+        shutil.rmtree(path, ignore_errors=True)
     results.finish()
 
 

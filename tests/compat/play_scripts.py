@@ -37,12 +37,11 @@ import argparse
 import glob
 import os
 import re
-import sys
 import time
 
 import compare
 import resp
-from server import OURS, REFERENCE, ROOT, Results, ServerUnderTest
+from server import OURS, REFERENCE, Results, ServerUnderTest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "b": b"\b", "a": b"\a"}
@@ -279,7 +278,7 @@ class Player:
         elif "skip-reply" in step.options:
             pass
         elif len(sides) == 1:
-            self.judge_expected(where, step, answers[0], sides[0].resp3)
+            self.judge_expected(where, step, answers[0], sides[0])
         else:
             self.judge_pair(where, step, answers[0], answers[1])
 
@@ -292,14 +291,15 @@ class Player:
             else:
                 self.report(where, step, [resp.show(first), resp.show(second)])
 
-    def judge_expected(self, where, step, answer, resp3):
+    def judge_expected(self, where, step, answer, side):
         if not step.expected:
             if step.directive is None and "no-reply" not in step.options:
                 self.results.fail("%s: %s\n       has no expected reply; got %s" % (
                     where, step.line, " ".join(map(resp.show, answer))))
             return
         for raw, text in zip(answer, step.expected):
-            if matches(parse_expected(text), resp.tree(raw), resp3):
+            text = re.sub(r"\$\{(\w+)\}", lambda match: side.saved[match.group(1)].decode("latin-1"), text)
+            if matches(parse_expected(text), resp.tree(raw), side.resp3):
                 self.results.ok()
             else:
                 self.results.fail("%s: %s\n       expected: %s\n       ours:     %s" % (
@@ -327,8 +327,8 @@ def _parse_expected(text):
             child, text = _parse_expected(text.lstrip(" ,"))
             children.append(child)
         return (kind, children), text.lstrip(" ,")[1:]
-    if text.startswith("-"):
-        return ("-", text[1:]), ""
+    if text.startswith("-") or text.startswith("+") and "]" not in text:
+        return (text[0], text[1:] if text[0] == "-" else text[1:].encode()), ""
     if text.startswith('"'):
         match = re.match(r'"((?:[^"\\]|\\.)*)"', text)
         return ("$", split_line(match.group(0))[0]), text[match.end():]
@@ -367,6 +367,8 @@ def matches(expected, actual, resp3):
         wire = kind if resp3 else "*"
         return (actual[0] == wire and isinstance(actual[1], list) and len(actual[1]) == len(payload)
                 and all(matches(e, a, resp3) for e, a in zip(payload, actual[1])))
+    if kind == "$" and actual[0] == "=":  # the same text, marked as meant for people
+        return actual[1][4:] == payload
     if kind == "," and not resp3:
         kind = "$"
     if kind == "#" and not resp3:

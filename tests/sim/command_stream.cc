@@ -109,7 +109,7 @@ Words CommandStream::session_command() {
     case 0: return {"PING"};
     case 1: return {"PING", value()};
     case 2: return {"ECHO", value()};
-    case 3: return {"HELLO", one_in(2) ? "2" : "3"};
+    case 3: return {"HELLO", one_in(4) ? "2" : "3"};
     case 4: return {"GET"};
     case 5: return {"nosuch", "with", "words"};
     case 6: return {"EXEC"};
@@ -154,6 +154,11 @@ Words CommandStream::any(Millis wall) {
 }
 
 Words CommandStream::next(Millis wall) {
+  // A RESP2 subscriber can hardly do anything else.
+  if (subscribed_ && !resp3_ && one_in(6)) {
+    subscribed_ = in_multi_ = false;
+    return {"RESET"};
+  }
   if (style_.transactions && one_in(14)) {
     if (in_multi_) {
       in_multi_ = false;
@@ -170,6 +175,9 @@ Words CommandStream::next(Millis wall) {
                name == "UNSUBSCRIBE" || name == "PUNSUBSCRIBE";
   if (in_multi_ && apart) return {"GET", key()};
   if (name == "EXEC" || name == "DISCARD" || name == "RESET") in_multi_ = false;
+  if (name == "SUBSCRIBE" || name == "PSUBSCRIBE") subscribed_ = true;
+  if (name == "RESET") subscribed_ = resp3_ = false;
+  if (name == "HELLO") resp3_ = words[1] == "3";
   return words;
 }
 

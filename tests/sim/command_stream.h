@@ -18,7 +18,7 @@ class CommandStream {
   CommandStream(uint64_t seed, const Style& style) : chance_(seed), style_(style) {}
 
   Words next(Millis wall);
-  void begin_again() { in_multi_ = subscribed_ = false; }  // on a new connection
+  void begin_again() { in_multi_ = subscribed_ = resp3_ = false; }  // on a new connection
 
  private:
   bool one_in(int64_t n) { return chance_.between(1, n) == 1; }
@@ -40,6 +40,7 @@ class CommandStream {
   Style style_;
   bool in_multi_ = false;
   bool subscribed_ = false;
+  bool resp3_ = false;
 };
 
 }  // namespace quoll::sim

@@ -109,7 +109,12 @@ size_t Model::publish(const std::string& channel, const std::string& message) {
 bool Model::admit(const std::string& name, const Command* command) {
   auto refuse = [&](const std::string& text) {
     if (session_->multi) session_->aborted = true;
-    say_error(text);
+    if (name == "exec") {
+      end_transaction();
+      say_error("EXECABORT Transaction discarded because of: " + text.substr(4));
+    } else {
+      say_error(text);
+    }
     return false;
   };
   if (!command) {
@@ -253,9 +258,7 @@ void Model::hello() {
 }
 
 void Model::reset() {
-  session_->multi = session_->aborted = session_->dirty = false;
-  session_->queue.clear();
-  session_->watches.clear();
+  end_transaction();
   session_->channels.clear();
   session_->patterns.clear();
   session_->db = 0;
@@ -677,9 +680,7 @@ void Model::exec() {
   }
   bool aborted = session_->aborted;
   std::vector<Words> queue = std::move(session_->queue);
-  session_->multi = session_->aborted = session_->dirty = false;
-  session_->queue.clear();
-  session_->watches.clear();
+  end_transaction();
   if (aborted) return say_error("EXECABORT Transaction discarded because of previous errors.");
   if (dirty) return say(session_->protocol == 3 ? "_\r\n" : "*-1\r\n");
   say(header('*', queue.size()));
@@ -691,11 +692,15 @@ void Model::exec() {
   session_->in_exec = false;
 }
 
-void Model::discard() {
-  if (!session_->multi) return say_error("ERR DISCARD without MULTI");
+void Model::end_transaction() {
   session_->multi = session_->aborted = session_->dirty = false;
   session_->queue.clear();
   session_->watches.clear();
+}
+
+void Model::discard() {
+  if (!session_->multi) return say_error("ERR DISCARD without MULTI");
+  end_transaction();
   say_ok();
 }
 

@@ -82,7 +82,7 @@ class Model {
 
   static const std::map<std::string, Command>& commands();
   bool admit(const std::string& name, const Command* command);
-  void run_queue();
+  void end_transaction();
 
   // Replies of the command that runs.
   void say(std::string bytes);

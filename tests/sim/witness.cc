@@ -6,7 +6,7 @@ namespace quoll::sim {
 namespace {
 
 constexpr size_t kHistoryCommands = 25;
-constexpr size_t kShownBytes = 200;
+constexpr size_t kShownBytes = 500;
 
 std::string shown(const std::string& bytes) {
   std::string text;
@@ -20,8 +20,17 @@ std::string shown(const std::string& bytes) {
 
 std::string shown(const Words& words) {
   std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : " ") + shown(word);
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + shown(word.substr(0, 40));
   return text;
+}
+
+// What the server has written to a session in this turn and not yet sent.
+std::string unsent(const server::Session& session) {
+  base::Bytes parts[16];
+  size_t count = session.out().gather(parts, session.out().end_offset());
+  std::string bytes;
+  for (size_t i = 0; i < count; ++i) bytes += parts[i];
+  return bytes;
 }
 
 }  // namespace
@@ -48,6 +57,11 @@ void Talker::say(const std::vector<Words>& commands) {
   }
   client_.send_raw(std::move(bytes), commands.size(),
                    [this](const std::string& raw) { heard(raw); });
+}
+
+bool Talker::quiet() const {
+  if (!line_->issued.empty()) return false;
+  return line_->session == 0 || witness_.model_.expected(line_->session).empty();
 }
 
 void Talker::heard(const std::string& raw) {
@@ -121,7 +135,9 @@ void Witness::catch_up(const std::string& address) {
     if (!session) return fail("the session ended while it ran commands");
     uint64_t written = session->out().end_offset();
     while (model_.expected_bytes(line->session) < written) {
-      if (line->issued.empty()) return fail("the server answered more than it was asked");
+      if (line->issued.empty())
+        return fail("session " + std::to_string(line->session) +
+                    " got more than it asked for: " + shown(unsent(*session)));
       Words words = std::move(line->issued.front());
       line->issued.pop_front();
       history_.push_back("session " + std::to_string(line->session) + " at " +
@@ -142,13 +158,15 @@ void Witness::check_turn() {
   forget_sessions();
   for (auto& line : lines_) {
     if (line->session == 0) continue;
-    uint64_t written = node_.server().find_session(line->session)->out().end_offset();
+    const server::Session& session = *node_.server().find_session(line->session);
+    uint64_t written = session.out().end_offset();
     uint64_t expected = model_.expected_bytes(line->session);
     if (written == expected) continue;
     auto& pending = model_.expected(line->session);
     fail("session " + std::to_string(line->session) + " was written " + std::to_string(written) +
          " bytes, not " + std::to_string(expected) + "; last expected: " +
-         (pending.empty() ? "(read)" : shown(pending.back().bytes)));
+         (pending.empty() ? "(read)" : shown(pending.back().bytes)) +
+         "\n  written: " + shown(unsent(session)));
   }
 }
 

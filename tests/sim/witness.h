@@ -39,7 +39,7 @@ class Talker {
   void say(const std::vector<Words>& commands);  // one pipeline
   void reconnect();
   SimClient& client() { return client_; }
-  bool quiet() const { return client_.outstanding() == 0; }
+  bool quiet() const;  // every command was run and every expected byte has come
 
  private:
   friend class Witness;

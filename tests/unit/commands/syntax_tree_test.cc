@@ -92,6 +92,8 @@ TEST_CASE("repetition") {
   CHECK(parsed("{parameter} [{parameter} ...]") == "parameter:block(parameter:string)*");
   CHECK(parsed("[<GET x | SET y> [<GET x | SET y> ...]]") ==
         "x_y:oneof(/GET/x:string /SET/y:string)?*");
+  CHECK(parsed("<[ID id] | [ADDR ip:port] ...>") ==
+        "id_ip:port:oneof(/ID/id:string? /ADDR/ip:port:string?)*");
 }
 
 TEST_CASE("keys are numbered by key specs") {

@@ -64,6 +64,7 @@ struct Recorder : PeerEvents {
   std::function<void(Bytes)> on_bytes;
   std::function<void()> on_writable;
   std::function<void()> on_end;
+  std::function<bool()> on_ended;
 
   void take(std::unique_ptr<Peer> given) {
     peer = std::move(given);
@@ -83,6 +84,7 @@ struct Recorder : PeerEvents {
     ++writable_calls;
     if (on_writable) on_writable();
   }
+  bool ended() override { return on_ended && on_ended(); }
   void closed(const std::string& why) override {
     is_closed = true;
     reason = why;

@@ -231,6 +231,42 @@ TEST_CASE("transport: a paused peer receives nothing but hears of the end") {
   }
 }
 
+TEST_CASE("transport: an owner with more to send keeps a connection whose other side has ended") {
+  Pair f;
+  f.connect(kLoopback);
+  int ends = 0;
+  f.server.on_ended = [&] {
+    ++ends;
+    f.server.peer->pause_reads(true);
+    return true;
+  };
+  f.client.send("question");
+  shutdown(f.client.peer->descriptor(), SHUT_WR);
+  REQUIRE(f.run_until([&] { return ends > 0; }));
+  CHECK(f.server.bytes == "question");
+  int turns = 0;
+  f.host.loop.on_turn_end([&] { ++turns; });
+  f.run_for(20'000'000);
+  CHECK(turns < 15);
+  CHECK(ends == 1);
+  CHECK_FALSE(f.server.is_closed);
+  f.server.send("late answer");
+  REQUIRE(f.run_until([&] { return f.client.bytes == "late answer"; }));
+  SUBCASE("until it closes") {
+    f.server.peer.reset();
+    REQUIRE(f.run_until([&] { return f.client.is_closed; }));
+    CHECK(f.client.reason.empty());
+  }
+  SUBCASE("or the other side goes altogether, which sending finds out") {
+    f.client.peer.reset();
+    REQUIRE(f.run_until([&] {
+      if (!f.server.is_closed) f.server.send("to nobody");
+      return f.server.is_closed;
+    }));
+    CHECK_FALSE(f.server.reason.empty());
+  }
+}
+
 TEST_CASE("transport: commands sent before a reset are still received") {
   Pair f;
   f.connect(kLoopback);

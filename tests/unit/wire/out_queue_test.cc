@@ -180,3 +180,24 @@ TEST_CASE("random operations agree with a plain string") {
   CHECK(queue.footprint() == 0);
   CHECK(queue.sent_offset() == sent + model.size());
 }
+
+TEST_CASE("the tail of a queue moves to another, from any offset") {
+  for (size_t size : {size_t{0}, size_t{10}, wire::kChunkBytes, 5 * wire::kChunkBytes + 7}) {
+    for (size_t consumed : {size_t{0}, size / 3}) {
+      for (size_t from : {consumed, consumed + (size - consumed) / 2, size}) {
+        OutQueue queue;
+        OutQueue other;
+        std::string text = pattern(size, size + from);
+        queue.append(text);
+        queue.consume(consumed);
+        other.append("before ");
+        queue.move_tail(from, other);
+        CHECK(queue.end_offset() == from);
+        CHECK(unsent(queue) == text.substr(consumed, from - consumed));
+        CHECK(unsent(other) == "before " + text.substr(from));
+        queue.splice(other);
+        CHECK(queue.size() == size - consumed + 7);
+      }
+    }
+  }
+}

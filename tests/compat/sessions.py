@@ -1,0 +1,140 @@
+#!/usr/bin/python3
+"""What a connection may rely on beyond the bytes of a reply: replies to one that half-closes, a
+fair share of the server beside a long pipeline, secrets that stay secret. Ours alone; where
+redis-server behaves otherwise, the test says so."""
+import socket
+import threading
+import time
+
+import resp
+from server import Results, ServerUnderTest, check, check_equal, eventually
+
+SLOW_KEYS = 20000  # KEYS over that many takes long enough to be noticed
+
+
+def read_to_end(connection):
+    total = 0
+    while True:
+        part = connection.socket.recv(1 << 20)
+        if not part:
+            return total
+        total += len(part)
+
+
+def fill(server, count):
+    one = server.connect()
+    for begin in range(0, count, 1000):
+        one.send(b"".join(resp.encode(["SET", "key:%d" % i, "x"]) for i in range(begin, begin + 1000)))
+        for _ in range(1000):
+            one.read()
+    one.close()
+
+
+def test_half_closed_gets_large_replies(server):
+    """More than the socket takes at once; redis-server drops what is left."""
+    one = server.connect(timeout=20)
+    value = b"x" * 3_000_000
+    one.raw("SET", "big", value)
+    one.send(resp.encode(["GET", "big"]) * 20)
+    one.socket.shutdown(socket.SHUT_WR)
+    time.sleep(0.3)
+    check_equal(read_to_end(one), 20 * (len(value) + len(b"$3000000\r\n\r\n")), "bytes received")
+
+
+def test_half_closed_gets_slow_replies(server):
+    """Commands that take several turns still run when the end of input was seen in between."""
+    fill(server, SLOW_KEYS)
+    one = server.connect(timeout=30)
+    one.send(resp.encode(["KEYS", "nothing*"]) * 200 + resp.encode(["INCR", "after"]))
+    one.socket.shutdown(socket.SHUT_WR)
+    check_equal(read_to_end(one), 200 * len(b"*0\r\n") + len(b":1\r\n"), "bytes received")
+
+
+def test_long_pipeline_is_fair(server):
+    """One second's worth of slow commands in one write does not keep others waiting for it."""
+    fill(server, SLOW_KEYS)
+    busy, other = server.connect(timeout=60), server.connect()
+    busy.send(resp.encode(["KEYS", "nothing*"]) * 1000)
+    waits = []
+    began = time.monotonic()
+    while len(waits) < 50:
+        sent = time.monotonic()
+        other.raw("PING")
+        waits.append(time.monotonic() - sent)
+    busy_for = time.monotonic() - began
+    for _ in range(1000):
+        busy.read()
+    typical = sorted(waits)[len(waits) // 2]
+    check(typical < 0.05, "a PING took %.3f s beside the pipeline (50 took %.3f s)" % (typical, busy_for))
+
+
+def test_pipeline_beyond_pause(server):
+    """What was sent behind a paused command runs afterwards, in order, once."""
+    one, other = server.connect(timeout=10), server.connect()
+    one.raw("CLIENT", "PAUSE", "10000", "WRITE")
+    other.send(resp.encode(["INCR", "n"]) * 100 + resp.encode(["ECHO", "x" * 100000]))
+    time.sleep(0.1)
+    check_equal(one.raw("GET", "n"), b"$-1\r\n", "n during the pause")
+    one.raw("CLIENT", "UNPAUSE")
+    for i in range(100):
+        check_equal(other.read(), b":%d\r\n" % (i + 1), "reply")
+    check_equal(len(other.read()), 100011, "echo")
+
+
+def test_killed_while_others_write(server):
+    """Connections that end while messages go to them do no harm."""
+    publisher = server.connect()
+    stop = threading.Event()
+
+    def come_and_go():
+        while not stop.is_set():
+            one = server.connect()
+            try:
+                one.raw("SUBSCRIBE", "news")
+                one.send(resp.encode(["PING"]) * 10)
+            except (resp.Closed, OSError):
+                pass  # killed
+            one.close()
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        publisher.send(resp.encode(["PUBLISH", "news", "m" * 1000]) * 20 +
+                       resp.encode(["CLIENT", "KILL", "TYPE", "pubsub"]))
+        for _ in range(21):
+            publisher.read()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    eventually(lambda: publisher.raw("PUBSUB", "NUMSUB", "news") == b"*2\r\n$4\r\nnews\r\n:0\r\n",
+               "no subscriber is left")
+
+
+def test_slow_log_hides_passwords(server):
+    one = server.connect()
+    one.raw("CONFIG", "SET", "slowlog-log-slower-than", "0")
+    one.raw("AUTH", "hush")
+    one.raw("AUTH", "default", "hush")
+    one.raw("HELLO", "2", "AUTH", "default", "hush")
+    one.raw("MULTI")
+    one.raw("AUTH", "hush")
+    one.raw("EXEC")
+    shown = one.raw("SLOWLOG", "GET", "100")
+    one.raw("CONFIG", "SET", "slowlog-log-slower-than", "10000")
+    check(b"hush" not in shown, "the slow log shows a password")
+    check(shown.count(b"(redacted)") == 6, "six arguments are hidden: %r" % shown)
+
+
+def main():
+    results = Results()
+    for name, function in sorted(globals().items()):
+        if name.startswith("test_") and callable(function):
+            with ServerUnderTest() as server:
+                results.run(name, function, server)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()
