@@ -1,5 +1,7 @@
 #include "base/memory.h"
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -82,6 +84,14 @@ void release(void* block, size_t size) {
 #else
   std::free(block);
 #endif
+}
+
+void discard_pages(void* start, size_t size) {
+  constexpr uintptr_t kPage = 4096;
+  uintptr_t begin = (reinterpret_cast<uintptr_t>(start) + kPage - 1) & ~(kPage - 1);
+  uintptr_t end = (reinterpret_cast<uintptr_t>(start) + size) & ~(kPage - 1);
+  // A hint: when the system refuses, release() will do the work.
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 size_t memory_used() {

@@ -85,7 +85,7 @@ void Edit::rebuild(const Entry::Shape& shape, data::Value& value, Millis deadlin
   Entry* old = entry_;
   Entry::Shape before = old->shape();
   Millis deadline_before = old->deadline();
-  if (old->form() == data::Form::heap) old->take_heap();
+  if (old->form() == data::Form::heap) store_.retire(old->take_heap());
   if (before.ttl == shape.ttl && before.wide == shape.wide &&
       base::usable_size(before.bytes()) == base::usable_size(shape.bytes())) {
     old->write_value(value);
@@ -171,7 +171,7 @@ void Edit::erase(Change change) {
   }
   database_->shard(key_.hash).erase(key_.hash, entry_);
   --database_->keys;
-  Entry::destroy(entry_);
+  store_.destroy(entry_);
   entry_ = nullptr;
   at_ = {};
   changed_ = true;

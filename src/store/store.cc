@@ -45,7 +45,32 @@ Millis Store::next_expiry() const {
   return next;
 }
 
+void Store::queue_blob(base::Blob blob) {
+  retired_bytes_ += blob.capacity();
+  retired_.push_back(std::move(blob));
+  if (retired_.size() > 1) std::swap(retired_.back(), retired_[retired_.size() - 2]);
+}
+
+// Works on the last blob: gives its pages back from the end, then frees the block.
+void Store::reclaim_blob() {
+  base::Blob& blob = retired_.back();
+  size_t left = blob.capacity() - discarded_bytes_;
+  if (left > kReclaimBytesPerStep) {
+    left -= kReclaimBytesPerStep;
+    base::discard_pages(blob.data() + left, kReclaimBytesPerStep);
+    discarded_bytes_ += kReclaimBytesPerStep;
+    return;
+  }
+  retired_bytes_ -= blob.capacity();
+  discarded_bytes_ = 0;
+  retired_.pop_back();
+}
+
 bool Store::reclaim() {
+  if (!retired_.empty()) {
+    reclaim_blob();
+    return reclaiming();
+  }
   if (graveyard_.empty()) return false;
   Grave& grave = graveyard_.front();
   for (size_t step = 0; step < kReclaimSegmentsPerStep; ++step) {
@@ -56,15 +81,16 @@ bool Store::reclaim() {
     }
     bool more = grave.database->shards[grave.shard].drain([&](Entry* entry) {
       ++counters_.freed_entries;
-      Entry::destroy(entry);
+      if (entry->form() == data::Form::heap) free_later(entry->take_heap());
+      Entry::release_block(entry);
     });
     if (!more) ++grave.shard;
   }
-  return !graveyard_.empty();
+  return reclaiming();
 }
 
 uint64_t Store::reclaim_pending() const {
-  uint64_t pending = 0;
+  uint64_t pending = retired_.size();
   for (const Grave& grave : graveyard_)
     for (unsigned s = grave.shard; s < kShards; ++s) pending += grave.database->shards[s].size();
   return pending;

@@ -2,7 +2,8 @@
 // every change goes through Edit, or through flush() and swap() for whole databases, and is
 // recorded in the open commit.
 //
-// Freed databases are given back in small steps (reclaim), so FLUSHALL of any size is O(1) here.
+// Freed databases and large values are given back in small steps (reclaim), so FLUSHALL and DEL of
+// any size are O(1) here.
 #pragma once
 
 #include <array>
@@ -18,12 +19,15 @@
 namespace quoll::store {
 
 constexpr size_t kReclaimSegmentsPerStep = 4;  // about 2,000 entries; 100-200 us
+constexpr size_t kReclaimBytesPerStep = 1 << 20;      // of a large value; about 200 us
+constexpr size_t kRetiredBlobBytesMin = 64 * 1024;    // smaller values are freed at once: 10 us
+constexpr size_t kRetiredBytesMax = size_t{1} << 30;  // beyond this waiting, freeing does not wait
 constexpr DbIndex kDatabasesMax = 1 << 20;
 
 struct StoreCounters {
   uint64_t expired_keys = 0;
   uint64_t evicted_keys = 0;
-  uint64_t freed_entries = 0;  // by reclaim, after FLUSH
+  uint64_t freed_entries = 0;  // by reclaim: the keys of flushed databases
 };
 
 class Store {
@@ -96,9 +100,9 @@ class Store {
   template <class Lateness>
   bool expire_due(Millis now, size_t items_max, Lateness&& lateness);
 
-  // Frees a bounded part of flushed databases; false when nothing is left.
+  // Frees a bounded part of flushed databases and large values; false when nothing is left.
   bool reclaim();
-  bool reclaiming() const { return !graveyard_.empty(); }
+  bool reclaiming() const { return !graveyard_.empty() || !retired_.empty(); }
   uint64_t reclaim_pending() const;
 
   StoreCounters& counters() { return counters_; }
@@ -117,11 +121,27 @@ class Store {
         key.hash, [&](const Entry* candidate) { return candidate->key_is(key.bytes); });
   }
   Database& open(DbIndex db, Millis now);
+  // The end of an entry, and of a value that is replaced.
+  void destroy(Entry* entry) {
+    if (entry->form() == data::Form::heap) retire(entry->take_heap());
+    Entry::release_block(entry);
+  }
+  void retire(base::Blob blob) {
+    if (retired_bytes_ + blob.capacity() <= kRetiredBytesMax) free_later(std::move(blob));
+  }
+  void free_later(base::Blob blob) {
+    if (__builtin_expect(blob.capacity() >= kRetiredBlobBytesMin, 0)) queue_blob(std::move(blob));
+  }
+  void queue_blob(base::Blob blob);
+  void reclaim_blob();
 
   std::vector<std::unique_ptr<Database>> databases_;
   CommitBuilder commits_;
   AccessClock access_;
   std::deque<Grave> graveyard_;
+  std::vector<base::Blob> retired_;  // freed from the back; only the last may lack pages
+  size_t retired_bytes_ = 0;    // of all retired blobs
+  size_t discarded_bytes_ = 0;  // of the last one, from its end
   StoreCounters counters_;
   DbIndex expire_from_ = 0;
   bool editing_ = false;

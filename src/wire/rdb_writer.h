@@ -5,8 +5,8 @@
 // at most 11 bytes that is a canonical int32 becomes an encoded integer; a string of more than 20
 // bytes is stored as LZF where `compress` is on and LZF saves at least 4 bytes.
 //
-// Cost: amortised O(bytes); LZF about 2 to 4 ns per byte of text. The buffer may be taken or cleared
-// between calls; the writer holds no position.
+// Cost: amortised O(bytes); LZF about 2 to 4 ns per byte of text. The buffer may be taken or
+// cleared between calls; the writer holds no position.
 #pragma once
 
 #include <string>

@@ -23,6 +23,22 @@ void full_and_rotten_disk(Run& run);
 void server_model_keys(Run& run);
 void server_model_databases(Run& run);
 void server_model_everything(Run& run);
+// server_expiry_scenarios.cc
+void server_expiry(Run& run);
+void server_expiry_crowd(Run& run);
+void server_turns(Run& run);
+// server_session_scenarios.cc
+void server_slow_reader(Run& run);
+void server_resets(Run& run);
+void server_half_closed(Run& run);
+void server_pause(Run& run);
+void server_limits(Run& run);
+// server_world_scenarios.cc
+void server_counters(Run& run);
+void server_transfers(Run& run);
+void server_locks(Run& run);
+void server_scan(Run& run);
+void server_same_seed(Run& run);
 
 void Run::fail(std::string_view what) {
   failure_ = what;
@@ -46,6 +62,19 @@ const Scenario kScenarios[] = {
     {"server_model_keys", "calm choppy resets clock choppy,clock", server_model_keys},
     {"server_model_databases", "calm choppy resets", server_model_databases},
     {"server_model_everything", "calm choppy resets", server_model_everything},
+    {"server_expiry", "calm drift_ppm=500 clock choppy,window_bytes=60000", server_expiry},
+    {"server_expiry_crowd", "calm", server_expiry_crowd},
+    {"server_turns", "calm", server_turns},
+    {"server_slow_reader", "calm", server_slow_reader},
+    {"server_resets", "resets resets,clock", server_resets},
+    {"server_half_closed", "calm choppy", server_half_closed},
+    {"server_pause", "calm choppy", server_pause},
+    {"server_limits", "calm choppy", server_limits},
+    {"server_counters", "calm choppy resets", server_counters},
+    {"server_transfers", "calm choppy resets", server_transfers},
+    {"server_locks", "calm choppy resets", server_locks},
+    {"server_scan", "calm choppy,window_bytes=60000", server_scan},
+    {"server_same_seed", "calm choppy storm,crash_every_ms=0", server_same_seed},
 };
 const size_t kScenarioCount = sizeof(kScenarios) / sizeof(kScenarios[0]);
 

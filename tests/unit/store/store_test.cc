@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
@@ -430,6 +431,57 @@ TEST_CASE("store: flushed databases are freed in bounded steps") {
     CHECK(store.keys(0) == 1);
     CHECK(store.keys(1) == 10);
     store.flush(0);  // left to the destructor
+  }
+  CHECK(base::memory_used() == before);
+}
+
+TEST_CASE("store: large values are freed in bounded steps, and the store stays usable") {
+  size_t before = base::memory_used();
+  {
+    store::Store store(1);
+    auto set = [&](base::Bytes key, size_t size) {
+      base::Blob blob(size);
+      blob.resize(size);
+      std::fill_n(blob.data(), size, 'x');
+      store.commits().begin(store::Origin::client, kStart);
+      {
+        Edit edit = store.edit(0, store.ref(key), kStart);
+        edit.put(data::Value::of_blob(std::move(blob)), Ttl::drop());
+        edit.done(kSet);
+      }
+      base::Bytes line[] = {"X"};
+      store.commits().effect(0, line);
+      store.commits().close();
+    };
+    constexpr size_t kMiB = 1 << 20;
+    set("large", 20 * kMiB);
+    set("small", 1000);
+    size_t held = base::memory_used();
+    remove(store, "small", kStart);
+    CHECK_FALSE(store.reclaiming());
+    remove(store, "large", kStart);
+    CHECK(store.reclaiming());
+    CHECK(store.reclaim_pending() == 1);
+    int steps = 0;
+    // Others arrive while the first is half gone.
+    for (; steps < 5; ++steps) CHECK(store.reclaim());
+    set("other", 3 * kMiB + 123);
+    set("other", 100'000);  // replaces the one before
+    remove(store, "other", kStart);
+    CHECK(store.reclaim_pending() == 3);
+    set("kept", 2 * kMiB);
+    while (store.reclaim()) ++steps;
+    CHECK(steps >= 20);
+    CHECK(base::memory_used() < held - 15 * kMiB);
+    const store::Entry* kept = store.find(0, store.ref("kept"), kStart);
+    CHECK(base::Blob::view_of(kept->heap()) == std::string(2 * kMiB, 'x'));
+    // Flushed ones, too.
+    for (int i = 0; i < 30; ++i) set(std::to_string(i), kMiB);
+    store.flush(0);
+    while (store.reclaim()) {
+      CHECK(base::memory_used() < before + 64 * kMiB);
+    }
+    CHECK(store.reclaim_pending() == 0);
   }
   CHECK(base::memory_used() == before);
 }
