@@ -49,15 +49,17 @@ sim: $(OUT)/sim-tests
 
 # Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target.
 FUZZ_SECONDS ?= 20
-FUZZ_SOURCES := $(addprefix src/,wire/resp_parser.cc base/check.cc base/memory.cc base/numbers.cc base/text.cc)
+FUZZ_BASE := $(addprefix src/base/,check.cc memory.cc numbers.cc text.cc)
 
-build/resp-parser-fuzz: tests/fuzz/resp_parser_fuzz.cc $(FUZZ_SOURCES)
+build/resp-parser-fuzz: tests/fuzz/resp_parser_fuzz.cc src/wire/resp_parser.cc $(FUZZ_BASE)
+build/aof-reader-fuzz: tests/fuzz/aof_reader_fuzz.cc $(addprefix src/persist/,aof_reader.cc aof_encoder.cc) $(FUZZ_BASE)
+build/%-fuzz:
 	@mkdir -p $(@D)
 	@clang++ -std=c++20 -O1 -g -DQUOLL_DEBUG -Isrc -I. -fsanitize=fuzzer,address,undefined \
 	  -fno-sanitize-recover=undefined -o $@ $^
 
-fuzz: build/resp-parser-fuzz
-	@$< -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -verbosity=0
+fuzz: build/resp-parser-fuzz build/aof-reader-fuzz
+	@for target in $^; do $$target -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -verbosity=0 || exit 1; done
 
 deps:
 	@scripts/install-deps

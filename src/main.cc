@@ -110,8 +110,7 @@ class PidFile {
   }
   PidFile(const PidFile&) = delete;
   ~PidFile() {
-    if (!path_.empty() && unlink(path_.c_str()) == 0)
-      server::log::notice("Removing the pid file.");
+    if (!path_.empty() && unlink(path_.c_str()) == 0) server::log::notice("Removing the pid file.");
   }
 
  private:
@@ -134,7 +133,7 @@ int run(const std::vector<Bytes>& arguments) {
   if (auto opened = open_log(config, host.clock); !opened) return fail(opened.error());
   greet(config);
   PidFile named(pidfile);
-  store::EntryTraits::secret = base::HashSecret::drawn([&] { return host.random.draw(); });
+  base::process_secret = base::HashSecret::drawn([&] { return host.random.draw(); });
 
   int exit_code = 0;
   {
@@ -143,15 +142,27 @@ int run(const std::vector<Bytes>& arguments) {
       exit_code = code;
       uv.stop();
     });
-    uv.on_signal(SIGTERM,
-                 [&] { server.shut_down("Received SIGTERM scheduling shutdown..."); });
-    uv.on_signal(SIGINT, [&] { server.shut_down("Received SIGINT scheduling shutdown..."); });
+    auto end_by = [&](const char* name, int64_t how) {
+      if (server.shutting_down()) {
+        server::log::warning("You insist... exiting now.");
+        exit_code = 1;
+        return uv.stop();
+      }
+      server.shut_down(fmt::format("Received {} scheduling shutdown...", name),
+                       server::ending_of(how));
+    };
+    uv.on_signal(SIGTERM, [&] { end_by("SIGTERM", server.settings().shutdown_on_sigterm); });
+    uv.on_signal(SIGINT, [&] { end_by("SIGINT", server.settings().shutdown_on_sigint); });
     server::log::warning("Server initialized");
-    if (auto started = server.start(); !started) {
+    auto started = server.start([&](base::Result<> ready) {
+      if (ready) return server::log::notice("Ready to accept connections");
+      exit_code = 1;
+      uv.stop();
+    });
+    if (!started) {
       server::log::warning("{}", started.error());
       return 1;
     }
-    server::log::notice("Ready to accept connections");
     uv.run();
   }
   return exit_code;

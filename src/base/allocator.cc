@@ -75,6 +75,9 @@ Result<std::string> allocator_text(const std::string& name) {
 
 #else
 
+// What jemalloc says to a name it does not know.
+constexpr const char* kUnknownName = "No such file or directory";
+
 std::string allocator_name() { return "libc"; }
 bool allocator_stats(AllocatorStats& stats) {
   stats = {};
@@ -82,10 +85,8 @@ bool allocator_stats(AllocatorStats& stats) {
 }
 std::string allocator_report() { return {}; }
 void allocator_purge() {}
-Result<int64_t> allocator_number(const std::string&, const int64_t*) {
-  return Error{"Function not implemented"};
-}
-Result<std::string> allocator_text(const std::string&) { return Error{"Function not implemented"}; }
+Result<int64_t> allocator_number(const std::string&, const int64_t*) { return Error{kUnknownName}; }
+Result<std::string> allocator_text(const std::string&) { return Error{kUnknownName}; }
 
 #endif
 

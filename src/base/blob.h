@@ -39,7 +39,9 @@ class Blob {
   size_t size() const { return header_ ? header_->size : 0; }
   size_t capacity() const { return header_ ? header_->capacity : 0; }
   char* data() { return header_ ? reinterpret_cast<char*>(header_ + 1) : nullptr; }
-  const char* data() const { return header_ ? reinterpret_cast<const char*>(header_ + 1) : nullptr; }
+  const char* data() const {
+    return header_ ? reinterpret_cast<const char*>(header_ + 1) : nullptr;
+  }
   Bytes view() const { return {data(), size()}; }
 
   // Bytes between the old and the new size are not initialised when growing.

@@ -18,6 +18,12 @@ using Nanos = int64_t;   // steady time or duration in nanoseconds
 constexpr Nanos kNanosPerMilli = 1'000'000;
 constexpr Nanos kNanosPerMicro = 1'000;
 
+// Starts loading a cache line. Not __builtin_prefetch: GCC takes a function that does nothing else
+// for one without effect and drops the calls to it.
+inline void prefetch(const void* place) {
+  asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(place)));
+}
+
 // Equality of texts that are usually short (keys, command names): comparing words inline beats the
 // call of memcmp up to some 64 bytes.
 inline bool equal_short(Bytes left, Bytes right) {

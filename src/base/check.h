@@ -9,8 +9,9 @@ namespace quoll::base {
 
 }  // namespace quoll::base
 
-#define QUOLL_CHECK(expression)                                    \
-  (__builtin_expect(static_cast<bool>(expression), 1) ? (void)0 \
+#define QUOLL_CHECK(expression)                       \
+  (__builtin_expect(static_cast<bool>(expression), 1) \
+       ? (void)0                                      \
        : ::quoll::base::check_failed(#expression, __FILE__, __LINE__))
 
 #ifdef QUOLL_DEBUG

@@ -68,10 +68,10 @@ struct alignas(64) Bucket {
 static_assert(sizeof(Bucket) == 64);
 
 struct alignas(64) SegmentHeader {
-  uint32_t count;        // items in the segment, chains included
-  uint8_t depth;         // directory bits that select this segment
-  uint32_t snapshot;     // number of the snapshot the mask below belongs to
-  uint64_t saved;        // bit b: bucket b (of 64) is already in that snapshot
+  uint32_t count;     // items in the segment, chains included
+  uint8_t depth;      // directory bits that select this segment
+  uint32_t snapshot;  // number of the snapshot the mask below belongs to
+  uint64_t saved;     // bit b: bucket b (of 64) is already in that snapshot
 };
 static_assert(sizeof(SegmentHeader) == 64);
 
@@ -105,14 +105,14 @@ class HashTable {
   unsigned depth() const { return depth_; }
 
   void prefetch(uint64_t hash) const {
-    if (directory_) __builtin_prefetch(home(hash));
+    if (directory_) base::prefetch(home(hash));
   }
   // Prefetches the items whose fingerprint matches: the second step of a batched lookup.
   void prefetch_items(uint64_t hash) const {
     if (!directory_) return;
     const Bucket* bucket = home(hash);
     for (unsigned mask = bucket->candidates(fingerprint(hash)); mask; mask &= mask - 1)
-      __builtin_prefetch(bucket->pointer(static_cast<unsigned>(__builtin_ctz(mask))));
+      base::prefetch(bucket->pointer(static_cast<unsigned>(__builtin_ctz(mask))));
   }
 
   template <class Match>
@@ -170,10 +170,37 @@ class HashTable {
     });
   }
   // An item drawn uniformly, nullptr when there is none. `draw` yields 64 uniform bits.
-  // Cost: about three draws; a walk over the segment headers when luck fails.
+  // Cost: about five draws; a walk over the segment headers when luck fails.
   template <class Draw>
   Item* random(Draw&& draw) const;
-  void pause_merges(bool paused) { merges_paused_ = paused; }
+
+  // Snapshots (store/snapshot.h). A bucket is saved in at most one call per snapshot number: its
+  // items are visited and it is marked, and so are the buckets that later grow out of it. Numbers
+  // grow, and 0 is none.
+  //
+  // Begins or ends: between the two no segment is joined with another or freed.
+  void hold_segments(bool held) {
+    merges_paused_ = held;
+    if (!held && count_ == 0) clear();
+  }
+  // Saves the bucket of `hash`. An empty table gets a marked segment: what is inserted later is not
+  // part of the snapshot.
+  template <class Visit>
+  void save_bucket(uint64_t hash, uint32_t snapshot, Visit&& visit) {
+    if (!directory_) {
+      make_room(hash);
+      directory_[0].header->snapshot = snapshot;
+      directory_[0].header->saved = ~uint64_t{0};
+      return;
+    }
+    save(slot_of(hash), bucket_field(hash), snapshot, visit);
+  }
+  // Saves the next bucket in hash order and moves the cursor on; false when the walk has ended.
+  template <class Visit>
+  bool save_next(WalkCursor& cursor, uint32_t snapshot, Visit&& visit) {
+    return walk_buckets(
+        cursor, [&](const Slot& slot, unsigned field) { save(slot, field, snapshot, visit); });
+  }
 
  private:
   // The bucket bits ride in the low bits of the bucket block's address (64-byte aligned), so a
@@ -213,10 +240,38 @@ class HashTable {
       if (!bucket->chained()) return;
     }
   }
+  // Items are far apart: those of the bucket after next are on their way while one is visited.
   template <class Visit>
   static void visit_segment(const Slot& slot, Visit&& visit) {
-    for (unsigned b = 0; b < (1u << slot.bits()); ++b) visit_chain(slot.buckets() + b, visit);
+    constexpr unsigned kAhead = 2;
+    unsigned buckets = 1u << slot.bits();
+    for (unsigned b = 0; b < buckets; ++b) {
+      if (b + kAhead < buckets) {
+        const Bucket& next = slot.buckets()[b + kAhead];
+        for (unsigned i = 0; i < next.slots(); ++i)
+          if (next.fingerprints[i]) base::prefetch(next.pointer(i));
+      }
+      visit_chain(slot.buckets() + b, visit);
+    }
   }
+
+  template <class Visit>
+  static void save(const Slot& slot, unsigned field, uint32_t snapshot, Visit&& visit) {
+    SegmentHeader& header = *slot.header;
+    if (header.snapshot != snapshot) {
+      header.snapshot = snapshot;
+      header.saved = 0;
+    }
+    // A coarse bucket of a young segment owns the bits of all its fields.
+    unsigned shift = kSegmentBucketBits - slot.bits();
+    unsigned index = field >> shift;
+    uint64_t mask = (~uint64_t{0} >> (64 - (1u << shift))) << (index << shift);
+    if (header.saved & mask) return;
+    header.saved |= mask;
+    visit_chain(slot.buckets() + index, visit);
+  }
+  template <class Visit>
+  bool walk_buckets(WalkCursor& cursor, Visit&& visit) const;
 
   void make_room(uint64_t hash);
   void refine(Slot& slot);
@@ -484,8 +539,9 @@ bool HashTable<Traits>::drain(Take&& take) {
 template <class Traits>
 template <class Draw>
 auto HashTable<Traits>::random(Draw&& draw) const -> Item* {
-  constexpr int kTries = 32;      // a cell is about half full; then the exact way
-  constexpr unsigned kSeen = 64;  // items of a cell that take part; longer chains collided
+  constexpr int kTries = 64;       // not even half of the slots drawn are taken; then the exact way
+  constexpr unsigned kSeen = 64;   // items of a cell that take part; longer chains collided
+  constexpr unsigned kSlots = 18;  // hardly a chain is longer: all its items are equally likely
   if (count_ == 0) return nullptr;
   for (int i = 0; i < kTries && depth_ > 0; ++i) {
     Item* found[kSeen];
@@ -495,7 +551,7 @@ auto HashTable<Traits>::random(Draw&& draw) const -> Item* {
     });
     if (seen == 0) continue;
     // A slot is drawn, not an item: items of sparse cells are not favoured.
-    uint64_t slot = draw() % (seen > kBucketSlots ? seen : kBucketSlots);
+    uint64_t slot = draw() % (seen > kSlots ? seen : kSlots);
     if (slot < seen) return found[slot];
   }
   return ranked(draw() % count_);
@@ -522,6 +578,15 @@ auto HashTable<Traits>::ranked(uint64_t rank) const -> Item* {
 template <class Traits>
 template <class Visit>
 bool HashTable<Traits>::walk(WalkCursor& cursor, Visit&& visit) const {
+  return walk_buckets(cursor, [&](const Slot& slot, unsigned field) {
+    visit_chain(slot.buckets() + (field >> (kSegmentBucketBits - slot.bits())), visit);
+  });
+}
+
+// Visits (slot, bucket field) for every segment under the cursor's prefix.
+template <class Traits>
+template <class Visit>
+bool HashTable<Traits>::walk_buckets(WalkCursor& cursor, Visit&& visit) const {
   if (!directory_) return false;
   QUOLL_CHECK(cursor.depth <= kDepthMax && cursor.bucket < kSegmentBuckets);
   // Take over the depth of the segment at the cursor: at bucket 0 always (a fresh segment), and
@@ -543,7 +608,7 @@ bool HashTable<Traits>::walk(WalkCursor& cursor, Visit&& visit) const {
   for (uint64_t i = first; i < end;) {
     const Slot& slot = directory_[i];
     unsigned shift = kSegmentBucketBits - slot.bits();
-    visit_chain(slot.buckets() + (cursor.bucket >> shift), visit);
+    visit(slot, cursor.bucket);
     next = ((cursor.bucket >> shift) + 1) << shift;
     i += uint64_t{1} << (depth_ - slot.header->depth);
   }

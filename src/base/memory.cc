@@ -117,6 +117,13 @@ void reset_memory_peak() { peak.store(0, std::memory_order_relaxed); }
 // without a size asks the allocator, which is why the count uses the class of the real size there.
 void* operator new(size_t size) { return quoll::base::allocate(size); }
 void* operator new[](size_t size) { return quoll::base::allocate(size); }
+// std::stable_sort's buffer comes from here.
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  return quoll::base::allocate(size);
+}
+void* operator new[](size_t size, const std::nothrow_t&) noexcept {
+  return quoll::base::allocate(size);
+}
 void operator delete(void* block) noexcept {
   if (block) quoll::base::release(block, malloc_usable_size(block));
 }

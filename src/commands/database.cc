@@ -18,10 +18,9 @@ bool int32_argument(Call& call, size_t i, int32_t& value, Bytes error) {
   if (!call.integer(i, wide, error.empty() ? errors::kNotInteger : error)) return false;
   value = static_cast<int32_t>(wide);
   if (value == wide) return true;
-  call.reply.error(
-      error.empty()
-          ? "ERR value is out of range, value must between -2147483648 and 2147483647"
-          : error);
+  call.reply.error(error.empty()
+                       ? "ERR value is out of range, value must between -2147483648 and 2147483647"
+                       : error);
   return false;
 }
 
@@ -36,14 +35,11 @@ bool database_argument(Call& call, size_t i, store::DbIndex& db) {
 
 namespace {
 
-void dbsize(Call& call) {
-  call.reply.integer(static_cast<int64_t>(call.store.keys(call.db)));
-}
+void dbsize(Call& call) { call.reply.integer(static_cast<int64_t>(call.store.keys(call.db))); }
 
 void randomkey(Call& call) {
   host::Random& random = call.server.host().random;
-  const store::Entry* entry =
-      call.store.random(call.db, call.now, [&] { return random.draw(); });
+  const store::Entry* entry = call.store.random(call.db, call.now, [&] { return random.draw(); });
   if (!entry) return call.reply.null();
   call.reply.bulk(entry->key());
 }
@@ -252,7 +248,8 @@ constexpr CommandSpec kDatabaseCommands[] = {
      .group = "server",
      .since = "1.0.0",
      .summary = "Removes all keys of all databases.",
-     .complexity = "O(N) where N is the number of databases; memory is given back in the background.",
+     .complexity =
+         "O(N) where N is the number of databases; memory is given back in the background.",
      .syntax = "[ASYNC | SYNC]",
      .tips = "request_policy:all_shards,response_policy:all_succeeded"},
     {.name = "swapdb",

@@ -44,6 +44,8 @@ constexpr Bytes kHelp[] = {
     "    Return hash table statistics of the specified database.",
     "HTSTATS-KEY <key>",
     "    Like HTSTATS but for the hash table stored at <key>'s value.",
+    "LOADAOF",
+    "    Flush the AOF buffers on disk and reload the AOF in memory.",
     "LOG <message>",
     "    Write <message> to the server log.",
     "MALLCTL <key> [<val>]",
@@ -67,6 +69,12 @@ constexpr Bytes kHelp[] = {
     "    true, false.",
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Accepted without effect.",
+    "RELOAD [option ...]",
+    "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
+    "    * MERGE: conflicting keys will be loaded from RDB.",
+    "    * NOFLUSH: the existing database will not be removed before load, but",
+    "      conflicting keys will generate an exception and kill the server.",
+    "    * NOSAVE: the database will be loaded from an existing RDB file.",
     "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|time>",
     "REPLYBUFFER RESIZING <0|1>",
     "    Accepted without effect: reply buffers come from a pool.",
@@ -262,6 +270,42 @@ struct Subcommand {
   Handler run;
 };
 
+// The client waits, and so do all others, until the data is in memory again.
+void reloaded(Server& server, SessionId id, base::Result<> result, Bytes error) {
+  if (Session* session = server.find_session(id)) session->unblock(result ? Bytes() : error);
+}
+
+void debug_reload(Call& call) {
+  Persistence::Reload how;
+  for (size_t i = 2; i < call.argc(); ++i) {
+    if (base::equals_ignoring_case(call.arg(i), "nosave")) {
+      how.save = false;
+    } else if (base::equals_ignoring_case(call.arg(i), "noflush")) {
+      how.flush = false;
+    } else if (base::equals_ignoring_case(call.arg(i), "merge")) {
+      how.merge = true;
+    } else {
+      return call.reply.error(
+          "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
+    }
+  }
+  call.session.block(0, [](Session& session) { session.reply().ok(); });
+  call.server.persistence().reload(
+      how, [&server = call.server, id = call.session.id](base::Result<> result) {
+        reloaded(server, id, std::move(result),
+                 "ERR Error trying to load the RDB dump, check server logs.");
+      });
+}
+
+void debug_loadaof(Call& call) {
+  call.session.block(0, [](Session& session) { session.reply().ok(); });
+  call.server.persistence().reload_aof(
+      [&server = call.server, id = call.session.id](base::Result<> result) {
+        reloaded(server, id, std::move(result),
+                 "ERR Error trying to load the AOF files, check server logs.");
+      });
+}
+
 constexpr size_t kAny = SIZE_MAX;
 
 constexpr Subcommand kSubcommands[] = {
@@ -274,6 +318,7 @@ constexpr Subcommand kSubcommands[] = {
     {"error", 3, 3, debug_error},
     {"htstats", 3, 3, debug_htstats},
     {"htstats-key", 3, 3, debug_htstats_key},
+    {"loadaof", 2, 2, debug_loadaof},
     {"log", 3, 3, debug_log},
     {"mallctl", 3, 4, debug_mallctl},
     {"mallctl-str", 3, 3, debug_mallctl_str},
@@ -284,6 +329,7 @@ constexpr Subcommand kSubcommands[] = {
     {"populate", 3, 5, debug_populate},
     {"protocol", 3, 3, debug_protocol},
     {"quicklist-packed-threshold", 3, 3, debug_packed_threshold},
+    {"reload", 2, kAny, debug_reload},
     {"replybuffer", 4, 4, debug_replybuffer},
     {"segfault", 2, kAny, debug_segfault},
     {"set-active-expire", 3, 3, debug_set_active_expire},

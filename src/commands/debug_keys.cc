@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "persist/dump_payload.h"
 #include "server/server.h"
 #include "store/digest.h"
 
@@ -18,6 +19,12 @@ constexpr int64_t kSharedReferences = INT32_MAX;
 constexpr size_t kIntegerTextMax = 11;  // an RDB stores up to 32 bits as a number
 constexpr size_t kOneByteLengthMax = 63;
 constexpr size_t kTwoByteLengthMax = 16383;
+
+size_t serialized_length(Call& call, const store::Entry& entry) {
+  constexpr size_t kTypeAndFooter = 1 + wire::kRdbDumpFooterBytes;
+  const auto version = static_cast<unsigned>(call.server.settings().rdb_version);
+  return persist::dump_payload(entry, version, true).size() - kTypeAndFooter;
+}
 
 // Bytes of a string in an RDB file, uncompressed.
 size_t serialized_length(Bytes text) {
@@ -58,8 +65,9 @@ void debug_object(Call& call) {
   call.reply.simple(fmt::format(
       "Value at:0x{:012x} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
       call.key(2).hash >> 16, shared ? kSharedReferences : 1, entry->encoding_name(),
-      serialized_length(entry->text(scratch)), entry->access_clock(),
-      store::Store::idle_seconds(entry, call.now)));
+      entry->type() == data::Type::string ? serialized_length(entry->text(scratch))
+                                          : serialized_length(call, *entry),
+      entry->access_clock(), store::Store::idle_seconds(entry, call.now)));
 }
 
 void debug_digest(Call& call) {

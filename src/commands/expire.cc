@@ -13,7 +13,6 @@ namespace {
 
 using namespace server;
 
-constexpr store::Event kEventDel{"del", 'g'};
 constexpr store::Event kEventExpire{"expire", 'g'};
 constexpr store::Event kEventPersist{"persist", 'g'};
 
@@ -89,7 +88,7 @@ void expire_generic(Call& call, Unit unit, base::Millis from) {
   if (!edit.found() || !conditions.met(edit.entry(), deadline)) return call.reply.integer(0);
   if (deadline <= call.now) {
     edit.erase();
-    edit.done(kEventDel);
+    edit.done(store::kEventDel);
     call.effect({call.server.settings().lazyfree_lazy_expire ? "UNLINK" : "DEL", call.arg(1)});
   } else {
     edit.set_deadline(deadline);

@@ -10,6 +10,7 @@ namespace quoll::commands {
 using Family = std::span<const server::CommandSpec>;
 
 Family string_commands();
+Family list_commands();
 Family generic_commands();
 Family database_commands();
 Family expire_commands();
@@ -27,5 +28,15 @@ Family monitoring_commands();
 Family latency_commands();
 Family memory_commands();
 Family debug_commands();
+Family hash_commands();
+Family persistence_commands();
+Family set_commands();
+Family bitmap_commands();
+Family hyperloglog_commands();
+Family zset_commands();
+Family geo_commands();
+Family stream_commands();
+Family sort_commands();
+Family throttle_commands();
 
 }  // namespace quoll::commands

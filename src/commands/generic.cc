@@ -12,7 +12,6 @@ namespace {
 
 using namespace server;
 
-constexpr store::Event kEventDel{"del", 'g'};
 constexpr store::Event kEventRenameFrom{"rename_from", 'g'};
 constexpr store::Event kEventRenameTo{"rename_to", 'g'};
 constexpr store::Event kEventMoveFrom{"move_from", 'g'};
@@ -29,7 +28,7 @@ void del(Call& call) {
     store::Edit edit = call.edit(i);
     if (!edit.found()) continue;
     edit.erase();
-    edit.done(kEventDel);
+    edit.done(store::kEventDel);
     ++removed;
   }
   call.reply.integer(removed);
@@ -66,8 +65,8 @@ struct Taken {
 // Takes value and deadline out of an existing key and removes it. The key's event follows when the
 // value has found its new place: Redis announces "new" first.
 Taken take_key(store::Edit& edit) {
-  store::Ttl ttl = edit.entry()->has_ttl() ? store::Ttl::at(edit.entry()->deadline())
-                                           : store::Ttl::drop();
+  store::Ttl ttl =
+      edit.entry()->has_ttl() ? store::Ttl::at(edit.entry()->deadline()) : store::Ttl::drop();
   Taken taken{edit.take(), ttl};
   edit.erase();
   edit.done_silently();
@@ -103,7 +102,13 @@ void rename(Call& call) { rename_generic(call, false); }
 void renamenx(Call& call) { rename_generic(call, true); }
 
 data::Value copy_of(const store::Entry* entry, char* scratch) {
-  if (entry->form() == data::Form::integer) return data::Value::of_integer(entry->integer());
+  if (entry->type() != data::Type::string)
+    return data::Value::of_collection(entry->collection()->copy());
+  if (entry->form() == data::Form::integer) {
+    data::Value value = data::Value::of_integer(entry->integer());
+    value.raw = true;  // OBJECT REFCOUNT: a copy is no shared integer
+    return value;
+  }
   return data::Value::of_bytes(entry->text(scratch), entry->raw());
 }
 

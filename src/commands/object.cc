@@ -57,15 +57,14 @@ void object_encoding(Call& call) {
 bool shares_integers(const Settings& settings) {
   using enum EvictionPolicy;
   EvictionPolicy policy = settings.maxmemory_policy;
-  return settings.maxmemory == 0 ||
-         !(policy == volatile_lru || policy == volatile_lfu || policy == allkeys_lru ||
-           policy == allkeys_lfu);
+  return settings.maxmemory == 0 || !(policy == volatile_lru || policy == volatile_lfu ||
+                                      policy == allkeys_lru || policy == allkeys_lfu);
 }
 
 void object_refcount(Call& call) {
   const store::Entry* entry = looked_at(call);
   if (!entry) return;
-  bool shared = entry->form() == data::Form::integer && entry->integer() >= 0 &&
+  bool shared = entry->form() == data::Form::integer && !entry->raw() && entry->integer() >= 0 &&
                 entry->integer() < kSharedIntegers && shares_integers(call.server.settings());
   call.reply.integer(shared ? kSharedReferences : 1);
 }

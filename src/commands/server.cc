@@ -42,29 +42,36 @@ void replicaof(Call& call) {
 }
 
 void shutdown(Call& call) {
-  enum : unsigned { save = 1, nosave = 2, now = 4, force = 8, abort = 16 };
-  unsigned asked = 0;
+  constexpr int64_t kAbort = 1 << 30;
+  int64_t asked = 0;
   for (Bytes argument : call.args.subspan(1)) {
     if (is(argument, "save"))
-      asked |= save;
+      asked |= kShutdownSave;
     else if (is(argument, "nosave"))
-      asked |= nosave;
+      asked |= kShutdownNosave;
     else if (is(argument, "now"))
-      asked |= now;
+      asked |= kShutdownNow;
     else if (is(argument, "force"))
-      asked |= force;
+      asked |= kShutdownForce;
     else if (is(argument, "abort"))
-      asked |= abort;
+      asked |= kAbort;
     else
       return call.syntax_error();
   }
-  if ((asked & save && asked & nosave) || (asked & abort && asked != abort))
+  if ((asked & kShutdownSave && asked & kShutdownNosave) || (asked & kAbort && asked != kAbort))
     return call.syntax_error();
-  // A shutdown here never waits (for replicas, say), so none can be under way.
-  if (asked == abort) return call.reply.error("ERR No shutdown in progress.");
+  // While a shutdown is prepared no command runs, so none can be under way.
+  if (asked == kAbort) return call.reply.error("ERR No shutdown in progress.");
   call.session.output_written();  // replies of commands before this one still go out
-  call.server.shut_down("User requested shutdown...");
-  call.session.close_soon();
+  // Nobody is told of success: the connection ends with the server.
+  call.session.block(0, [](Session& session) {
+    session.reply().error("ERR Errors trying to SHUTDOWN. Check logs.");
+  });
+  Ending ending = ending_of(asked);
+  ending.failed = [&server = call.server, id = call.session.id] {
+    if (Session* session = server.find_session(id)) session->unblock();
+  };
+  call.server.shut_down("User requested shutdown...", std::move(ending));
 }
 
 void lolwut(Call& call) {

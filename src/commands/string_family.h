@@ -24,7 +24,6 @@ inline constexpr store::Event kEventAppend{"append", '$'};
 inline constexpr store::Event kEventSetRange{"setrange", '$'};
 inline constexpr store::Event kEventIncrBy{"incrby", '$'};
 inline constexpr store::Event kEventIncrByFloat{"incrbyfloat", '$'};
-inline constexpr store::Event kEventDel{"del", 'g'};
 inline constexpr store::Event kEventExpire{"expire", 'g'};
 inline constexpr store::Event kEventPersist{"persist", 'g'};
 

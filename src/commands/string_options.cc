@@ -154,7 +154,7 @@ bool reply_old(Call& call, const store::Entry* entry) {
 
 void remove(Call& call, store::Edit& edit) {
   edit.erase();
-  edit.done(kEventDel);
+  edit.done(store::kEventDel);
   call.effect({"DEL", call.arg(1)});
 }
 

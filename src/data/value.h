@@ -1,9 +1,11 @@
 // Value: one value on its way into an entry. Strings have three forms:
 //   bytes    borrowed bytes; stored inside the entry when they fit, else copied into a Blob
 //   integer  a 64-bit integer stored in 8 bytes; its text is the canonical decimal
-//   blob     an owned heap block, moved
+//   heap     an owned Blob, moved
+// Every other type is an owned Collection and always of the form heap.
 // `raw` marks strings made by modification (APPEND, SETRANGE, SETBIT): OBJECT ENCODING says "raw"
-// for them even when they are short, as Redis does.
+// for them even when they are short, as Redis does. On an integer it marks a copy (COPY), which
+// OBJECT REFCOUNT does not count among Redis's shared integers.
 #pragma once
 
 #include <utility>
@@ -11,6 +13,7 @@
 #include "base/blob.h"
 #include "base/bytes.h"
 #include "base/numbers.h"
+#include "data/collection.h"
 #include "data/type.h"
 
 namespace quoll::data {
@@ -24,6 +27,7 @@ struct Value {
   base::Bytes bytes;
   int64_t integer = 0;
   base::Blob blob;
+  Collection collection;
 
   static Value of_bytes(base::Bytes bytes, bool raw = false) {
     Value value;
@@ -42,6 +46,13 @@ struct Value {
     value.form = Form::heap;
     value.blob = std::move(blob);
     value.raw = raw;
+    return value;
+  }
+  static Value of_collection(Collection collection) {
+    Value value;
+    value.type = collection.type();
+    value.form = Form::heap;
+    value.collection = std::move(collection);
     return value;
   }
   // What SET stores: the integer form when the text is a canonical 64-bit integer.

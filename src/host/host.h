@@ -25,9 +25,9 @@ using TimerId = uint64_t;  // 0 = none
 
 struct Clock {
   virtual ~Clock() = default;
-  virtual Millis wall() = 0;        // unix time in ms; may jump
+  virtual Millis wall() = 0;          // unix time in ms; may jump
   virtual int64_t wall_micros() = 0;  // unix time in microseconds
-  virtual Nanos steady() = 0;       // never goes back; unrelated to wall time
+  virtual Nanos steady() = 0;         // never goes back; unrelated to wall time
 };
 
 struct Random {
@@ -63,7 +63,7 @@ struct Disk {
   virtual void open(const std::string& path, OpenMode mode, OnFile done) = 0;
   virtual void close(FileId file) = 0;
   virtual void read(FileId file, Offset offset, size_t size, OnBytes done) = 0;  // short at EOF
-  virtual void append(FileId file, std::string bytes, OnDone done) = 0;  // all or an error
+  virtual void append(FileId file, std::string bytes, OnDone done) = 0;          // all or an error
   virtual void sync(FileId file, OnDone done) = 0;
   virtual void truncate(FileId file, Offset size, OnDone done) = 0;
   virtual void size(FileId file, std::function<void(base::Result<Offset>)> done) = 0;
@@ -105,7 +105,7 @@ struct Peer {
   // A paused peer still reports closed(): at once when the other side is gone and nothing is
   // unread; when bytes are unread, after they were received or when the connection is reset.
   virtual void pause_reads(bool paused) = 0;
-  virtual void close() = 0;                   // no event follows
+  virtual void close() = 0;                        // no event follows
   virtual std::string remote_address() const = 0;  // "127.0.0.1:5000", "[::1]:5000", "/path:0"
   virtual std::string local_address() const = 0;
   virtual bool is_unix() const = 0;
@@ -119,12 +119,12 @@ using OnDial = std::function<void(base::Result<std::unique_ptr<Peer>>)>;
 
 struct ListenOptions {
   int backlog = 511;
-  unsigned unix_mode = 0;      // permission bits of the socket file; 0 leaves the umask's
-  std::string unix_group;      // group owning the socket file; empty leaves the process's
+  unsigned unix_mode = 0;  // permission bits of the socket file; 0 leaves the umask's
+  std::string unix_group;  // group owning the socket file; empty leaves the process's
 };
 
 struct Listener {
-  virtual ~Listener() = default;  // destroying stops listening and removes a unix path
+  virtual ~Listener() = default;          // destroying stops listening and removes a unix path
   virtual Endpoint endpoint() const = 0;  // with the port actually bound
   virtual void pause(bool paused) = 0;
 };
@@ -153,15 +153,15 @@ struct Process {
     int64_t system_micros;
   };
   virtual int pid() = 0;
-  virtual CpuTimes cpu_times() = 0;          // of all threads
-  virtual CpuTimes thread_cpu_times() = 0;   // of the calling thread
+  virtual CpuTimes cpu_times() = 0;         // of all threads
+  virtual CpuTimes thread_cpu_times() = 0;  // of the calling thread
   virtual size_t resident_bytes() = 0;
   virtual size_t machine_memory_bytes() = 0;
-  virtual std::string system_name() = 0;     // "Linux 6.1.0 x86_64"
-  virtual std::string executable() = 0;      // absolute path
-  virtual uint64_t draw_secret() = 0;        // 64 bits that nobody can predict: passwords
-  virtual void sleep(Nanos time) = 0;        // blocks the loop (DEBUG SLEEP)
-  [[noreturn]] virtual void crash() = 0;     // by an invalid memory access (DEBUG SEGFAULT)
+  virtual std::string system_name() = 0;  // "Linux 6.1.0 x86_64"
+  virtual std::string executable() = 0;   // absolute path
+  virtual uint64_t draw_secret() = 0;     // 64 bits that nobody can predict: passwords
+  virtual void sleep(Nanos time) = 0;     // blocks the loop (DEBUG SLEEP)
+  [[noreturn]] virtual void crash() = 0;  // by an invalid memory access (DEBUG SEGFAULT)
 };
 
 struct Host {

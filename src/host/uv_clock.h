@@ -6,8 +6,8 @@
 //
 // The counter is used only where the kernel itself runs on it (clocksource "tsc", hence the same on
 // all cores and never stopped); elsewhere every reading asks the kernel.
-// Invariants: steady() never goes back. wall() is at most kResyncNanos behind a jump of the system's
-// wall clock.
+// Invariants: steady() never goes back. wall() is at most kResyncNanos behind a jump of the
+// system's wall clock.
 #pragma once
 
 #include "host/host.h"
@@ -27,7 +27,8 @@ class UvClock final : public Clock {
 
  private:
   static constexpr Nanos kResyncNanos = base::kNanosPerMilli;
-  static constexpr Nanos kCalibrationNanos = 20 * base::kNanosPerMilli;  // until the rate is trusted
+  static constexpr Nanos kCalibrationNanos =
+      20 * base::kNanosPerMilli;  // until the rate is trusted
 
   Nanos resync(uint64_t cycles);
 

@@ -1,5 +1,7 @@
 #include "server/call.h"
 
+#include <cmath>
+
 #include "base/numbers.h"
 #include "base/text.h"
 #include "server/server.h"
@@ -27,6 +29,38 @@ const store::Entry* Call::look(size_t i, bool tell_miss) {
     if (tell_miss) server.notifier().key_miss(db, args[i]);
   }
   return entry;
+}
+
+bool Call::timeout_seconds(size_t i, base::Millis& timeout_ms) {
+  long double seconds;
+  if (!base::parse_long_double(args[i], seconds)) {
+    reply.error("ERR timeout is not a float or out of range");
+    return false;
+  }
+  long double millis = ceill(seconds * 1000);  // less than a millisecond is not for ever
+  if (millis < 0) {
+    reply.error(errors::kTimeoutNegative);
+    return false;
+  }
+  if (millis > static_cast<long double>(INT64_MAX - now)) {
+    reply.error(errors::kTimeoutOutOfRange);
+    return false;
+  }
+  timeout_ms = static_cast<base::Millis>(millis);
+  return true;
+}
+
+bool Call::timeout_millis(size_t i, base::Millis& timeout_ms) {
+  if (!integer(i, timeout_ms, "ERR timeout is not an integer or out of range")) return false;
+  if (timeout_ms < 0) {
+    reply.error(errors::kTimeoutNegative);
+    return false;
+  }
+  if (timeout_ms > INT64_MAX - now) {
+    reply.error(errors::kTimeoutOutOfRange);
+    return false;
+  }
+  return true;
 }
 
 void Call::redact(size_t i) { server.dispatcher().redact(i); }

@@ -13,6 +13,7 @@
 namespace quoll::server {
 
 class Server;
+struct WaitFor;
 
 class Call {
  public:
@@ -57,6 +58,15 @@ class Call {
   void effect(std::initializer_list<Bytes> line) { effect(Args(line.begin(), line.size())); }
   // The command's own argv as the effect.
   void effect_verbatim() { effect(args); }
+
+  // Waiting for keys; see blocked_keys.h. In a transaction or script a command never waits.
+  bool may_block() const { return !session.in_exec; }
+  void block(const WaitFor& wait) { session.park(*this, wait); }
+  // The command waited and is run again, for a key it waits for changed.
+  bool resumed() const { return session.resumed(); }
+  // A timeout argument, 0 meaning for ever; replies the error and returns false when it is none.
+  bool timeout_seconds(size_t i, base::Millis& timeout_ms);
+  bool timeout_millis(size_t i, base::Millis& timeout_ms);
 
   // The argument is a secret: the slow log does not show it. Defined where Server is known.
   void redact(size_t i);

@@ -2,9 +2,9 @@
 //
 //   quoll-server [FILE | -] [--name value...]... [-]
 //
-// "--name value" may be one argument; `--save ''` and a bare `--save` mean no save points; a first or last
-// argument "-" reads more configuration from standard input. Each option becomes one line of text
-// that is read after the file and standard input.
+// "--name value" may be one argument; `--save ''` and a bare `--save` mean no save points; a first
+// or last argument "-" reads more configuration from standard input. Each option becomes one line
+// of text that is read after the file and standard input.
 #pragma once
 
 #include <span>

@@ -11,9 +11,9 @@ namespace quoll::server {
 namespace {
 
 constexpr Bytes kCategoryNames[kCategories] = {
-    "keyspace", "read",   "write",      "set",     "sortedset", "list",        "hash",
-    "string",   "bitmap", "hyperloglog", "geo",    "stream",    "pubsub",      "admin",
-    "fast",     "slow",   "blocking",   "dangerous", "connection", "transaction", "scripting"};
+    "keyspace", "read",   "write",       "set",       "sortedset",  "list",        "hash",
+    "string",   "bitmap", "hyperloglog", "geo",       "stream",     "pubsub",      "admin",
+    "fast",     "slow",   "blocking",    "dangerous", "connection", "transaction", "scripting"};
 
 // The bytes of a short text in one word, without reading past its end.
 uint64_t short_word(const char* text, size_t size) {
@@ -34,12 +34,18 @@ uint32_t group_category(Bytes group) {
     Bytes group;
     uint32_t category;
   } kGroups[] = {
-      {"generic", kCatKeyspace},       {"string", kCatString},
-      {"list", kCatList},              {"set", kCatSet},
-      {"sorted-set", kCatSortedSet},   {"hash", kCatHash},
-      {"stream", kCatStream},          {"bitmap", kCatBitmap},
-      {"hyperloglog", kCatHyperLogLog}, {"geo", kCatGeo},
-      {"connection", kCatConnection},  {"transactions", kCatTransaction},
+      {"generic", kCatKeyspace},
+      {"string", kCatString},
+      {"list", kCatList},
+      {"set", kCatSet},
+      {"sorted-set", kCatSortedSet},
+      {"hash", kCatHash},
+      {"stream", kCatStream},
+      {"bitmap", kCatBitmap},
+      {"hyperloglog", kCatHyperLogLog},
+      {"geo", kCatGeo},
+      {"connection", kCatConnection},
+      {"transactions", kCatTransaction},
       {"scripting", kCatScripting},
   };
   for (const auto& row : kGroups)
@@ -92,8 +98,8 @@ CommandTable::CommandTable(std::span<const std::span<const CommandSpec>> familie
   }
 }
 
-// Setting bit 5 folds letters exactly. It also joins a few other bytes ('_' and DEL, say), so find()
-// compares names with such bytes themselves before it believes a match.
+// Setting bit 5 folds letters exactly. It also joins a few other bytes ('_' and DEL, say), so
+// find() compares names with such bytes themselves before it believes a match.
 CommandTable::Folded CommandTable::fold(Bytes name) {
   constexpr uint64_t kLowerBits = 0x2020202020202020;
   if (name.size() < 8) return {short_word(name.data(), name.size()) | kLowerBits, 0};

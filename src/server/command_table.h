@@ -1,7 +1,7 @@
 // CommandTable: the lookup over all families' rows and what is counted per command.
 //
-// Power-of-two open addressing over lower-cased names; a lookup folds the name eight bytes at a time,
-// touches one slot and compares the name once. Rows stay where their family declared them.
+// Power-of-two open addressing over lower-cased names; a lookup folds the name eight bytes at a
+// time, touches one slot and compares the name once. Rows stay where their family declared them.
 #pragma once
 
 #include <memory>
@@ -16,18 +16,18 @@ namespace quoll::server {
 struct CommandCounters {
   uint64_t calls = 0;
   uint64_t nanos = 0;
-  uint64_t rejected = 0;  // refused before running
-  uint64_t failed = 0;    // ran and replied an error
+  uint64_t rejected = 0;                     // refused before running
+  uint64_t failed = 0;                       // ran and replied an error
   std::unique_ptr<base::Histogram> latency;  // made with the first call
 };
 
 struct Command {
   const CommandSpec* spec = nullptr;
-  Bytes name;                        // folded full name ("config|get"); follows rename-command
-  std::vector<Command*> subcommands; // of a container
+  Bytes name;                         // folded full name ("config|get"); follows rename-command
+  std::vector<Command*> subcommands;  // of a container
   Command* parent = nullptr;
-  uint32_t categories = 0;           // explicit and implied
-  int first_key = 0;                 // argument that is hashed ahead; 0 = none
+  uint32_t categories = 0;  // explicit and implied
+  int first_key = 0;        // argument that is hashed ahead; 0 = none
   CommandCounters counters;
 };
 
@@ -50,7 +50,8 @@ class CommandTable {
   void reset_counters();
 
  private:
-  // A name folded to lower case, by its first and last eight bytes: longer names are compared whole.
+  // A name folded to lower case, by its first and last eight bytes: longer names are compared
+  // whole.
   struct Folded {
     uint64_t head;
     uint64_t tail;

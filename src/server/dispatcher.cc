@@ -55,8 +55,7 @@ void Dispatcher::unknown_command(Session& session, Args args) {
     rest += errors::shown(args[i].substr(0, room));
     rest += "' ";
   }
-  reject(session, nullptr,
-         "ERR unknown command '" + name + "', with args beginning with: " + rest);
+  reject(session, nullptr, "ERR unknown command '" + name + "', with args beginning with: " + rest);
 }
 
 bool Dispatcher::reject(Session& session, Command* command, Bytes error) {
@@ -105,8 +104,9 @@ bool Dispatcher::admit(Session& session, Command& command, Args args) {
   auto argc = static_cast<int>(args.size());
   if (!command.subcommands.empty() && argc >= 2) {
     std::string name(errors::shown(args[1].substr(0, kErrorNameBytes)));
-    return reject(session, &command, "ERR unknown subcommand '" + name + "'. Try " +
-                                         base::to_upper(command.name) + " HELP.");
+    return reject(
+        session, &command,
+        "ERR unknown subcommand '" + name + "'. Try " + base::to_upper(command.name) + " HELP.");
   }
   if (spec.arity > 0 ? argc != spec.arity : argc < -spec.arity)
     return reject(session, &command,
@@ -134,10 +134,9 @@ bool Dispatcher::admit_special(Session& session, Command& command) {
 
 void Dispatcher::queue(Session& session, Command& command, Args args, BlobOf blob_of,
                        void* blob_owner) {
-  session.transaction.queue.push_back(
-      {&command, OwnedArgs(args, [&](size_t i) -> base::Blob* {
-         return blob_of ? blob_of(blob_owner, i) : nullptr;
-       })});
+  session.transaction.queue.push_back({&command, OwnedArgs(args, [&](size_t i) -> base::Blob* {
+                                         return blob_of ? blob_of(blob_owner, i) : nullptr;
+                                       })});
   session.transaction.bytes += session.transaction.queue.back().line.bytes();
   session.reply().simple("QUEUED");
 }
@@ -150,8 +149,7 @@ void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob
   Command* command = current_ ? current_->command : look_up(args);
   session.last_command = command;
   if (!command) {
-    if (base::equals_ignoring_case(args[0], "post") ||
-        base::equals_ignoring_case(args[0], "host:"))
+    if (base::equals_ignoring_case(args[0], "post") || base::equals_ignoring_case(args[0], "host:"))
       return server_.refuse_cross_protocol(session);
     unknown_command(session, args);
   } else if (admit(session, *command, args)) {
@@ -164,6 +162,8 @@ void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob
     }
   }
   session.end_command();
+  if (__builtin_expect(server_.blocked_keys().ready(), 0))
+    server_.blocked_keys().serve(server_.now());
 }
 
 void Dispatcher::call_handler(Call& call) {
@@ -193,11 +193,13 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
     commits.begin(store::Origin::client, call.now);
     call_handler(call);
     store::Seq seq = commits.close();
-    Ticket ticket = server_.gate().ticket(seq);
-    if (ticket.need != Need::nothing) session.hold(ticket, reply_start);
+    if (__builtin_expect(server_.gate().demanding(), 0))
+      hold_reply(session, seq ? seq : unsettled_seq(call), reply_start);
     server_.after_commit(seq);
   } else {
     call_handler(call);
+    if (__builtin_expect(server_.gate().demanding(), 0) && !session.in_exec)
+      hold_reply(session, unsettled_seq(call), reply_start);
   }
   account(session, command, args, errors_before, start);
 }
@@ -208,15 +210,17 @@ void Dispatcher::account(Session& session, Command& command, Args args, uint64_t
   base::Nanos elapsed = end - start;
   stamp_ = end;
   CommandCounters& counters = command.counters;
-  ++counters.calls;
   counters.nanos += static_cast<uint64_t>(elapsed);
-  ++session.commands_run;
-  ++server_.stats().commands;
+  if (__builtin_expect(!session.resumed(), 1)) {  // else counted when it began to wait
+    ++counters.calls;
+    ++session.commands_run;
+    ++server_.stats().commands;
+  }
   if (session.reply().errors() != errors_before) {
     ++counters.failed;
     server_.note_error(session.reply().last_error_code());
   }
-  if (server_.settings().latency_tracking) {
+  if (server_.settings().latency_tracking && !session.waiting()) {
     if (!counters.latency) counters.latency = std::make_unique<base::Histogram>();
     counters.latency->record(elapsed);
   }
@@ -239,15 +243,34 @@ void Dispatcher::execute_queue(Session& session) {
   session.reply().array(session.transaction.queue.size());
   commits.begin(store::Origin::client, server_.now(), true);
   for (QueuedCommand& queued : session.transaction.queue) {
-    run(session, *queued.command, queued.line.args(),
+    run(
+        session, *queued.command, queued.line.args(),
         [](void* owner, size_t i) { return static_cast<OwnedArgs*>(owner)->blob(i); },
         &queued.line);
   }
   store::Seq seq = commits.close();
   session.in_exec = false;
+  if (server_.gate().demanding())
+    hold_reply(session, seq ? seq : server_.persistence().unsettled().latest(), reply_start);
+  server_.after_commit(seq);
+}
+
+void Dispatcher::hold_reply(Session& session, store::Seq seq, uint64_t reply_start) {
   Ticket ticket = server_.gate().ticket(seq);
   if (ticket.need != Need::nothing) session.hold(ticket, reply_start);
-  server_.after_commit(seq);
+}
+
+// The commit that must be settled before the reply of a command that changed nothing may be seen.
+store::Seq Dispatcher::unsettled_seq(const Call& call) {
+  const UnsettledKeys& unsettled = server_.persistence().unsettled();
+  if (!unsettled.any() || call.command.spec->access == Access::none) return 0;
+  found_keys_.clear();
+  if (!find_keys(*call.command.spec, call.args, found_keys_) || found_keys_.empty())
+    return unsettled.latest();
+  store::Seq seq = 0;
+  for (const KeyArg& key : found_keys_)
+    seq = std::max(seq, unsettled.of(call.db, call.arg(key.index)));
+  return seq;
 }
 
 }  // namespace quoll::server

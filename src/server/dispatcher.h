@@ -28,6 +28,11 @@ class Dispatcher {
   void forget_ahead() { ahead_count_ = ahead_next_ = 0; }
   // Runs the command or replies why not.
   void execute(Session& session, Args args, BlobOf blob_of, void* blob_owner);
+  // Runs a command once more that waited; see blocked_keys.h.
+  void execute_again(Session& session, Command& command, Args args) {
+    current_ = nullptr;
+    run(session, command, args, nullptr, nullptr);
+  }
   // Runs the queued commands of a transaction as one commit (EXEC).
   void execute_queue(Session& session);
   // The argument is a secret: the slow log shows "(redacted)" for it.
@@ -39,7 +44,7 @@ class Dispatcher {
   struct Ahead {
     const char* name;  // its first argument's place identifies the command line
     Command* command;
-    uint64_t hash;     // of the first key
+    uint64_t hash;  // of the first key
     bool hashed;
   };
 
@@ -54,11 +59,14 @@ class Dispatcher {
                base::Nanos start);
   void unknown_command(Session& session, Args args);
 
+  void hold_reply(Session& session, store::Seq seq, uint64_t reply_start);
+  store::Seq unsettled_seq(const Call& call);
   void note_slow(Session& session, Command& command, Args args, base::Nanos elapsed);
 
   Server& server_;
   CommandTable table_;
   base::Nanos stamp_ = 0;
+  std::vector<KeyArg> found_keys_;
   std::vector<size_t> redacted_;  // arguments of the command that runs
   // In the order in which the commands will run.
   Ahead ahead_[wire::kPrefetchBatch];

@@ -15,12 +15,14 @@ inline constexpr Bytes kNoSuchKey = "ERR no such key";
 inline constexpr Bytes kWrongType =
     "WRONGTYPE Operation against a key holding the wrong kind of value";
 inline constexpr Bytes kNoAuth = "NOAUTH Authentication required.";
-inline constexpr Bytes kWrongPass =
-    "WRONGPASS invalid username-password pair or user is disabled.";
+inline constexpr Bytes kWrongPass = "WRONGPASS invalid username-password pair or user is disabled.";
 inline constexpr Bytes kExecAbort = "EXECABORT Transaction discarded because of previous errors.";
 inline constexpr Bytes kDbOutOfRange = "ERR DB index is out of range";
 inline constexpr Bytes kStringTooLong =
     "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+inline constexpr Bytes kTimeoutNegative = "ERR timeout is negative";
+inline constexpr Bytes kTimeoutOutOfRange = "ERR timeout is out of range";
+inline constexpr Bytes kLoading = "LOADING Redis is loading the dataset in memory";
 inline constexpr Bytes kNoProto = "NOPROTO unsupported protocol version";
 
 // Client bytes inside an error text end at the first NUL, as Redis prints them.
@@ -28,12 +30,14 @@ constexpr Bytes shown(Bytes text) { return text.substr(0, text.find('\0')); }
 
 inline constexpr Bytes kReplicaKeyspace = "ERR Replica can't interact with the keyspace";
 inline constexpr Bytes kDebugNotAllowed =
-    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can "
+    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you "
+    "can "
     "run it from a local connection, otherwise you need to set this option in the configuration "
     "file, and then restart the server.";
 inline constexpr Bytes kModuleNotAllowed =
     "ERR MODULE command not allowed. If the enable-module-command option is set to \"local\", you "
-    "can run it from a local connection, otherwise you need to set this option in the configuration "
+    "can run it from a local connection, otherwise you need to set this option in the "
+    "configuration "
     "file, and then restart the server.";
 
 }  // namespace quoll::server::errors

@@ -33,7 +33,7 @@ void rates(const Stats& stats, InfoWriter& out) {
 void key_counters(Server& server, InfoWriter& out) {
   const Stats& stats = server.stats();
   const store::StoreCounters& keys = server.store().counters();
-  out.zeros("expired_subkeys");
+  out.field("expired_subkeys", keys.expired_fields);
   out.field("expired_keys", keys.expired_keys);
   out.ratio("expired_stale_perc", 0);  // the wheel finds keys when they are due, not by sampling
   out.field("expired_time_cap_reached_count", stats.expire_time_capped);

@@ -67,11 +67,12 @@ void info_server(Server& server, InfoWriter& out) {
 }
 
 void info_clients(Server& server, InfoWriter& out) {
-  size_t input_max = 0, output_max = 0, blocked = 0;
+  size_t input_max = 0, output_max = 0, blocked = 0, timed = 0;
   for (const auto& [id, session] : server.sessions()) {
     input_max = std::max(input_max, session->parser().own_bytes());
     output_max = std::max(output_max, session->out().footprint());
     blocked += session->postponed() == Postponed::blocked;
+    timed += session->waits_with_timeout();
   }
   out.section("Clients");
   out.field("connected_clients", server.sessions().size());
@@ -83,9 +84,10 @@ void info_clients(Server& server, InfoWriter& out) {
   out.field("tracking_clients", 0);
   out.field("pubsub_clients", server.pubsub().sessions());
   out.field("watching_clients", server.watches().sessions());
-  out.field("clients_in_timeout_table", 0);
+  out.field("clients_in_timeout_table", timed);
   out.field("total_watched_keys", server.watches().keys());
-  out.zeros("total_blocking_keys", "total_blocking_keys_on_nokey");
+  out.field("total_blocking_keys", server.blocked_keys().keys());
+  out.field("total_blocking_keys_on_nokey", server.blocked_keys().keys_of_any_change());
 }
 
 void info_memory(Server& server, InfoWriter& out) {
@@ -133,25 +135,55 @@ void info_memory(Server& server, InfoWriter& out) {
 
 void info_persistence(Server& server, InfoWriter& out) {
   out.section("Persistence");
-  out.zeros("loading", "async_loading", "current_cow_peak", "current_cow_size",
-            "current_cow_size_age");
-  out.ratio("current_fork_perc", 0);
-  out.zeros("current_save_keys_processed", "current_save_keys_total");
-  out.field("rdb_changes_since_last_save", server.store().commits().last_seq());
-  out.field("rdb_bgsave_in_progress", 0);
-  out.field("rdb_last_save_time", server.started_ms() / 1000);
-  out.field("rdb_last_bgsave_status", "ok");
-  out.field("rdb_last_bgsave_time_sec", -1);
-  out.field("rdb_current_bgsave_time_sec", -1);
-  out.zeros("rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired",
-            "rdb_last_load_keys_loaded", "aof_enabled", "aof_rewrite_in_progress",
-            "aof_rewrite_scheduled");
-  out.field("aof_last_rewrite_time_sec", -1);
-  out.field("aof_current_rewrite_time_sec", -1);
-  out.field("aof_last_bgrewrite_status", "ok");
-  out.zeros("aof_rewrites", "aof_rewrites_consecutive_failures");
-  out.field("aof_last_write_status", "ok");
+  const Persistence& persistence = server.persistence();
+  const Persistence::SaveInfo saves = persistence.save_info();
+  out.field("loading", persistence.loading() ? 1 : 0);
+  out.zeros("async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age");
+  const double keys = static_cast<double>(std::max<uint64_t>(saves.keys_total, 1));
+  out.ratio("current_fork_perc", 100.0 * static_cast<double>(saves.keys_written) / keys);
+  out.field("current_save_keys_processed", saves.keys_written);
+  out.field("current_save_keys_total", saves.keys_total);
+  out.field("rdb_changes_since_last_save", saves.changes);
+  out.field("rdb_bgsave_in_progress", persistence.saving() ? 1 : 0);
+  out.field("rdb_last_save_time", saves.last_save_ms / 1000);
+  out.field("rdb_last_bgsave_status", saves.last_ok ? "ok" : "err");
+  out.field("rdb_last_bgsave_time_sec", saves.last_seconds);
+  out.field("rdb_current_bgsave_time_sec", saves.running_seconds);
+  out.field("rdb_saves", saves.saves);
+  out.zeros("rdb_last_cow_size");
+  out.field("rdb_last_load_keys_expired", saves.last_load_expired);
+  out.field("rdb_last_load_keys_loaded", saves.last_load_loaded);
+  const Persistence::AofInfo aof = persistence.aof_info();
+  out.field("aof_enabled", aof.enabled ? 1 : 0);
+  out.field("aof_rewrite_in_progress", persistence.rewriting() && !aof.scheduled ? 1 : 0);
+  out.field("aof_rewrite_scheduled", aof.scheduled ? 1 : 0);
+  out.field("aof_last_rewrite_time_sec", aof.last_seconds);
+  out.field("aof_current_rewrite_time_sec", aof.running_seconds);
+  out.field("aof_last_bgrewrite_status", aof.last_rewrite_ok ? "ok" : "err");
+  out.field("aof_rewrites", aof.rewrites);
+  out.field("aof_rewrites_consecutive_failures", aof.failures_in_a_row);
+  out.field("aof_last_write_status", aof.last_write_ok ? "ok" : "err");
   out.zeros("aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size");
+  if (aof.enabled) {
+    out.field("aof_current_size", aof.stats.current_size);
+    out.field("aof_base_size", aof.stats.base_size);
+    out.zeros("aof_pending_rewrite");
+    out.field("aof_buffer_length", aof.stats.buffer_length);
+    out.field("aof_pending_bio_fsync", aof.stats.pending_fsync);
+    out.field("aof_delayed_fsync", aof.stats.delayed_fsync);
+  }
+  if (!persistence.loading()) return;
+  const Persistence::LoadingInfo load = persistence.loading_info();
+  const double loaded = static_cast<double>(load.loaded_bytes);
+  const double total = static_cast<double>(std::max<uint64_t>(load.total_bytes, 1));
+  const double seconds = static_cast<double>(server.now() - load.start_ms) / 1000;
+  out.field("loading_start_time", load.start_ms / 1000);
+  out.field("loading_total_bytes", load.total_bytes);
+  out.zeros("loading_rdb_used_mem");
+  out.field("loading_loaded_bytes", load.loaded_bytes);
+  out.ratio("loading_loaded_perc", 100.0 * loaded / total);
+  out.field("loading_eta_seconds",
+            static_cast<int64_t>(loaded > 0 ? seconds * (total - loaded) / loaded : -1));
 }
 
 void info_replication(Server& server, InfoWriter& out) {

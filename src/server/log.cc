@@ -54,9 +54,10 @@ std::string line_of(const Options& options, LogLevel level, const std::string& t
                             {"message", text}}
           .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     case LogFormat::logfmt:
-      return fmt::format("time=\"{}\" pid={} role=primary level={} message={}", time, options.pid,
-                         kLevelNames[index], nlohmann::json(text).dump(
-                             -1, ' ', false, nlohmann::json::error_handler_t::replace));
+      return fmt::format(
+          "time=\"{}\" pid={} role=primary level={} message={}", time, options.pid,
+          kLevelNames[index],
+          nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     case LogFormat::text:
       break;
   }

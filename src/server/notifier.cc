@@ -7,18 +7,30 @@ namespace {
 
 uint32_t class_of(char kind) {
   switch (kind) {
-    case 'g': return notify::kGeneric;
-    case '$': return notify::kString;
-    case 'l': return notify::kList;
-    case 's': return notify::kSet;
-    case 'h': return notify::kHash;
-    case 'z': return notify::kZset;
-    case 'x': return notify::kExpired;
-    case 'e': return notify::kEvicted;
-    case 't': return notify::kStream;
-    case 'd': return notify::kModule;
-    case 'n': return notify::kNewKey;
-    default: return 0;
+    case 'g':
+      return notify::kGeneric;
+    case '$':
+      return notify::kString;
+    case 'l':
+      return notify::kList;
+    case 's':
+      return notify::kSet;
+    case 'h':
+      return notify::kHash;
+    case 'z':
+      return notify::kZset;
+    case 'x':
+      return notify::kExpired;
+    case 'e':
+      return notify::kEvicted;
+    case 't':
+      return notify::kStream;
+    case 'd':
+      return notify::kModule;
+    case 'n':
+      return notify::kNewKey;
+    default:
+      return 0;
   }
 }
 

@@ -31,10 +31,11 @@ class OutputGate {
  public:
   // What commits need from now on. Tickets already given keep their need.
   void require(Need need) { required_ = need; }
+  // Whether commits need anything now.
+  bool demanding() const { return required_ != Need::nothing; }
   Ticket ticket(store::Seq seq) const { return {seq, seq ? required_ : Need::nothing}; }
   bool open(const Ticket& ticket) const {
-    return ticket.need == Need::nothing ||
-           reached_[static_cast<size_t>(ticket.need)] >= ticket.seq;
+    return ticket.need == Need::nothing || reached_[static_cast<size_t>(ticket.need)] >= ticket.seq;
   }
   // Positions only grow. Tells the server that held output may go.
   void advance(Need need, store::Seq seq) {

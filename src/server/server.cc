@@ -9,11 +9,16 @@ namespace quoll::server {
 namespace {
 
 constexpr size_t kScratchBytes = 64 * 1024;  // shared receive buffer: one read's worth of pipeline
-constexpr base::Nanos kExpireBudget = 1 * base::kNanosPerMilli;   // of one turn
-constexpr base::Nanos kReclaimBudget = base::kNanosPerMilli / 2;  // of one turn
-constexpr size_t kExpireBatch = 64;                               // wheel steps between clock looks
+// Work of one turn beside the commands it was given: what a turn that is long already has left of
+// kTurnGoal, but at least kBackgroundMin, so that expiry keeps pace under any load.
+constexpr base::Nanos kExpireBudget = 1 * base::kNanosPerMilli;
+constexpr base::Nanos kReclaimBudget = base::kNanosPerMilli / 2;
+constexpr base::Nanos kTurnGoal = 3 * base::kNanosPerMilli / 2;
+constexpr base::Nanos kBackgroundMin = base::kNanosPerMilli / 4;
+constexpr size_t kExpireBatch = 64;  // wheel steps between clock looks
 constexpr base::Nanos kTickInterval = 100 * base::kNanosPerMilli;
-constexpr base::Millis kExpiryTimerMax = 250;  // now() is up to a tick old; then the next tick looks
+constexpr base::Millis kExpiryTimerMax =
+    250;  // now() is up to a tick old; then the next tick looks
 
 std::string hex_id(host::Random& random) {
   std::string id;
@@ -30,6 +35,7 @@ Server::Server(const host::Host& host, Config config, Families families)
       store_(static_cast<store::DbIndex>(config_.databases)),
       notifier_(pubsub_, gate_),
       watches_(store_),
+      blocked_keys_(store_),
       dispatcher_(*this, families),
       scratch_(kScratchBytes),
       run_id_(hex_id(host_.random)) {
@@ -38,7 +44,9 @@ Server::Server(const host::Host& host, Config config, Families families)
   store_.access().set_seed(host_.random.draw());
   // The order in which sinks hear of a commit.
   store_.commits().add_sink(watches_);
+  store_.commits().add_sink(blocked_keys_);
   store_.commits().add_sink(notifier_);
+  store_.commits().add_sink(persistence_.unsettled());
   gate_.on_advance([this] {
     for (auto& [id, session] : sessions_)
       if (session->out().size() > 0) session->output_written();
@@ -57,6 +65,20 @@ Server::~Server() {
   for (auto& [id, session] : sessions_) session->peer().close();
 }
 
+static data::Packing packing_of(const Settings& now) {
+  auto size = [](int64_t value) { return static_cast<uint64_t>(std::max<int64_t>(value, 0)); };
+  return {.hash_entries = size(now.hash_max_listpack_entries),
+          .hash_value_bytes = size(now.hash_max_listpack_value),
+          .list_node = now.list_max_listpack_size,
+          .set_intset_entries = size(now.set_max_intset_entries),
+          .set_entries = size(now.set_max_listpack_entries),
+          .set_value_bytes = size(now.set_max_listpack_value),
+          .zset_entries = size(now.zset_max_listpack_entries),
+          .zset_value_bytes = size(now.zset_max_listpack_value),
+          .stream_node_bytes = size(now.stream_node_max_bytes),
+          .stream_node_entries = size(now.stream_node_max_entries)};
+}
+
 void Server::apply_settings() {
   const Settings& now = settings();
   parser_limits_ = {static_cast<size_t>(now.client_query_buffer_limit), now.proto_max_bulk_len};
@@ -66,13 +88,14 @@ void Server::apply_settings() {
   if (now.slowlog_log_slower_than_us >= 0)
     slow_threshold_ = now.slowlog_log_slower_than_us * base::kNanosPerMicro;
   if (now.latency_monitor_threshold_ms > 0)
-    slow_threshold_ = std::min(slow_threshold_,
-                               now.latency_monitor_threshold_ms * base::kNanosPerMilli);
+    slow_threshold_ =
+        std::min(slow_threshold_, now.latency_monitor_threshold_ms * base::kNanosPerMilli);
   // Monitors are told on the way of slow commands, so that others pay one comparison for both.
   if (monitors_.any()) slow_threshold_ = INT64_MIN;
   bool frequency = now.maxmemory_policy == EvictionPolicy::volatile_lfu ||
                    now.maxmemory_policy == EvictionPolicy::allkeys_lfu;
   store_.access().set_rules({frequency, now.lfu_log_factor, now.lfu_decay_time_minutes});
+  packing_ = packing_of(now);
   log::set_level(now.loglevel);
 }
 
@@ -81,10 +104,33 @@ void Server::watch_settings() {
     apply_settings();
     return {};
   };
-  config_.on_change({"client-query-buffer-limit", "proto-max-bulk-len", "notify-keyspace-events",
-                     "slowlog-max-len", "slowlog-log-slower-than", "latency-monitor-threshold",
-                     "loglevel", "maxmemory-policy", "lfu-log-factor", "lfu-decay-time"},
+  config_.on_change({"client-query-buffer-limit",
+                     "proto-max-bulk-len",
+                     "notify-keyspace-events",
+                     "slowlog-max-len",
+                     "slowlog-log-slower-than",
+                     "latency-monitor-threshold",
+                     "loglevel",
+                     "maxmemory-policy",
+                     "lfu-log-factor",
+                     "lfu-decay-time",
+                     "hash-max-listpack-entries",
+                     "hash-max-listpack-value",
+                     "list-max-listpack-size",
+                     "set-max-intset-entries",
+                     "set-max-listpack-entries",
+                     "set-max-listpack-value",
+                     "zset-max-listpack-entries",
+                     "zset-max-listpack-value",
+                     "stream-node-max-bytes",
+                     "stream-node-max-entries"},
                     apply);
+  config_.on_change(
+      {"appendonly", "appendfsync", "aof-timestamp-enabled", "no-appendfsync-on-rewrite"},
+      [this]() -> base::Result<> {
+        persistence_.apply_settings();
+        return {};
+      });
   config_.on_change({"port", "bind"}, [this] { return listen_again(); });
   config_.on_change({"requirepass"}, [this]() -> base::Result<> {
     // Connections that are in stay in; a removed password lets everybody in.
@@ -101,6 +147,11 @@ void Server::refresh_clock() {
 
 Bytes Server::refusal_of(const Command& command, const Session& session) const {
   const CommandSpec& spec = *command.spec;
+  if (__builtin_expect(persistence_.hampered(), 0)) {
+    if (persistence_.loading() && !(spec.flags & kLoading)) return errors::kLoading;
+    if (spec.access == Access::write || spec.name == "ping")
+      if (Bytes refusal = persistence_.write_refusal(); !refusal.empty()) return refusal;
+  }
   if (spec.flags & kNeedsPermission) {
     const bool debug = spec.name == "debug";
     const Permission given =
@@ -135,13 +186,13 @@ void Server::note_error(Bytes code) {
   ++at->second;
 }
 
-void Server::note_slow(Session& session, const Command& command, Args args,
-                       base::Nanos elapsed) {
-  if (monitors_.any()) monitors_.tell(session, command, args, host_.clock.wall_micros());
+void Server::note_slow(Session& session, const Command& command, Args args, base::Nanos elapsed) {
+  if (monitors_.any() && !session.resumed())
+    monitors_.tell(session, command, args, host_.clock.wall_micros());
   const Settings& limits = settings();
   int64_t micros = elapsed / base::kNanosPerMicro;
   if (limits.slowlog_log_slower_than_us >= 0 && micros >= limits.slowlog_log_slower_than_us &&
-      !(command.spec->flags & kSkipSlowLog))
+      !(command.spec->flags & kSkipSlowLog) && !session.waiting())
     slow_log_.add(args, micros, now_ / 1000, session.peer().remote_address(), session.name,
                   static_cast<size_t>(limits.slowlog_max_len));
   int64_t millis = elapsed / base::kNanosPerMilli;
@@ -153,19 +204,34 @@ void Server::note_slow(Session& session, const Command& command, Args args,
 // --- the end of a turn -------------------------------------------------------------------------
 
 void Server::end_turn() {
-  if (active_expiry_ && periodic_work_ && pause_kind_ == PauseKind::none &&
+  persistence_.begin_turn_end();
+  serve_blocked();
+  flush_all();  // replies do not wait for the work below
+  if (active_expiry_ && periodic_work_ && !frozen_ && pause_kind_ == PauseKind::none &&
       expiry_due_ <= host_.clock.wall())
     expire();
+  serve_blocked();  // of keys that expired
   if (store_.reclaiming()) reclaim();
+  persistence_.end_turn();
   flush_all();
   bury();
   measure_turn();
   arm_expiry();
 }
 
+base::Nanos Server::background_budget(base::Nanos now, base::Nanos wanted) {
+  base::Nanos left = host_.loop.turn_start() + kTurnGoal - now;
+  return std::clamp(left, kBackgroundMin, wanted);
+}
+
+void Server::serve_blocked() {
+  if (__builtin_expect(blocked_keys_.ready(), 0)) blocked_keys_.serve(now_);
+}
+
 void Server::expire() {
   refresh_clock();
   base::Nanos begin = clock_stamp_;
+  base::Nanos budget = background_budget(begin, kExpireBudget);
   bool done = false;
   // A commit per batch, so that the work of the sinks counts towards the budget.
   do {
@@ -174,7 +240,7 @@ void Server::expire() {
       stats_.expire_lag.record(late * base::kNanosPerMilli);
     });
     after_commit(store_.commits().close());
-  } while (!done && host_.clock.steady() - begin < kExpireBudget);
+  } while (!done && host_.clock.steady() - begin < budget);
   expiry_due_ = store::kNoDeadline;
   if (!done) ++stats_.expire_time_capped;
   base::Nanos took = host_.clock.steady() - begin;
@@ -187,8 +253,9 @@ void Server::expire() {
 
 void Server::reclaim() {
   base::Nanos begin = host_.clock.steady();
+  base::Nanos budget = background_budget(begin, kReclaimBudget);
   while (store_.reclaim())
-    if (host_.clock.steady() - begin >= kReclaimBudget) break;
+    if (host_.clock.steady() - begin >= budget) break;
   if (store_.reclaiming()) host_.loop.post([] {});  // keeps the loop turning
 }
 
@@ -240,6 +307,7 @@ void Server::tick() {
   stats_.turn_micros_rate.sample(static_cast<uint64_t>(stats_.turn_nanos / base::kNanosPerMicro),
                                  now_);
   base::memory_peak();
+  persistence_.tick();
   if (ticks_ % 10 == 0) close_idle();
 }
 
@@ -282,6 +350,18 @@ void Server::unpause() {
   pause_kind_ = PauseKind::none;
   pause_until_ = 0;
   host_.loop.cancel(pause_timer_);
+  let_go_on();
+}
+
+void Server::freeze(Freeze why, bool on) {
+  auto bit = static_cast<uint8_t>(why);
+  if (((frozen_ & bit) != 0) == on) return;
+  frozen_ ^= bit;
+  if (frozen_ == 0 && paused() == PauseKind::none) let_go_on();
+}
+
+void Server::let_go_on() {
+  if (frozen_) return;
   std::vector<SessionId> waiting;
   for (auto& [id, session] : sessions_)
     if (session->postponed() == Postponed::paused) waiting.push_back(id);
@@ -289,8 +369,8 @@ void Server::unpause() {
     if (Session* session = find_session(id)) session->resume();
 }
 
-bool Server::postpone_if_paused(Session& session, const Command& command, Args args,
-                                BlobOf blob_of, void* blob_owner) {
+bool Server::postpone_if_paused(Session& session, const Command& command, Args args, BlobOf blob_of,
+                                void* blob_owner) {
   PauseKind kind = paused();
   if (__builtin_expect(kind == PauseKind::none, 1)) return false;
   auto replicates = [](const Command& one) {

@@ -2,8 +2,8 @@
 // command families; it listens, keeps the sessions, and ends every loop turn: expiry, freeing,
 // flushing replies, timers.
 //
-// Invariant: a turn never works longer than its budgets (kExpireBudget, kReclaimBudget) beyond the
-// commands it was given.
+// Invariant: a turn never works longer than its budgets (kExpireBudget, kReclaimBudget, less when
+// the turn is long already) beyond the commands it was given.
 #pragma once
 
 #include <functional>
@@ -11,13 +11,16 @@
 #include <memory>
 #include <vector>
 
+#include "data/packing.h"
 #include "host/host.h"
+#include "server/blocked_keys.h"
 #include "server/config.h"
 #include "server/dispatcher.h"
 #include "server/latency_monitor.h"
 #include "server/monitors.h"
 #include "server/notifier.h"
 #include "server/output_gate.h"
+#include "server/persistence.h"
 #include "server/pubsub.h"
 #include "server/session.h"
 #include "server/slow_log.h"
@@ -26,6 +29,24 @@
 #include "store/store.h"
 
 namespace quoll::server {
+
+// How the server ends: data saved as configured (save: 0), surely (1) or not (-1).
+struct Ending {
+  int save = 0;
+  bool force = false;                      // end though saving failed
+  std::function<void()> failed = nullptr;  // told when the server stays because it did
+};
+// Of the bits of SHUTDOWN's options and of shutdown-on-sigterm.
+inline Ending ending_of(int64_t shutdown_bits) {
+  Ending ending;
+  if (shutdown_bits & kShutdownSave) ending.save = 1;
+  if (shutdown_bits & kShutdownNosave) ending.save = -1;
+  ending.force = shutdown_bits & kShutdownForce;
+  return ending;
+}
+
+// Why no command at all may run.
+enum class Freeze : uint8_t { ending = 1, reload = 2, disk = 4 };
 
 enum class PauseKind : uint8_t { none, writes, all };
 
@@ -38,12 +59,15 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Listens on every configured address. The error names the address that failed.
-  base::Result<> start();
+  // Listens on every configured address. The error names the address that failed. Loading begins;
+  // `ready` is told at its end, or why the server must end.
+  base::Result<> start(host::OnDone ready);
   // Called once when the server wants its process to end.
   void on_stop(std::function<void(int exit_code)> told) { on_stop_ = std::move(told); }
-  // Orderly end: no new connections, replies flushed, sockets removed. `reason` goes to the log.
-  void shut_down(const std::string& reason);
+  // Orderly end: data saved, no new connections, replies flushed, sockets removed. `reason` goes to
+  // the log.
+  void shut_down(const std::string& reason, Ending how);
+  bool shutting_down() const { return ending_; }
 
   host::Host& host() { return host_; }
   Config& config() { return config_; }
@@ -52,7 +76,9 @@ class Server {
   Dispatcher& dispatcher() { return dispatcher_; }
   CommandTable& commands() { return dispatcher_.table(); }
   OutputGate& gate() { return gate_; }
+  Persistence& persistence() { return persistence_; }
   WatchTable& watches() { return watches_; }
+  BlockedKeys& blocked_keys() { return blocked_keys_; }
   PubSub& pubsub() { return pubsub_; }
   Notifier& notifier() { return notifier_; }
   SlowLog& slow_log() { return slow_log_; }
@@ -61,6 +87,7 @@ class Server {
   bool add_monitor(Session& session);  // false when it was one already
   void drop_monitor(const Session& session);
   Stats& stats() { return stats_; }
+  const data::Packing& packing() const { return packing_; }  // of the settings in force
   const std::string& run_id() const { return run_id_; }
   base::Millis started_ms() const { return started_ms_; }
   size_t startup_memory() const { return startup_memory_; }  // bytes used when start() was done
@@ -93,7 +120,12 @@ class Server {
   // CLIENT PAUSE. A pause never shortens an earlier, stricter one.
   void pause(PauseKind kind, base::Millis until);
   void unpause();
-  PauseKind paused() const { return now_ < pause_until_ ? pause_kind_ : PauseKind::none; }
+  PauseKind paused() const {
+    if (frozen_) return PauseKind::all;
+    return now_ < pause_until_ ? pause_kind_ : PauseKind::none;
+  }
+  // While any reason holds no command at all runs, and nothing expires: the data must not change.
+  void freeze(Freeze why, bool on);
 
   void set_active_expiry(bool on) { active_expiry_ = on; }
   // DEBUG PAUSE-CRON: expiry and the ten-times-a-second work rest.
@@ -110,6 +142,8 @@ class Server {
   void accept(std::unique_ptr<host::Peer> peer);
   bool refuse_connection(host::Peer& peer);
   void end_turn();
+  base::Nanos background_budget(base::Nanos now, base::Nanos wanted);
+  void serve_blocked();
   void expire();
   void reclaim();
   void arm_expiry();
@@ -118,6 +152,8 @@ class Server {
   void tick();
   void close_idle();
   void measure_turn();
+  void end_now();
+  void let_go_on();
 
   host::Host host_;
   Config config_;
@@ -126,12 +162,15 @@ class Server {
   PubSub pubsub_;
   Notifier notifier_;
   WatchTable watches_;
+  BlockedKeys blocked_keys_;
   SlowLog slow_log_;
   LatencyMonitor latency_;
   Monitors monitors_;
   Stats stats_;
   Dispatcher dispatcher_;
+  Persistence persistence_{*this};
   wire::ParserLimits parser_limits_;
+  data::Packing packing_;
   std::vector<char> scratch_;
   std::string run_id_;
   std::map<SessionId, std::unique_ptr<Session>> sessions_;
@@ -155,6 +194,8 @@ class Server {
   size_t startup_memory_ = 0;
   bool active_expiry_ = true;
   bool periodic_work_ = true;
+  uint8_t frozen_ = 0;   // Freeze bits
+  bool ending_ = false;  // the end is being prepared
   bool stopping_ = false;
 };
 

@@ -34,15 +34,15 @@ host::Endpoint tcp_endpoint(base::Bytes address, int64_t port) {
 
 }  // namespace
 
-base::Result<> Server::start() {
+base::Result<> Server::start(host::OnDone ready) {
   if (auto done = listen_tcp(listeners_); !done) return done;
   if (auto done = listen_unix(listeners_); !done) return done;
-  if (listeners_.empty())
-    return base::Error{"Configured to not listen anywhere, exiting."};
+  if (listeners_.empty()) return base::Error{"Configured to not listen anywhere, exiting."};
   refresh_clock();
   started_ms_ = now_;
   startup_memory_ = base::memory_used();
   host_.loop.after(0, [this] { tick(); });
+  persistence_.start(std::move(ready));
   return {};
 }
 
@@ -60,11 +60,11 @@ base::Result<> Server::listen_tcp(Listeners& listeners) {
       listeners.push_back(std::move(listener.value()));
       continue;
     }
-    log::warning("Could not create server TCP listening socket {}:{}: {}", address,
-                 settings().port, listener.error());
-    bool no_such_address = listener.error().find("Cannot assign requested address") !=
-                               std::string::npos ||
-                           listener.error().find("not supported") != std::string::npos;
+    log::warning("Could not create server TCP listening socket {}:{}: {}", address, settings().port,
+                 listener.error());
+    bool no_such_address =
+        listener.error().find("Cannot assign requested address") != std::string::npos ||
+        listener.error().find("not supported") != std::string::npos;
     if (!optional || !no_such_address)
       return base::Error{
           fmt::format("Failed listening on port {} (TCP), aborting.", settings().port)};
@@ -93,8 +93,7 @@ base::Result<> Server::listen_again() {
     options.backlog = static_cast<int>(settings().tcp_backlog);
     for (const host::Endpoint& endpoint : old) {
       auto listener = host_.transport.listen(
-          endpoint, options,
-          [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer)); });
+          endpoint, options, [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer)); });
       if (listener) fresh.push_back(std::move(listener.value()));
     }
     done = base::Error{"Unable to listen on this port. Check server logs."};
@@ -109,9 +108,9 @@ base::Result<> Server::listen_unix(Listeners& listeners) {
   options.backlog = static_cast<int>(settings().tcp_backlog);
   options.unix_mode = static_cast<unsigned>(settings().unixsocketperm);
   options.unix_group = settings().unixsocketgroup;
-  auto listener = host_.transport.listen(
-      {host::Endpoint::Family::unix_path, settings().unixsocket, 0}, options,
-      [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer)); });
+  auto listener =
+      host_.transport.listen({host::Endpoint::Family::unix_path, settings().unixsocket, 0}, options,
+                             [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer)); });
   if (!listener)
     return base::Error{fmt::format("Failed opening Unix socket: {}", listener.error())};
   listeners.push_back(std::move(listener.value()));
@@ -170,7 +169,8 @@ void Server::forget(Session& session) {
 }
 
 void Server::refuse_cross_protocol(Session& session) {
-  bool told = cross_protocol_told_ms_ != 0 && now_ - cross_protocol_told_ms_ <= kCrossProtocolQuietMs;
+  bool told =
+      cross_protocol_told_ms_ != 0 && now_ - cross_protocol_told_ms_ <= kCrossProtocolQuietMs;
   if (told) return session.close_soon();
   cross_protocol_told_ms_ = now_;
   log::warning(
@@ -181,10 +181,23 @@ void Server::refuse_cross_protocol(Session& session) {
   session.close_soon();
 }
 
-void Server::shut_down(const std::string& reason) {
-  if (stopping_) return;
-  stopping_ = true;
+void Server::shut_down(const std::string& reason, Ending how) {
+  if (stopping_ || ending_) return;
+  ending_ = true;
   log::warning("{}", reason);
+  freeze(Freeze::ending, true);  // what is acknowledged from now on would not be saved
+  persistence_.prepare_exit(how.save, [this, how](base::Result<> saved) {
+    if (saved || how.force) return end_now();
+    log::warning("Error trying to save the DB, can't exit.");
+    log::warning("Errors trying to shut down the server. Check the logs for more information.");
+    ending_ = false;
+    freeze(Freeze::ending, false);
+    if (how.failed) how.failed();
+  });
+}
+
+void Server::end_now() {
+  stopping_ = true;
   listeners_.clear();
   flush_all();
   log::warning("Quoll is now ready to exit, bye bye...");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/blocked_keys.h"
 #include "server/dispatcher.h"
 #include "server/log.h"
 #include "server/server.h"
@@ -211,9 +212,8 @@ void Session::block(base::Millis timeout, GiveUp give_up) {
 
 bool Session::unblock(base::Bytes error) {
   if (postponed_ != Postponed::blocked || closing_) return false;
-  server_.host().loop.cancel(std::exchange(block_timer_, 0));
+  end_wait();
   begin_command();
-  postponed_ = Postponed::no;
   if (error.empty()) {
     give_up_(*this);
   } else {
@@ -224,6 +224,46 @@ bool Session::unblock(base::Bytes error) {
   output_written();
   drive_later();
   return true;
+}
+
+void Session::end_wait() {
+  server_.host().loop.cancel(std::exchange(block_timer_, 0));
+  postponed_ = Postponed::no;
+  if (!parked_) return;
+  server_.blocked_keys().remove(parked_->places);
+  parked_.reset();
+}
+
+void Session::park(const Call& call, const WaitFor& wait) {
+  if (resumed_) {
+    waits_on_ = true;  // in its old place and with its old deadline
+    return;
+  }
+  bool own = wait.line.empty();
+  parked_.reset(new ParkedCommand{&call.command,
+                                  OwnedArgs(own ? call.args : wait.line,
+                                            [&](size_t i) -> base::Blob* {
+                                              return own && call.blob_of
+                                                         ? call.blob_of(call.blob_owner, i)
+                                                         : nullptr;
+                                            }),
+                                  {}});
+  parked_->places = server_.blocked_keys().add(*this, wait);
+  block(wait.timeout_ms, wait.give_up);
+}
+
+void Session::run_again() {
+  begin_command();
+  resumed_ = true;
+  waits_on_ = false;
+  server_.dispatcher().execute_again(*this, *parked_->command, parked_->line.args());
+  resumed_ = false;
+  bool over = !waits_on_;
+  if (over) end_wait();
+  end_command();
+  if (!over) return;
+  output_written();
+  drive_later();
 }
 
 // Replies that the client does not want are written like others and dropped at the end: handlers
@@ -350,7 +390,7 @@ void Session::close_after_reply() {
 void Session::close_soon() {
   if (closing_) return;
   closing_ = true;
-  server_.host().loop.cancel(std::exchange(block_timer_, 0));
+  end_wait();
   peer_->close();
   server_.forget(*this);
 }
@@ -359,6 +399,7 @@ size_t Session::footprint() const {
   size_t bytes = sizeof *this + parser_.own_bytes() + out_.footprint() + transaction.bytes +
                  name.capacity() + library_name.capacity() + library_version.capacity();
   for (const OwnedArgs& line : pending_) bytes += line.bytes();
+  if (parked_) bytes += parked_->line.bytes();
   return bytes;
 }
 

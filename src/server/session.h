@@ -26,8 +26,11 @@
 
 namespace quoll::server {
 
+class Call;
 class Server;
 struct Command;
+struct ParkedCommand;
+struct WaitFor;
 
 using SessionId = uint64_t;
 
@@ -102,12 +105,21 @@ class Session final : public host::PeerEvents {
   // The command must wait for the end of a pause: it and what follows is kept.
   void postpone_command(Args args, BlobOf blob_of, void* blob_owner);
   Postponed postponed() const { return postponed_; }
+  bool waits_with_timeout() const { return block_timer_ != 0; }
   // A blocking command waits: nothing more runs until unblock(), which comes by itself after
   // `timeout` ms (0: never) and then lets `give_up` write the command's reply.
   using GiveUp = void (*)(Session&);
   void block(base::Millis timeout, GiveUp give_up);
   // Ends the wait as the timeout would, or with `error` as the reply. False when not blocked.
   bool unblock(base::Bytes error = {});
+  // The command waits for keys, keeping its arguments; see blocked_keys.h.
+  void park(const Call& call, const WaitFor& wait);
+  // Runs the parked command again. Unless it replies, its wait goes on.
+  void run_again();
+  // The command that runs now was parked before.
+  bool resumed() const { return resumed_; }
+  // The command that ran last has not replied yet.
+  bool waiting() const { return postponed_ == Postponed::blocked && (!resumed_ || waits_on_); }
 
   wire::ReplyWriter& reply() { return reply_; }
   int protocol() const { return reply_.protocol(); }
@@ -157,6 +169,7 @@ class Session final : public host::PeerEvents {
   void run_next();
   void keep_pending();
   void fail_protocol();
+  void end_wait();
   void update_mute();
   void settle_reply();
   uint64_t sendable_offset();
@@ -179,10 +192,13 @@ class Session final : public host::PeerEvents {
   base::Nanos turn_ = 0;  // in which used_in_turn_ was spent on commands
   base::Nanos used_in_turn_ = 0;
   GiveUp give_up_ = nullptr;
+  std::unique_ptr<ParkedCommand> parked_;
   host::TimerId block_timer_ = 0;
   Postponed postponed_ = Postponed::no;
   uint8_t reply_flags_ = 0;
   bool running_ = false;
+  bool resumed_ = false;
+  bool waits_on_ = false;  // the resumed command found nothing again
   bool muted_ = false;
   bool authenticated_ = true;
   bool driving_ = false;

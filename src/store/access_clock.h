@@ -11,6 +11,8 @@
 // Cost: one compare per access by recency; a draw and a division by frequency.
 #pragma once
 
+#include <algorithm>
+
 #include "base/bytes.h"
 
 namespace quoll::store {
@@ -29,21 +31,36 @@ class AccessClock {
   static constexpr uint32_t kFresh = 5;
 
   void set_rules(const Rules& rules) { rules_ = rules; }
+  // While a log is replayed, at a time before all deadlines, keys still count as accessed now.
+  void set_earliest(Millis earliest) { earliest_ = earliest; }
   void set_seed(uint64_t seed) { state_ = seed | 1; }
   bool by_frequency() const { return rules_.by_frequency; }
 
   // The bits of a key made now.
   uint32_t fresh(Millis now) const {
+    now = std::max(now, earliest_);
     return rules_.by_frequency ? minutes(now) << 8 | kFresh : seconds(now);
   }
   // The bits after an access.
   uint32_t accessed(uint32_t bits, Millis now) {
+    now = std::max(now, earliest_);
     if (__builtin_expect(!rules_.by_frequency, 1)) return seconds(now);
     uint32_t counter = frequency(bits, now);
     uint32_t above = counter > kFresh ? counter - kFresh : 0;
     uint64_t steps = above * static_cast<uint64_t>(rules_.log_factor) + 1;
     if (counter < 255 && draw() % steps == 0) ++counter;
     return minutes(now) << 8 | counter;
+  }
+  // The bits of a key that was last accessed so long ago, or that has this counter; the present
+  // bits where the rules keep the other kind (RESTORE and RDB files carry both).
+  uint32_t idle_for(int64_t seconds_ago, Millis now) const {
+    if (rules_.by_frequency) return fresh(now);
+    return (seconds(now) -
+            static_cast<uint32_t>(std::min<int64_t>(seconds_ago, kAccessClockMask))) &
+           kAccessClockMask;
+  }
+  uint32_t used_so_often(uint32_t counter, Millis now) const {
+    return rules_.by_frequency ? minutes(now) << 8 | (counter & 0xFF) : fresh(now);
   }
   static int64_t idle_seconds(uint32_t bits, Millis now) {
     return (seconds(now) - bits) & kAccessClockMask;
@@ -71,6 +88,7 @@ class AccessClock {
   }
 
   Rules rules_;
+  Millis earliest_ = 0;
   uint64_t state_ = 1;
 };
 

@@ -58,7 +58,8 @@ void CommitBuilder::effect(DbIndex db, Args args) {
 
 Seq CommitBuilder::close() {
   QUOLL_CHECK(open_);
-  QUOLL_CHECK((touch_count_ == 0) == (effect_count_ == 0));
+  // What is loaded was journaled before.
+  QUOLL_CHECK(origin_ == Origin::load || (touch_count_ == 0) == (effect_count_ == 0));
   open_ = false;
   if (touch_count_ == 0) return 0;
   ++seq_;

@@ -48,6 +48,7 @@ struct Effect {
 inline constexpr Event kEventFlushDb{"flushdb", 0};
 inline constexpr Event kEventSwapDb{"swapdb", 0};
 inline constexpr Event kEventExpired{"expired", 'x'};
+inline constexpr Event kEventDel{"del", 'g'};
 
 struct Commit {
   Seq seq;
@@ -90,6 +91,9 @@ class CommitBuilder {
   // Tells the sinks; returns the commit's seq, or 0 when nothing changed.
   Seq close();
   Seq last_seq() const { return seq_; }
+  // Keys changed so far, each as often as an edit changed it: what save points count.
+  void note_changes(uint64_t keys) { total_changes_ += keys; }
+  uint64_t total_changes() const { return total_changes_; }
 
  private:
   Bytes keep(Bytes bytes);
@@ -105,6 +109,7 @@ class CommitBuilder {
   size_t touch_count_ = 0;
   size_t change_count_ = 0;
   size_t effect_count_ = 0;
+  uint64_t total_changes_ = 0;
   Seq seq_ = 0;
   Millis now_ = 0;
   Origin origin_ = Origin::client;

@@ -3,6 +3,11 @@
 #include <xxhash.h>
 
 #include "base/text.h"
+#include "data/hash.h"
+#include "data/list.h"
+#include "data/set.h"
+#include "data/stream.h"
+#include "data/zset.h"
 
 namespace quoll::store {
 namespace {
@@ -18,10 +23,102 @@ void append_part(std::string& text, Bytes part) {
   text += part;
 }
 
+std::array<uint64_t, 3> hashed(Bytes text);
+
+// The elements of a collection, reduced to three words.
+class ElementDigest {
+ public:
+  // The next element of a value whose order counts.
+  void next(std::initializer_list<Bytes> parts) {
+    std::string text(reinterpret_cast<const char*>(words_.data()), sizeof(words_));
+    for (Bytes part : parts) append_part(text, part);
+    words_ = hashed(text);
+  }
+  // An element of a value whose order does not.
+  void any(std::initializer_list<Bytes> parts) {
+    std::string text;
+    for (Bytes part : parts) append_part(text, part);
+    const std::array<uint64_t, 3> words = hashed(text);
+    for (size_t i = 0; i < words_.size(); ++i) words_[i] ^= words[i];
+  }
+  Bytes bytes() const { return {reinterpret_cast<const char*>(words_.data()), sizeof(words_)}; }
+
+ private:
+  std::array<uint64_t, 3> words_{};
+};
+
+// A number as bytes.
+template <class Number>
+struct Raw {
+  explicit Raw(Number value) { std::memcpy(bytes, &value, sizeof(value)); }
+  operator Bytes() const { return {bytes, sizeof(bytes)}; }
+  char bytes[sizeof(Number)];
+};
+
+struct Text {
+  explicit Text(const data::PackedItem& item) : bytes(item.text(buffer)) {}
+  operator Bytes() const { return bytes; }
+  char buffer[base::kIntTextMax];
+  Bytes bytes;
+};
+
+void digest_stream(const data::Stream& stream, ElementDigest& digest) {
+  auto id = [](const data::StreamId& value) {
+    return std::string(data::StreamIdText(value).bytes());
+  };
+  stream.for_each([&](const data::StreamNodeView& node, const data::StreamEntry& entry) {
+    digest.next({id(entry.id)});
+    node.for_each_pair(entry, [&](const data::PackedItem& field, const data::PackedItem& value) {
+      digest.next({Text(field), Text(value)});
+    });
+  });
+  const data::Stream::Facts& facts = stream.facts();
+  digest.next({id(facts.last_id), id(facts.max_deleted_id), Raw(facts.entries_added)});
+  for (const auto& group : stream.groups()) {
+    digest.next({group->name(), id(group->last_id), Raw(group->entries_read)});
+    group->pending().for_each([&](const data::StreamPending& pending) {
+      digest.next({id(pending.id), pending.consumer()->name(), Raw(pending.delivered_ms()),
+                   Raw(pending.deliveries())});
+    });
+    for (const auto& consumer : group->consumers()) digest.any({consumer->name()});
+  }
+}
+
+void digest_collection(const Entry& entry, ElementDigest& digest) {
+  switch (entry.type()) {
+    case data::Type::string:
+      return;
+    case data::Type::list:
+      return entry.value<data::List>()->for_each(
+          [&](const data::PackedItem& item) { digest.next({Text(item)}); });
+    case data::Type::set:
+      return entry.value<data::Set>()->for_each([&](const data::PackedItem& member) {
+        digest.any({Text(member)});
+        return true;
+      });
+    case data::Type::zset:
+      return entry.value<data::ZSet>()->for_each([&](const data::PackedItem& member, double score) {
+        digest.next({Text(member), Raw(score)});
+      });
+    case data::Type::hash:
+      return entry.value<data::Hash>()->for_each([&](const data::HashItem& item) {
+        digest.any({Text(item.field), Text(item.value), Raw(item.deadline)});
+      });
+    case data::Type::stream:
+      return digest_stream(*entry.value<data::Stream>(), digest);
+  }
+}
+
 void append_value(std::string& text, const Entry& entry) {
-  char scratch[base::kIntTextMax];
   append_part(text, data::type_name(entry.type()));
-  append_part(text, entry.text(scratch));
+  if (entry.type() == data::Type::string) {
+    char scratch[base::kIntTextMax];
+    append_part(text, entry.text(scratch));
+  } else {
+    ElementDigest digest;
+    digest_collection(entry, digest);
+    append_part(text, digest.bytes());
+  }
   append_part(text, entry.has_ttl() ? "expires" : "");
 }
 

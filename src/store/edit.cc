@@ -4,11 +4,21 @@
 #include "store/store.h"
 
 namespace quoll::store {
+namespace {
+
+// Whether the entry may be in the wheel of fields, or belongs there.
+bool has_timed_fields(const Entry* entry) {
+  return entry->type() == data::Type::hash && entry->value<data::Hash>()->timed();
+}
+
+}  // namespace
 
 Edit::Edit(Store& store, DbIndex db, const KeyRef& key, Millis now, bool access)
     : store_(store), database_(&store.open(db, now)), db_(db), key_(key), now_(now) {
   QUOLL_CHECK(!store.editing_ && store.commits_.open());
   store.editing_ = true;
+  if (__builtin_expect(store.snapshot_ != nullptr, 0))
+    store.snapshot_->before_edit(*database_, key_);
   entry_ = database_->shard(key.hash).find(
       key.hash, [&](const Entry* candidate) { return candidate->key_is(key.bytes); }, &at_);
   if (!entry_) return;
@@ -24,8 +34,41 @@ Edit::Edit(Store& store, DbIndex db, const KeyRef& key, Millis now, bool access)
 }
 
 Edit::~Edit() {
+  settle();
   QUOLL_CHECK(!changed_ || closed_);
+  if (closed_) store_.commits_.note_changes(1);
   store_.editing_ = false;
+}
+
+void Edit::open_collection(data::Type type) {
+  QUOLL_CHECK(entry_ && entry_->type() == type);
+  if (open_) return;
+  uintptr_t word = entry_->word();
+  std::memcpy(opened_, &word, sizeof(word));
+  open_ = true;
+}
+
+// The word goes back into the entry: changes may have moved what it points to.
+void Edit::settle() {
+  if (!open_) return;
+  uintptr_t word;
+  std::memcpy(&word, opened_, sizeof(word));
+  entry_->set_word(word);
+  if (__builtin_expect(has_timed_fields(entry_), 0)) file_fields();
+}
+
+// The hash's place in the wheel of fields, by the earliest deadline it has now.
+void Edit::file_fields() {
+  if (!database_->field_wheel) database_->field_wheel = std::make_unique<FieldWheel>(now_);
+  if (FieldWheelTraits::deadline(entry_) == data::kHashNoDeadline)
+    unfile_fields();
+  else
+    database_->field_wheel->move(entry_);
+}
+
+void Edit::unfile_fields() {
+  if (has_timed_fields(entry_) && FieldWheelTraits::handle(entry_))
+    database_->field_wheel->remove(FieldWheelTraits::handle(entry_));
 }
 
 void Edit::file_deadline(Entry* entry, Millis deadline) {
@@ -35,10 +78,12 @@ void Edit::file_deadline(Entry* entry, Millis deadline) {
 }
 
 void Edit::put(data::Value value, Ttl ttl) {
+  settle();
+  open_ = false;
   changed_ = true;
   // Not told by the value of the deadline: the last millisecond of all is a deadline, too.
-  bool has_ttl = ttl.kind == Ttl::Kind::at ||
-                 (ttl.kind == Ttl::Kind::keep && entry_ && entry_->has_ttl());
+  bool has_ttl =
+      ttl.kind == Ttl::Kind::at || (ttl.kind == Ttl::Kind::keep && entry_ && entry_->has_ttl());
   Millis deadline = ttl.kind == Ttl::Kind::at ? ttl.deadline
                     : has_ttl                 ? entry_->deadline()
                                               : kNoDeadline;
@@ -68,6 +113,7 @@ void Edit::put(data::Value value, Ttl ttl) {
     insert(shape, value, deadline);
     change_ = Change::created;
   }
+  if (__builtin_expect(has_timed_fields(entry_), 0)) file_fields();
 }
 
 void Edit::insert(const Entry::Shape& shape, data::Value& value, Millis deadline) {
@@ -85,7 +131,8 @@ void Edit::rebuild(const Entry::Shape& shape, data::Value& value, Millis deadlin
   Entry* old = entry_;
   Entry::Shape before = old->shape();
   Millis deadline_before = old->deadline();
-  if (old->form() == data::Form::heap) store_.retire(old->take_heap());
+  unfile_fields();
+  store_.retire_value(old);
   if (before.ttl == shape.ttl && before.wide == shape.wide &&
       base::usable_size(before.bytes()) == base::usable_size(shape.bytes())) {
     old->write_value(value);
@@ -122,7 +169,7 @@ base::Blob Edit::take_text(size_t extra) {
   QUOLL_CHECK(entry_ && entry_->type() == data::Type::string);
   changed_ = true;
   if (entry_->form() == data::Form::heap) {
-    base::Blob blob = entry_->take_heap();
+    base::Blob blob = entry_->take_blob();
     blob.grow_for(blob.size() + extra);
     return blob;
   }
@@ -135,6 +182,8 @@ base::Blob Edit::take_text(size_t extra) {
 
 data::Value Edit::take() {
   QUOLL_CHECK(entry_);
+  settle();
+  open_ = false;
   changed_ = true;
   data::Value value;
   value.type = entry_->type();
@@ -151,7 +200,11 @@ data::Value Edit::take() {
       value.integer = entry_->integer();
       break;
     case data::Form::heap:
-      value.blob = entry_->take_heap();
+      unfile_fields();
+      if (value.type == data::Type::string)
+        value.blob = entry_->take_blob();
+      else
+        value.collection = entry_->take_collection();
       break;
   }
   return value;
@@ -159,6 +212,9 @@ data::Value Edit::take() {
 
 void Edit::erase(Change change) {
   QUOLL_CHECK(entry_);
+  settle();
+  open_ = false;
+  unfile_fields();
   if (entry_->has_ttl()) {
     database_->wheel.remove(WheelTraits::handle(entry_));
     database_->count_deadline(entry_->deadline(), -1);
@@ -176,6 +232,14 @@ void Edit::erase(Change change) {
   at_ = {};
   changed_ = true;
   change_ = change;
+}
+
+bool Edit::erase_if_empty() {
+  settle();
+  if (!entry_ || entry_->collection()->size() > 0) return false;
+  erase();
+  done(kEventDel);
+  return true;
 }
 
 void Edit::set_deadline(Millis deadline) {
@@ -205,7 +269,9 @@ void Edit::reshape(Ttl ttl) {
 }
 
 void Edit::done(const Event& event) {
-  QUOLL_CHECK(changed_);
+  QUOLL_CHECK(changed_ || open_);
+  settle();
+  changed_ = true;
   closed_ = true;
   store_.commits_.touch(db_, key_.bytes, event, change_);
   if (change_ == Change::created) change_ = Change::updated;  // further events of the same key

@@ -8,7 +8,7 @@
 //   [4]   wide form: key length
 //   [12]  ttl: 6 B deadline in ms, 6 B wheel handle (wide form: 8 B + 6 B)
 //   key bytes
-//   value bytes | 8 B integer | 8 B pointer to a heap value
+//   value bytes | 8 B integer | 8 B word: a Blob's pointer or a collection's word
 //
 // The wide form serves keys longer than 255 bytes and deadlines beyond 48 bits (year 10889).
 // Bytes stay inside the entry while the whole block is at most kInlineBlockMax.
@@ -21,6 +21,7 @@
 
 #include "base/blob.h"
 #include "base/bytes.h"
+#include "base/check.h"
 #include "base/numbers.h"
 #include "data/type.h"
 #include "data/value.h"
@@ -30,8 +31,8 @@ namespace quoll::store {
 using base::Bytes;
 using base::Millis;
 
-constexpr size_t kInlineBlockMax = 256;        // bytes of an entry that holds its value inline
-constexpr size_t kEmbeddedTextMax = 44;        // OBJECT ENCODING says embstr up to this length
+constexpr size_t kInlineBlockMax = 256;  // bytes of an entry that holds its value inline
+constexpr size_t kEmbeddedTextMax = 44;  // OBJECT ENCODING says embstr up to this length
 constexpr Millis kNoDeadline = INT64_MAX;
 constexpr Millis kNarrowDeadlineMax = (Millis{1} << 48) - 1;
 
@@ -70,10 +71,10 @@ class Entry {
     std::memcpy(&length, bytes() + kHeaderBytes, 4);
     return length;
   }
-  Bytes key() const { return {reinterpret_cast<const char*>(bytes()) + key_offset(), key_length()}; }
-  bool key_is(Bytes key) const {
-    return base::equal_short(this->key(), key);
+  Bytes key() const {
+    return {reinterpret_cast<const char*>(bytes()) + key_offset(), key_length()};
   }
+  bool key_is(Bytes key) const { return base::equal_short(this->key(), key); }
 
   // Absolute unix time in ms, kNoDeadline when the key does not expire.
   Millis deadline() const {
@@ -112,20 +113,35 @@ class Entry {
     std::memcpy(&value, value_place(), 8);
     return value;
   }
-  base::Blob::Header* heap() const {
-    base::Blob::Header* header;
-    std::memcpy(&header, value_place(), 8);
-    return header;
+  base::Blob::Header* heap() const { return reinterpret_cast<base::Blob::Header*>(word()); }
+  // The value of any other type, to be looked at. T must be the type of the entry.
+  template <class T>
+  data::Lent<T> value() const {
+    QUOLL_DCHECK(type() == T::kType);
+    return data::Lent<T>(T::adopt(word()));
+  }
+  data::Lent<data::Collection> collection() const {
+    return data::Lent<data::Collection>(data::Collection::adopt(type(), word()));
   }
   size_t text_length() const;
   Bytes encoding_name() const;
-  // Allocator bytes of block and heap value.
-  size_t footprint() const;
+  // Allocator bytes of block and heap value; see Collection::footprint for `samples`.
+  size_t footprint(size_t samples = 0) const;
 
-  // Writes the value into a block whose shape fits it. A heap blob is taken over.
+  // Writes the value into a block whose shape fits it. A heap value is taken over.
   void write_value(data::Value& value);
-  // Takes the heap blob out; the entry holds none until the next write_value.
-  base::Blob take_heap();
+  // Takes the heap value out; the entry holds none until the next write_value.
+  base::Blob take_blob() {
+    return base::Blob::adopt(reinterpret_cast<base::Blob::Header*>(take_word()));
+  }
+  data::Collection take_collection() { return data::Collection::adopt(type(), take_word()); }
+  // The word of a collection that is being edited.
+  uintptr_t word() const {
+    uintptr_t word;
+    std::memcpy(&word, value_place(), 8);
+    return word;
+  }
+  void set_word(uintptr_t word) { std::memcpy(value_place(), &word, 8); }
 
   uint32_t access_clock() const {
     return static_cast<uint32_t>(bytes()[4] | bytes()[5] << 8 | bytes()[6] << 16);
@@ -141,6 +157,12 @@ class Entry {
   size_t block_bytes() const { return shape().bytes(); }
 
  private:
+  uintptr_t take_word() {
+    uintptr_t taken = word();
+    set_word(0);
+    return taken;
+  }
+
   static constexpr size_t kHeaderBytes = 7;
   static constexpr uint8_t kTtl = 1, kWide = 2, kRaw = 4;
 

@@ -1,5 +1,7 @@
 #include "store/store.h"
 
+#include <algorithm>
+
 namespace quoll::store {
 
 Store::Store(DbIndex databases) {
@@ -8,8 +10,9 @@ Store::Store(DbIndex databases) {
 }
 
 Store::~Store() {
+  end_snapshot();
   for (DbIndex db = 0; db < databases(); ++db)
-    if (databases_[db]) graveyard_.push_back({std::move(databases_[db]), 0});
+    if (databases_[db]) bury(std::move(databases_[db]));
   while (reclaim()) {
   }
 }
@@ -22,8 +25,16 @@ Database& Store::open(DbIndex db, Millis now) {
 
 uint64_t Store::flush(DbIndex db) {
   uint64_t held = keys(db);
-  if (databases_[db]) graveyard_.push_back({std::move(databases_[db]), 0});
+  commits_.note_changes(held);
+  std::unique_ptr<Database> flushed = std::move(databases_[db]);
+  if (flushed && !(snapshot_ && snapshot_->keep(flushed))) bury(std::move(flushed));
   return held;
+}
+
+Snapshot& Store::begin_snapshot(SnapshotSink& sink) {
+  QUOLL_CHECK(!snapshot_);
+  snapshot_ = std::make_unique<Snapshot>(*this, sink, ++snapshots_);
+  return *snapshot_;
 }
 
 void Store::swap(DbIndex a, DbIndex b) { std::swap(databases_[a], databases_[b]); }
@@ -35,12 +46,19 @@ Millis Store::average_ttl(DbIndex db, Millis now) const {
   return mean > now ? mean - now : 0;
 }
 
+bool Store::has_field_deadlines() const {
+  for (const auto& database : databases_)
+    if (database && database->field_wheel && database->field_wheel->size() > 0) return true;
+  return false;
+}
+
 Millis Store::next_expiry() const {
   Millis next = kNoDeadline;
   for (const auto& database : databases_) {
-    if (!database || database->expires == 0) continue;
-    Millis due = database->wheel.next_due();
-    if (due < next) next = due;
+    if (!database) continue;
+    if (database->expires > 0) next = std::min(next, database->wheel.next_due());
+    if (!database->field_wheel) continue;
+    next = std::min(next, database->fields_left.empty() ? database->field_wheel->next_due() : 0);
   }
   return next;
 }
@@ -71,17 +89,29 @@ bool Store::reclaim() {
     reclaim_blob();
     return reclaiming();
   }
+  if (!retired_collections_.empty()) {
+    if (!retired_collections_.front().drain(kReclaimItemsPerStep)) retired_collections_.pop_front();
+    return reclaiming();
+  }
   if (graveyard_.empty()) return false;
   Grave& grave = graveyard_.front();
   for (size_t step = 0; step < kReclaimSegmentsPerStep; ++step) {
     if (grave.shard == kShards) {
       constexpr size_t kWheelChunksPerStep = 64;
+      if (FieldWheel* fields = grave.database->field_wheel.get();
+          fields && !fields->clear_some(kWheelChunksPerStep))
+        break;
       if (grave.database->wheel.clear_some(kWheelChunksPerStep)) graveyard_.pop_front();
       break;
     }
     bool more = grave.database->shards[grave.shard].drain([&](Entry* entry) {
       ++counters_.freed_entries;
-      if (entry->form() == data::Form::heap) free_later(entry->take_heap());
+      if (entry->form() == data::Form::heap) {
+        if (entry->type() == data::Type::string)
+          free_later(entry->take_blob());
+        else
+          free_later(entry->take_collection());
+      }
       Entry::release_block(entry);
     });
     if (!more) ++grave.shard;
@@ -90,7 +120,7 @@ bool Store::reclaim() {
 }
 
 uint64_t Store::reclaim_pending() const {
-  uint64_t pending = retired_.size();
+  uint64_t pending = retired_.size() + retired_collections_.size();
   for (const Grave& grave : graveyard_)
     for (unsigned s = grave.shard; s < kShards; ++s) pending += grave.database->shards[s].size();
   return pending;

@@ -15,17 +15,20 @@
 #include "store/commit.h"
 #include "store/database.h"
 #include "store/edit.h"
+#include "store/snapshot.h"
 
 namespace quoll::store {
 
-constexpr size_t kReclaimSegmentsPerStep = 4;  // about 2,000 entries; 100-200 us
+constexpr size_t kReclaimSegmentsPerStep = 4;         // about 2,000 entries; 100-200 us
 constexpr size_t kReclaimBytesPerStep = 1 << 20;      // of a large value; about 200 us
+constexpr size_t kReclaimItemsPerStep = 1000;         // of a large collection; 50-150 us
 constexpr size_t kRetiredBlobBytesMin = 64 * 1024;    // smaller values are freed at once: 10 us
 constexpr size_t kRetiredBytesMax = size_t{1} << 30;  // beyond this waiting, freeing does not wait
 constexpr DbIndex kDatabasesMax = 1 << 20;
 
 struct StoreCounters {
   uint64_t expired_keys = 0;
+  uint64_t expired_fields = 0;
   uint64_t evicted_keys = 0;
   uint64_t freed_entries = 0;  // by reclaim: the keys of flushed databases
 };
@@ -36,7 +39,7 @@ class Store {
   ~Store();
 
   DbIndex databases() const { return static_cast<DbIndex>(databases_.size()); }
-  KeyRef ref(Bytes key) const { return {key, base::hash_key(key, EntryTraits::secret)}; }
+  KeyRef ref(Bytes key) const { return {key, base::hash_key(key)}; }
   CommitBuilder& commits() { return commits_; }
 
   // The entry of a live key, or nullptr. Never changes the keyspace.
@@ -81,6 +84,8 @@ class Store {
 
   uint64_t keys(DbIndex db) const { return databases_[db] ? databases_[db]->keys : 0; }
   uint64_t expires(DbIndex db) const { return databases_[db] ? databases_[db]->expires : 0; }
+  // Whether some hash may have fields that expire.
+  bool has_field_deadlines() const;
   // Mean remaining ms of the keys that expire (0 when there are none).
   Millis average_ttl(DbIndex db, Millis now) const;
 
@@ -93,22 +98,31 @@ class Store {
   template <class Draw>
   const Entry* random(DbIndex db, Millis now, Draw&& draw) const;
 
-  // Earliest instant at which a key may be due, kNoDeadline if none.
+  // Earliest instant at which a key or a field may be due, kNoDeadline if none.
   Millis next_expiry() const;
-  // Erases keys whose deadline passed, at most about `items_max` wheel steps; false when more work
-  // is due. Must run inside an open commit of Origin::expiry. `lateness` is told ms past deadline.
+  // Erases keys and hash fields whose deadline passed, at most about `items_max` of them and of
+  // wheel steps; false when more work is due. Must run inside an open commit of Origin::expiry.
+  // `lateness` is told ms past the deadline of each key.
   template <class Lateness>
   bool expire_due(Millis now, size_t items_max, Lateness&& lateness);
 
   // Frees a bounded part of flushed databases and large values; false when nothing is left.
   bool reclaim();
-  bool reclaiming() const { return !graveyard_.empty() || !retired_.empty(); }
+  bool reclaiming() const {
+    return !graveyard_.empty() || !retired_.empty() || !retired_collections_.empty();
+  }
   uint64_t reclaim_pending() const;
+
+  // Begins a snapshot, which the caller walks with Snapshot::step(). One at a time.
+  Snapshot& begin_snapshot(SnapshotSink& sink);
+  void end_snapshot() { snapshot_.reset(); }
+  Snapshot* snapshot() { return snapshot_.get(); }
 
   StoreCounters& counters() { return counters_; }
 
  private:
   friend class Edit;
+  friend class Snapshot;
   struct Grave {
     std::unique_ptr<Database> database;
     unsigned shard = 0;
@@ -121,16 +135,28 @@ class Store {
         key.hash, [&](const Entry* candidate) { return candidate->key_is(key.bytes); });
   }
   Database& open(DbIndex db, Millis now);
+  // field_expiry.cc
+  size_t expire_fields(DbIndex db, Millis now, size_t steps_max);
+  size_t expire_fields_of(DbIndex db, Millis now, size_t fields_max);
+  void bury(std::unique_ptr<Database> database) { graveyard_.push_back({std::move(database), 0}); }
   // The end of an entry, and of a value that is replaced.
   void destroy(Entry* entry) {
-    if (entry->form() == data::Form::heap) retire(entry->take_heap());
+    retire_value(entry);
     Entry::release_block(entry);
   }
-  void retire(base::Blob blob) {
+  // Frees the heap value, now or later.
+  void retire_value(Entry* entry) {
+    if (__builtin_expect(entry->form() != data::Form::heap, 1)) return;
+    if (entry->type() != data::Type::string) return free_later(entry->take_collection());
+    base::Blob blob = entry->take_blob();
     if (retired_bytes_ + blob.capacity() <= kRetiredBytesMax) free_later(std::move(blob));
   }
   void free_later(base::Blob blob) {
     if (__builtin_expect(blob.capacity() >= kRetiredBlobBytesMin, 0)) queue_blob(std::move(blob));
+  }
+  void free_later(data::Collection collection) {
+    if (__builtin_expect(collection.large(), 0))
+      retired_collections_.push_back(std::move(collection));
   }
   void queue_blob(base::Blob blob);
   void reclaim_blob();
@@ -139,10 +165,13 @@ class Store {
   CommitBuilder commits_;
   AccessClock access_;
   std::deque<Grave> graveyard_;
+  std::deque<data::Collection> retired_collections_;
   std::vector<base::Blob> retired_;  // freed from the back; only the last may lack pages
-  size_t retired_bytes_ = 0;    // of all retired blobs
-  size_t discarded_bytes_ = 0;  // of the last one, from its end
+  size_t retired_bytes_ = 0;         // of all retired blobs
+  size_t discarded_bytes_ = 0;       // of the last one, from its end
   StoreCounters counters_;
+  std::unique_ptr<Snapshot> snapshot_;
+  uint32_t snapshots_ = 0;  // begun so far
   DbIndex expire_from_ = 0;
   bool editing_ = false;
 };
@@ -206,14 +235,23 @@ bool Store::expire_due(Millis now, size_t items_max, Lateness&& lateness) {
   for (DbIndex step = 0; step < databases(); ++step) {
     DbIndex db = (expire_from_ + step) % databases();
     Database* database = databases_[db].get();
-    if (!database || database->expires == 0) continue;
-    size_t used = database->wheel.advance(now, left, [&](Entry* entry) {
-      if (!entry->expired(now)) return database->wheel.add(entry);  // beyond the wheel's range
-      lateness(now - entry->deadline());
-      Edit removal = edit(db, ref(entry->key()), now);  // opening it erases the expired key
-    });
-    left = used < left ? left - used : 0;
-    if (left == 0) {
+    if (!database) continue;
+    bool fields_wait = false;
+    if (database->field_wheel) {
+      size_t share = database->expires > 0 ? (left + 1) / 2 : left;
+      size_t used = expire_fields(db, now, share);
+      fields_wait = used >= share;
+      left -= used < left ? used : left;
+    }
+    if (database->expires > 0 && left > 0) {
+      size_t used = database->wheel.advance(now, left, [&](Entry* entry) {
+        if (!entry->expired(now)) return database->wheel.add(entry);  // beyond the wheel's range
+        lateness(now - entry->deadline());
+        Edit removal = edit(db, ref(entry->key()), now);  // opening it erases the expired key
+      });
+      left -= used < left ? used : left;
+    }
+    if (left == 0 || fields_wait) {
       expire_from_ = db;  // go on here
       return false;
     }

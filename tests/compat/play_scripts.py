@@ -153,6 +153,8 @@ class Side:
     """One server with its named connections and saved values."""
 
     def __init__(self, binary, arguments, resp3):
+        if binary == OURS:  # DUMP payloads as the reference writes them
+            arguments = ["--rdb-version", "10"] + list(arguments)
         self.server = ServerUnderTest(binary, arguments)
         self.resp3 = resp3
         self.connections = {}

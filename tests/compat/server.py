@@ -78,7 +78,8 @@ class ServerUnderTest:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
                     probe.sendall(b"PING\r\n")
-                    if probe.recv(100)[:1] in (b"+", b"-"):  # -NOAUTH is an answer too
+                    answer = probe.recv(100)  # -NOAUTH is an answer too
+                    if answer[:1] in (b"+", b"-") and not answer.startswith(b"-LOADING"):
                         return time.monotonic() - self.started
             except OSError:
                 pass

@@ -11,8 +11,8 @@ class CommandStream {
  public:
   struct Style {
     bool transactions = true;
-    bool messages = true;    // SUBSCRIBE and the like
-    bool databases = true;   // SELECT, MOVE, SWAPDB, FLUSHDB
+    bool messages = true;   // SUBSCRIBE and the like
+    bool databases = true;  // SELECT, MOVE, SWAPDB, FLUSHDB
     int64_t keys = 12;
   };
   CommandStream(uint64_t seed, const Style& style) : chance_(seed), style_(style) {}

@@ -21,8 +21,7 @@ std::string header(char kind, size_t count) { return kind + std::to_string(count
 bool star_match(std::string_view pattern, std::string_view text) {
   if (pattern.empty()) return text.empty();
   if (pattern[0] != '*')
-    return !text.empty() && pattern[0] == text[0] &&
-           star_match(pattern.substr(1), text.substr(1));
+    return !text.empty() && pattern[0] == text[0] && star_match(pattern.substr(1), text.substr(1));
   for (size_t skip = 0; skip <= text.size(); ++skip)
     if (star_match(pattern.substr(1), text.substr(skip))) return true;
   return false;
@@ -85,8 +84,8 @@ size_t Model::publish(const std::string& channel, const std::string& message) {
   for (auto& [id, session] : sessions_) {
     char kind = session.protocol == 3 ? '>' : '*';
     if (session.channels.count(channel)) {
-      push(session, header(kind, 3) + resp_bulk("message") + resp_bulk(channel) +
-                        resp_bulk(message));
+      push(session,
+           header(kind, 3) + resp_bulk("message") + resp_bulk(channel) + resp_bulk(message));
       ++receivers;
     }
   }
@@ -126,7 +125,7 @@ bool Model::admit(const std::string& name, const Command* command) {
   if (command->arity > 0 ? count != command->arity : count < -command->arity)
     return refuse("ERR wrong number of arguments for '" + name + "' command");
   bool subscribed = !session_->channels.empty() || !session_->patterns.empty();
-  static const std::set<std::string> kInContext = {"ping",       "subscribe",   "psubscribe",
+  static const std::set<std::string> kInContext = {"ping",        "subscribe",    "psubscribe",
                                                    "unsubscribe", "punsubscribe", "reset"};
   if (subscribed && session_->protocol == 2 && !kInContext.count(name))
     return refuse("ERR Can't execute '" + name +
@@ -295,10 +294,14 @@ void Model::set() {
   std::optional<Millis> deadline;
   for (size_t i = 3; i < argc(); ++i) {
     std::string option = lower(arg(i));
-    if (option == "nx") nx = true;
-    else if (option == "xx") xx = true;
-    else if (option == "get") wants_old = true;
-    else if (option == "keepttl") keep = true;
+    if (option == "nx")
+      nx = true;
+    else if (option == "xx")
+      xx = true;
+    else if (option == "get")
+      wants_old = true;
+    else if (option == "keepttl")
+      keep = true;
     else if (i + 1 < argc()) {
       Millis at = 0;
       if (!deadline_of(option, arg(++i), "set", at)) return;
@@ -525,8 +528,10 @@ void Model::copy() {
   unsigned to = session_->db;
   bool replace = false;
   for (size_t i = 3; i < argc(); ++i) {
-    if (lower(arg(i)) == "replace") replace = true;
-    else if (!database_of(arg(++i), to)) return;
+    if (lower(arg(i)) == "replace")
+      replace = true;
+    else if (!database_of(arg(++i), to))
+      return;
   }
   if (to == session_->db && arg(1) == arg(2))
     return say_error("ERR source and destination objects are the same");
@@ -573,7 +578,8 @@ void Model::randomkey() {
   for (const auto& [name, key] : databases_[session_->db])
     if (!key.expired(now_)) reply.choices.push_back(resp_bulk(name));
   if (reply.choices.empty()) return say_null();
-  for (const std::string& choice : reply.choices) QUOLL_CHECK(choice.size() == reply.choices[0].size());
+  for (const std::string& choice : reply.choices)
+    QUOLL_CHECK(choice.size() == reply.choices[0].size());
   session_->bytes += reply.choices[0].size();
   session_->expected.push_back(std::move(reply));
 }
@@ -707,10 +713,9 @@ void Model::discard() {
 void Model::watch() {
   if (session_->multi) return say_error("ERR WATCH inside MULTI is not allowed");
   for (size_t i = 1; i < argc(); ++i) {
-    bool known = std::any_of(session_->watches.begin(), session_->watches.end(),
-                             [&](const Watch& watch) {
-                               return watch.db == session_->db && watch.key == arg(i);
-                             });
+    bool known = std::any_of(
+        session_->watches.begin(), session_->watches.end(),
+        [&](const Watch& watch) { return watch.db == session_->db && watch.key == arg(i); });
     auto at = databases_[session_->db].find(arg(i));
     bool expired = at != databases_[session_->db].end() && at->second.expired(now_);
     if (!known) session_->watches.push_back({session_->db, arg(i), expired});
@@ -726,9 +731,7 @@ void Model::unwatch() {
 
 // ---- messages
 
-void Model::publish() {
-  say_integer(static_cast<int64_t>(publish(arg(1), arg(2))));
-}
+void Model::publish() { say_integer(static_cast<int64_t>(publish(arg(1), arg(2)))); }
 
 void Model::confirm(const char* word, const std::string& name) {
   size_t count = session_->channels.size() + session_->patterns.size();

@@ -19,6 +19,12 @@ void synced_bytes_survive(Run& run);
 void names_need_sync_dir(Run& run);
 void failed_sync_keeps_nothing(Run& run);
 void full_and_rotten_disk(Run& run);
+// aof_log_scenarios.cc
+void aof_always(Run& run);
+void aof_everysec(Run& run);
+void aof_rewrites(Run& run);
+void aof_any_policy(Run& run);
+void aof_keeps_time(Run& run);
 // server_model_scenarios.cc
 void server_model_keys(Run& run);
 void server_model_databases(Run& run);
@@ -33,6 +39,9 @@ void server_resets(Run& run);
 void server_half_closed(Run& run);
 void server_pause(Run& run);
 void server_limits(Run& run);
+// server_blocking_scenarios.cc
+void server_blocking_queue(Run& run);
+void server_blocking_order(Run& run);
 // server_world_scenarios.cc
 void server_counters(Run& run);
 void server_transfers(Run& run);
@@ -59,6 +68,12 @@ const Scenario kScenarios[] = {
     {"names_need_sync_dir", "calm", names_need_sync_dir},
     {"failed_sync_keeps_nothing", "calm", failed_sync_keeps_nothing},
     {"full_and_rotten_disk", "calm", full_and_rotten_disk},
+    {"aof_always", "calm disk disk,failed_append_ppm=80000,failed_sync_ppm=80000", aof_always},
+    {"aof_everysec", "calm disk,failed_sync_ppm=80000 disk,disk_bytes_max=30000", aof_everysec},
+    {"aof_rewrites", "calm disk failed_sync_ppm=300000 disk,disk_bytes_max=30000", aof_rewrites},
+    {"aof_any_policy", "calm disk disk,failed_append_ppm=80000,failed_sync_ppm=80000",
+     aof_any_policy},
+    {"aof_keeps_time", "calm", aof_keeps_time},
     {"server_model_keys", "calm choppy resets clock choppy,clock", server_model_keys},
     {"server_model_databases", "calm choppy resets", server_model_databases},
     {"server_model_everything", "calm choppy resets", server_model_everything},
@@ -70,6 +85,8 @@ const Scenario kScenarios[] = {
     {"server_half_closed", "calm choppy", server_half_closed},
     {"server_pause", "calm choppy", server_pause},
     {"server_limits", "calm choppy", server_limits},
+    {"server_blocking_queue", "calm choppy resets", server_blocking_queue},
+    {"server_blocking_order", "calm choppy", server_blocking_order},
     {"server_counters", "calm choppy resets", server_counters},
     {"server_transfers", "calm choppy resets", server_transfers},
     {"server_locks", "calm choppy resets", server_locks},

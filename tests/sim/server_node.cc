@@ -36,8 +36,8 @@ class ServerNode::Occupant final : public store::CommitSink {
     host.loop.on_turn_end([this] {
       if (server_ && node_.before_turn_end) node_.before_turn_end();
     });
-    server_ = std::make_unique<server::Server>(host, config_of(node.arguments_),
-                                               commands::families());
+    server_ =
+        std::make_unique<server::Server>(host, config_of(node.arguments_), commands::families());
     node_.server_ = server_.get();
     node_.listen_ = [this](bool on) { listen(on); };
     node_.last_seq_ = node_.expired_before_ = node_.freed_before_ = 0;
@@ -49,7 +49,7 @@ class ServerNode::Occupant final : public store::CommitSink {
       node_.measure_turn(host.clock.steady() - host.loop.turn_start());
       if (node_.after_turn_end) node_.after_turn_end();
     });
-    auto started = server_->start();
+    auto started = server_->start([](base::Result<> ready) { QUOLL_CHECK(ready.ok()); });
     QUOLL_CHECK(started.ok());
   }
   ~Occupant() override {
@@ -69,9 +69,9 @@ class ServerNode::Occupant final : public store::CommitSink {
 
 ServerNode::ServerNode(SimWorld& world, std::vector<std::string> arguments)
     : world_(world), arguments_(std::move(arguments)) {
-  store::EntryTraits::secret = base::HashSecret::from_seeds(world.seed(), ~world.seed());
-  id_ = world.add_node(
-      [this](host::Host& host) { return std::make_shared<Occupant>(*this, host); });
+  base::process_secret = base::HashSecret::from_seeds(world.seed(), ~world.seed());
+  id_ =
+      world.add_node([this](host::Host& host) { return std::make_shared<Occupant>(*this, host); });
 }
 
 ServerNode::~ServerNode() {
@@ -105,8 +105,7 @@ void ServerNode::measure_turn(Nanos length) {
   const store::StoreCounters& counters = server_->store().counters();
   ++turns_.count;
   turns_.longest = std::max(turns_.longest, length);
-  turns_.expired_max =
-      std::max(turns_.expired_max, counters.expired_keys - expired_before_);
+  turns_.expired_max = std::max(turns_.expired_max, counters.expired_keys - expired_before_);
   turns_.freed_max = std::max(turns_.freed_max, counters.freed_entries - freed_before_);
   expired_before_ = counters.expired_keys;
   freed_before_ = counters.freed_entries;

@@ -16,7 +16,8 @@ size_t sessions(const ServerNode& node) { return node.server().sessions().size()
 bool serves(SimWorld& world, NodeId node) {
   SimClient client(world, node);
   return client.call({"SET", "probe", "alive"}) == "+OK\r\n" &&
-         client.call({"GET", "probe"}) == "$5\r\nalive\r\n" && client.call({"DEL", "probe"}) == ":1\r\n";
+         client.call({"GET", "probe"}) == "$5\r\nalive\r\n" &&
+         client.call({"DEL", "probe"}) == ":1\r\n";
 }
 
 // What the sessions still hold: none may keep the buffers of a burst.
@@ -117,8 +118,7 @@ void server_resets(Run& run) {
       for (int64_t n = world.chance().between(0, 6); n > 0; --n)
         client.command(streams[i].next(node.wall()));
       // A large argument, and the end in the middle of one.
-      if (world.chance().ppm(20'000))
-        client.command({"SET", "large", std::string(200'000, 'l')});
+      if (world.chance().ppm(20'000)) client.command({"SET", "large", std::string(200'000, 'l')});
       if (world.chance().ppm(20'000)) {
         client.send_raw("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$70000\r\n" + std::string(40'000, 'h'), 0);
         client.disconnect();
@@ -259,12 +259,16 @@ void server_limits(Run& run) {
     refused.on_push = [&](const std::string& raw) { reply = raw; };
     run.check(world.run_until([&] { return refused.lost(); }, 60 * kSecond),
               "a client too many is not sent away");
-    run.check(reply == "-ERR max number of clients reached\r\n", "another refusal: " + reply);
+    // Best effort: a transport that takes less than a line cuts it off.
+    bool cut = reply.empty() && run.plan.short_send_ppm > 0;
+    run.check(cut || reply == "-ERR max number of clients reached\r\n",
+              "another refusal: " + reply);
   }
   run.check(lines_of(boss.call({"CLIENT", "LIST"})) == 10, "CLIENT LIST shows other clients");
 
   std::string id = clients[1]->call({"CLIENT", "ID"});
-  run.check(boss.call({"CLIENT", "KILL", "ID", id.substr(1, id.size() - 3)}) == ":1\r\n", "no kill");
+  run.check(boss.call({"CLIENT", "KILL", "ID", id.substr(1, id.size() - 3)}) == ":1\r\n",
+            "no kill");
   run.check(world.run_until([&] { return clients[1]->lost(); }, 60 * kSecond), "it lives on");
   run.check(boss.call({"CLIENT", "KILL", clients[2]->local_address()}) == "+OK\r\n", "no kill");
   run.check(world.run_until([&] { return clients[2]->lost(); }, 60 * kSecond), "it lives on");

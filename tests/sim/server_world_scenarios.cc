@@ -139,7 +139,12 @@ void server_counters(Run& run) {
     counters.push_back(std::make_unique<Counter>(world, node.id()));
     counters.back()->begin();
   }
-  world.run_for(2 * kSecond);
+  auto enough = [&] {
+    size_t heard = 0;
+    for (auto& counter : counters) heard += counter->seen.size();
+    return heard > 4'000;
+  };
+  world.run_until(enough, 5 * kSecond);
   world.calm_down();
   for (auto& counter : counters) counter->stop();
   world.run_for(kSecond);
@@ -215,10 +220,10 @@ void server_locks(Run& run) {
         book.twice |= commit.at * kMilli < book.held_until;
         continue;
       }
-      auto place = std::find_if(effect.args.begin(), effect.args.end(), [](base::Bytes word) {
-        return word == "PXAT" || word == "pxat";
-      });
-      if (!run.check(place != effect.args.end(), "a lock without a deadline in the journal")) return;
+      auto place = std::find_if(effect.args.begin(), effect.args.end(),
+                                [](base::Bytes word) { return word == "PXAT" || word == "pxat"; });
+      if (!run.check(place != effect.args.end(), "a lock without a deadline in the journal"))
+        return;
       base::Millis until = std::stoll(std::string(place[1]));
       book.twice |= commit.at * kMilli < book.held_until;
       run.check(until - commit.at >= 5 && until - commit.at <= 60, "another TTL than asked for");
@@ -278,8 +283,11 @@ struct Scanner {
       seen.clear();
       ++rounds;
     }
-    if (!stopped) next(cursor);
+    world.after(world.chance().between(0, 8) * kMilli, [this, cursor, alive = alive] {
+      if (*alive) next(cursor);
+    });
   }
+  ~Scanner() { *alive = false; }
 
   Run& run;
   SimWorld& world;
@@ -287,7 +295,7 @@ struct Scanner {
   size_t stable;
   std::set<std::string> seen;
   int rounds = 0;
-  bool stopped = false;
+  std::shared_ptr<bool> alive = std::make_shared<bool>(true);
 };
 
 }  // namespace
@@ -315,9 +323,12 @@ void server_scan(Run& run) {
       for (int64_t i = 0; i < size && !run.failed();) {
         for (int64_t until = std::min(size, i + 200); i < until; ++i) {
           std::string key = "churn:" + std::to_string(wave) + ":" + std::to_string(i);
-          if (erase) client.command({"DEL", key});
-          else if (brief) client.command({"SET", key, "v", "PX", std::to_string(chance.between(1, 2500))});
-          else client.command({"SET", key, "v"});
+          if (erase)
+            client.command({"DEL", key});
+          else if (brief)
+            client.command({"SET", key, "v", "PX", std::to_string(chance.between(1, 2500))});
+          else
+            client.command({"SET", key, "v"});
           if (i % 7 == 0)
             client.command({"APPEND", "stable:" + std::to_string(i % 500), "xxxxxxx"});
         }
@@ -325,12 +336,10 @@ void server_scan(Run& run) {
       }
     }
   }
-  int rounds = one.rounds;
-  run.check(world.run_until([&] { return run.failed() || one.rounds > rounds; }, 600 * kSecond),
-            "an iteration does not end");
-  run.check(one.rounds >= 2 && two.rounds >= 2, "hardly any iteration came to its end");
-  one.stopped = two.stopped = true;
-  world.run_for(kSecond);
+  // What began during the waves must end, too.
+  int first = one.rounds, second = two.rounds;
+  auto both = [&] { return run.failed() || (one.rounds > first && two.rounds > second); };
+  run.check(world.run_until(both, 600 * kSecond), "an iteration does not end");
   run.unfollow();
 }
 
@@ -350,13 +359,20 @@ uint64_t server_transcript(const Run& run, uint64_t seed) {
   }
   // Replies that would show an address, the order of one, or another process's state.
   const std::vector<std::vector<std::string>> curious = {
-      {"CLIENT", "LIST"},       {"INFO", "keyspace", "clients", "stats", "commandstats"},
-      {"SCAN", "0"},            {"RANDOMKEY"},
-      {"KEYS", "*"},            {"PUBSUB", "CHANNELS"},
-      {"OBJECT", "FREQ", "k1"}, {"DEBUG", "OBJECT", "k12"},
-      {"CONFIG", "GET", "*"},   {"COMMAND", "LIST"},
-      {"SLOWLOG", "GET"},       {"LATENCY", "LATEST"},
-      {"MEMORY", "USAGE", "k12"}, {"CLIENT", "INFO"}};
+      {"CLIENT", "LIST"},
+      {"INFO", "keyspace", "clients", "stats", "commandstats"},
+      {"SCAN", "0"},
+      {"RANDOMKEY"},
+      {"KEYS", "*"},
+      {"PUBSUB", "CHANNELS"},
+      {"OBJECT", "FREQ", "k1"},
+      {"DEBUG", "OBJECT", "k12"},
+      {"CONFIG", "GET", "*"},
+      {"COMMAND", "LIST"},
+      {"SLOWLOG", "GET"},
+      {"LATENCY", "LATEST"},
+      {"MEMORY", "USAGE", "k12"},
+      {"CLIENT", "INFO"}};
   for (int round = 0; round < 60; ++round) {
     for (size_t i = 0; i < clients.size(); ++i) {
       if (clients[i]->lost()) {
@@ -365,8 +381,8 @@ uint64_t server_transcript(const Run& run, uint64_t seed) {
       }
       for (int n = 0; n < 5; ++n) clients[i]->command(streams[i].next(node.wall()));
       if (round % 4 == 0)
-        clients[i]->command(
-            curious[static_cast<size_t>(world.chance().between(0, static_cast<int64_t>(curious.size()) - 1))]);
+        clients[i]->command(curious[static_cast<size_t>(
+            world.chance().between(0, static_cast<int64_t>(curious.size()) - 1))]);
     }
     world.run_for(world.chance().between(1, 60) * kMilli);
   }

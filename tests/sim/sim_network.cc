@@ -356,8 +356,7 @@ void SimNetwork::hand_over(const Connection& connection, int side) {
     if (self.end_told || self.events == nullptr) return;
   }
   host::PeerEvents* events = self.events;
-  self.events = nullptr;
-  self.closed = true;
+  close_side(connection, side);
   events->closed(connection->broken ? kResetText : "");
 }
 

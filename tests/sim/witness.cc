@@ -11,16 +11,20 @@ constexpr size_t kShownBytes = 500;
 std::string shown(const std::string& bytes) {
   std::string text;
   for (char c : bytes.substr(0, kShownBytes)) {
-    if (c == '\r') text += "\\r";
-    else if (c == '\n') text += "\\n";
-    else text += c >= 32 && c < 127 ? c : '?';
+    if (c == '\r')
+      text += "\\r";
+    else if (c == '\n')
+      text += "\\n";
+    else
+      text += c >= 32 && c < 127 ? c : '?';
   }
   return text + (bytes.size() > kShownBytes ? "..." : "");
 }
 
 std::string shown(const Words& words) {
   std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : " ") + shown(word.substr(0, 40));
+  for (const std::string& word : words)
+    text += (text.empty() ? "" : " ") + shown(word.substr(0, 40));
   return text;
 }
 
@@ -71,8 +75,8 @@ void Talker::heard(const std::string& raw) {
   auto& expected = witness_.model_.expected(line_->session);
   if (expected.empty()) return witness_.fail("a reply nobody expects: " + shown(raw));
   if (!expected.front().matches(raw))
-    witness_.fail("session " + std::to_string(line_->session) + " got " + shown(raw) +
-                  " and not " + shown(expected.front().bytes));
+    witness_.fail("session " + std::to_string(line_->session) + " got " + shown(raw) + " and not " +
+                  shown(expected.front().bytes));
   expected.pop_front();
 }
 
@@ -164,8 +168,8 @@ void Witness::check_turn() {
     if (written == expected) continue;
     auto& pending = model_.expected(line->session);
     fail("session " + std::to_string(line->session) + " was written " + std::to_string(written) +
-         " bytes, not " + std::to_string(expected) + "; last expected: " +
-         (pending.empty() ? "(read)" : shown(pending.back().bytes)) +
+         " bytes, not " + std::to_string(expected) +
+         "; last expected: " + (pending.empty() ? "(read)" : shown(pending.back().bytes)) +
          "\n  written: " + shown(unsent(session)));
   }
 }

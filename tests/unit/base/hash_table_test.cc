@@ -167,7 +167,8 @@ TEST_CASE("hash table: random inserts and deletes agree with the model") {
       size_t goal = model.random() % 6000;
       // Some rounds use few prefixes, so that parts of the table grow deeper than others.
       uint64_t top = model.random() % 3 == 0 ? uint64_t{0xAB3} << 52 : 0;
-      while (model.things.size() < goal) model.insert(top ? top | model.random() >> 12 : model.random());
+      while (model.things.size() < goal)
+        model.insert(top ? top | model.random() >> 12 : model.random());
       while (model.things.size() > goal) model.erase_any();
       if (round % 5 == 0) model.check();
     }
@@ -181,7 +182,8 @@ TEST_CASE("hash table: a position allows replacing an item") {
   Thing* old = model.order[500];
   auto* fresh = new Thing{old->hash};
   Position at;
-  REQUIRE(model.table.find(old->hash, [&](Thing* thing) { return thing == old; }, &at) == old);
+  REQUIRE(model.table.find(
+              old->hash, [&](Thing* thing) { return thing == old; }, &at) == old);
   Table::replace(at, fresh);
   CHECK(model.finds(fresh, fresh->hash));
   CHECK_FALSE(model.finds(old, fresh->hash));
@@ -252,7 +254,7 @@ TEST_CASE("hash table: paused merges keep the segments, and the table stays corr
   Model model(9);
   for (int i = 0; i < 20000; ++i) model.insert();
   unsigned depth = model.table.depth();
-  model.table.pause_merges(true);
+  model.table.hold_segments(true);
   while (model.things.size() > 50) model.erase_any();
   CHECK(model.table.depth() == depth);
   model.check();
@@ -261,7 +263,7 @@ TEST_CASE("hash table: paused merges keep the segments, and the table stays corr
   model.check();
   for (int i = 0; i < 1000; ++i) model.insert();
   model.check();
-  model.table.pause_merges(false);
+  model.table.hold_segments(false);
   while (!model.order.empty()) model.erase_any();
   CHECK(model.table.depth() == 0);
 }

@@ -18,7 +18,8 @@ struct Recorder : CommitSink {
     seq = commit.seq;
     transaction = commit.transaction;
     for (const Touch& touch : commit.touches)
-      text += std::to_string(touch.db) + ":" + std::string(touch.key) + ":" + touch.event.name + " ";
+      text +=
+          std::to_string(touch.db) + ":" + std::string(touch.key) + ":" + touch.event.name + " ";
     for (const Effect& effect : commit.effects) {
       text += std::to_string(effect.db) + ">";
       for (Bytes arg : effect.args) text += std::string(arg) + ",";

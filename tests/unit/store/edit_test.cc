@@ -118,10 +118,11 @@ TEST_CASE_FIXTURE(Fixture, "edit: values keep their bytes through every change o
 
 TEST_CASE_FIXTURE(Fixture, "edit: deadlines of any size, from and to any other") {
   const base::Millis deadlines[] = {
-      kNow + 1,       kNow + 86'400'000, store::kNarrowDeadlineMax,
-      INT64_MAX - 1,  INT64_MAX,         store::kNarrowDeadlineMax + 1,
+      kNow + 1,      kNow + 86'400'000, store::kNarrowDeadlineMax,
+      INT64_MAX - 1, INT64_MAX,         store::kNarrowDeadlineMax + 1,
   };
-  for (base::Bytes key : {base::Bytes("key"), base::Bytes(std::string_view(std::string(300, 'k')))}) {
+  for (base::Bytes key :
+       {base::Bytes("key"), base::Bytes(std::string_view(std::string(300, 'k')))}) {
     std::string kept(key.size(), 'k');
     for (base::Millis from : deadlines) {
       for (base::Millis to : deadlines) {
@@ -192,24 +193,29 @@ TEST_CASE_FIXTURE(Fixture, "edit: setting and dropping a deadline keeps value, f
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "edit: an expired key is gone for whoever opens it, and the commit says so") {
+TEST_CASE_FIXTURE(Fixture,
+                  "edit: an expired key is gone for whoever opens it, and the commit says so") {
   set("k", data::Value::of_bytes("v"), Ttl::at(kNow + 10));
   CHECK(find("k", kNow + 9) != nullptr);
   CHECK(find("k", kNow + 10) == nullptr);
   CHECK(store.holds_expired(0, store.ref("k"), kNow + 10));
   CHECK(store.keys(0) == 1);
   log.clear();
-  edit("k", [](Edit& edit) { CHECK_FALSE(edit.found()); }, kNow + 10);
+  edit(
+      "k", [](Edit& edit) { CHECK_FALSE(edit.found()); }, kNow + 10);
   CHECK(log == "k=expired/expired ");
   CHECK(store.keys(0) == 0);
   CHECK(store.expires(0) == 0);
   CHECK(store.counters().expired_keys == 1);
   set("k", data::Value::of_bytes("v"), Ttl::at(kNow + 10));
   log.clear();
-  edit("k", [](Edit& edit) {
-    edit.put(data::Value::of_bytes("w"), Ttl::keep());
-    edit.done(kSet);
-  }, kNow + 20);
+  edit(
+      "k",
+      [](Edit& edit) {
+        edit.put(data::Value::of_bytes("w"), Ttl::keep());
+        edit.done(kSet);
+      },
+      kNow + 20);
   CHECK(log == "k=expired/expired k=created/set ");
   CHECK_FALSE(find("k")->has_ttl());
 }

@@ -49,7 +49,8 @@ struct Model {
   }
   void forget_expired() {
     for (Keyspace& map : maps)
-      std::erase_if(map, [&](auto& item) { return item.second.ttl && item.second.deadline <= now; });
+      std::erase_if(map,
+                    [&](auto& item) { return item.second.ttl && item.second.deadline <= now; });
   }
 
   std::string any_key() {
@@ -61,20 +62,30 @@ struct Model {
   }
   std::string any_text() {
     switch (draw(6)) {
-      case 0: return std::to_string(static_cast<int64_t>(random()));
-      case 1: return std::string(draw(300), 'v');
-      case 2: return std::string(draw(20000), 'V');
-      case 3: return "";
-      default: return "value " + std::to_string(random());
+      case 0:
+        return std::to_string(static_cast<int64_t>(random()));
+      case 1:
+        return std::string(draw(300), 'v');
+      case 2:
+        return std::string(draw(20000), 'V');
+      case 3:
+        return "";
+      default:
+        return "value " + std::to_string(random());
     }
   }
   base::Millis any_deadline() {
     switch (draw(8)) {
-      case 0: return INT64_MAX - static_cast<base::Millis>(draw(3));
-      case 1: return store::kNarrowDeadlineMax + static_cast<base::Millis>(draw(3)) - 1;
-      case 2: return now + 1 + static_cast<base::Millis>(draw(100'000'000'000));
-      case 3: return now + 1 + static_cast<base::Millis>(draw(10'000'000));
-      default: return now + 1 + static_cast<base::Millis>(draw(3000));
+      case 0:
+        return INT64_MAX - static_cast<base::Millis>(draw(3));
+      case 1:
+        return store::kNarrowDeadlineMax + static_cast<base::Millis>(draw(3)) - 1;
+      case 2:
+        return now + 1 + static_cast<base::Millis>(draw(100'000'000'000));
+      case 3:
+        return now + 1 + static_cast<base::Millis>(draw(10'000'000));
+      default:
+        return now + 1 + static_cast<base::Millis>(draw(3000));
     }
   }
 
@@ -147,7 +158,9 @@ struct Model {
     }
   }
   void pass_time() {
-    now += static_cast<base::Millis>(draw(4) ? draw(200) : draw(20) ? draw(5000) : draw(5'000'000'000));
+    now += static_cast<base::Millis>(draw(4)    ? draw(200)
+                                     : draw(20) ? draw(5000)
+                                                : draw(5'000'000'000));
     forget_expired();
   }
   // Lets the wheel run in small portions until it has nothing due.
@@ -192,7 +205,8 @@ struct Model {
       CHECK(live == maps[db].size());
       CHECK(store.keys(db) == present);
       CHECK(store.expires(db) == deadlines);
-      base::Millis mean = deadlines ? static_cast<base::Millis>(sum / static_cast<__int128>(deadlines)) : 0;
+      base::Millis mean =
+          deadlines ? static_cast<base::Millis>(sum / static_cast<__int128>(deadlines)) : 0;
       CHECK(store.average_ttl(db, now) == (mean > now ? mean - now : 0));
       for (auto& [key, expected] : maps[db]) compare(db, key);
     }
@@ -201,9 +215,8 @@ struct Model {
   void check_expired_are_gone() {
     constexpr base::Millis kTick = store::Wheel::kTickMs;
     for (DbIndex db = 0; db < kDatabases; ++db) {
-      store.scan(db, 0, UINT64_MAX, [&](const store::Entry* entry) {
-        CHECK_FALSE(entry->expired(now - kTick));
-      });
+      store.scan(db, 0, UINT64_MAX,
+                 [&](const store::Entry* entry) { CHECK_FALSE(entry->expired(now - kTick)); });
     }
     CHECK(store.next_expiry() > now - kTick);
   }
@@ -302,8 +315,10 @@ TEST_CASE("store: a scan returns every key that stays, whatever else comes and g
       bool grow = random() % 2;
       for (uint64_t i = random() % 100; i > 0 && steps < 2000; --i) {
         std::string key = "other" + std::to_string(random() % 60000);
-        if (grow) insert(store, key, kStart);
-        else remove(store, key, kStart);
+        if (grow)
+          insert(store, key, kStart);
+        else
+          remove(store, key, kStart);
       }
     } while (cursor != 0);
     size_t missed = 0;
@@ -321,9 +336,8 @@ TEST_CASE("store: a scan over keys that do not change returns each once") {
       uint64_t cursor = 0;
       uint64_t steps = 0;
       do {
-        cursor = store.scan(0, cursor, count, [&](const store::Entry* entry) {
-          ++seen[std::string(entry->key())];
-        });
+        cursor = store.scan(0, cursor, count,
+                            [&](const store::Entry* entry) { ++seen[std::string(entry->key())]; });
         ++steps;
       } while (cursor != 0);
       CHECK(seen.size() == keys);
@@ -399,8 +413,7 @@ TEST_CASE("store: random() is fair and never returns an expired key") {
 TEST_CASE("store: random() finds the one live key among expired ones, and none among none") {
   std::mt19937_64 random(8);
   store::Store store(1);
-  for (int i = 0; i < 3000; ++i)
-    insert(store, std::to_string(i), kStart, Ttl::at(kStart + 1));
+  for (int i = 0; i < 3000; ++i) insert(store, std::to_string(i), kStart, Ttl::at(kStart + 1));
   CHECK(store.random(0, kStart + 1, random) == nullptr);
   insert(store, "live", kStart);
   CHECK(store.random(0, kStart + 1, random)->key() == "live");

@@ -339,7 +339,7 @@ TEST_CASE("many arguments arrive in pieces and the memory is given back") {
     CHECK(std::equal(args.begin(), args.end(), batch.args(0).begin()));
     batch.clear();
     parser.release();
-    scratch = {};
+    scratch = std::vector<char>();
     CHECK(base::memory_used() - before < 16 * 1024);
   }
 }

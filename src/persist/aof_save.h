@@ -1,0 +1,29 @@
+// AofSave turns a snapshot into commands: the base of an append-only file when aof-use-rdb-preamble
+// is off. Strings become SET, everything else RESTORE with the value's RDB form.
+#pragma once
+
+#include "persist/rdb_save.h"
+
+namespace quoll::persist {
+
+class AofSave final : public SnapshotEncoder {
+ public:
+  explicit AofSave(const SaveOptions& options) : options_(options) {}
+
+  bool piece(store::DbIndex db, const store::Entry& entry, size_t bytes_max) override;
+  void complete(store::DbIndex db, const store::Entry& entry) override;
+  void finish() override {}
+  size_t gathered_bytes() const override { return out_.size(); }
+  std::string take() override { return std::exchange(out_, {}); }
+  const std::string& refusal() const override { return refusal_; }
+
+ private:
+  void command(std::initializer_list<base::Bytes> args);
+
+  SaveOptions options_;
+  std::string out_;
+  store::DbIndex db_ = UINT32_MAX;
+  std::string refusal_;  // nothing is refused
+};
+
+}  // namespace quoll::persist

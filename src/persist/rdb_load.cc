@@ -1,0 +1,213 @@
+#include "persist/rdb_load.h"
+
+#include "base/crc64.h"
+
+namespace quoll::persist {
+
+using wire::RdbFailure;
+using wire::RdbOpcode;
+using wire::RdbReader;
+using wire::RdbType;
+
+RdbLoad::RdbLoad(store::Store& store, LoadOptions options)
+    : store_(store), options_(std::move(options)) {}
+
+base::Result<> RdbLoad::feed(base::Bytes bytes) {
+  if (consumed_ > 0) {
+    buffer_.erase(0, consumed_);
+    offset_ += consumed_;
+    summed_ -= consumed_;
+    consumed_ = 0;
+  }
+  buffer_ += bytes;
+  if (buffer_.size() < retry_bytes_) return {};
+  RdbReader in(buffer_, offset_);
+  bool unique = true;
+  while (!ended_ && parse(in)) {
+    consumed_ = in.position();
+    if (grouped_ == kGroup && !(unique = insert_group())) break;
+  }
+  if (unique) unique = insert_group();
+  if (!unique) in.fail("a key that occurs twice, before");
+  if (in.failure() == RdbFailure::malformed) return failed(in);
+  // What is left is the start of an item: it is looked at again when there is twice as much.
+  if (options_.checksum && !ended_) {
+    crc_ = base::crc64(base::Bytes(buffer_).substr(summed_, consumed_ - summed_), crc_);
+    summed_ = consumed_;
+  }
+  size_t left = buffer_.size() - consumed_;
+  retry_bytes_ = ended_ ? 0 : left + std::max<uint64_t>(left, in.needed_bytes());
+  constexpr size_t kRetryBytesMin = 64 * 1024;
+  if (left < kRetryBytesMin) retry_bytes_ = 0;
+  return {};
+}
+
+base::Result<> RdbLoad::finish() const {
+  if (ended_) return {};
+  if (retry_bytes_ > 0 || version_ != 0 || !buffer_.empty())
+    return base::Error{"Short read: the file ends inside an item that begins at offset " +
+                       std::to_string(offset_ + consumed_)};
+  return base::Error{"the file is empty"};
+}
+
+base::Result<> RdbLoad::failed(const RdbReader& in) const {
+  return base::Error{std::string(in.reason()) + " at offset " + std::to_string(in.offset())};
+}
+
+// One header or item. False: it is incomplete or wrong, and nothing was consumed.
+bool RdbLoad::parse(RdbReader& in) { return version_ == 0 ? parse_header(in) : parse_item(in); }
+
+bool RdbLoad::parse_header(RdbReader& in) {
+  unsigned version;
+  if (!in.header(version)) return false;
+  if (version < wire::kRdbVersionReadMin || version > wire::kRdbVersionReadMax)
+    return in.fail("Can't handle this RDB format version");
+  version_ = version;
+  return true;
+}
+
+bool RdbLoad::parse_item(RdbReader& in) {
+  Item& item = group_[grouped_];
+  item.deadline = store::kNoDeadline;
+  item.idle_seconds = -1;
+  item.frequency = -1;
+  for (;;) {
+    uint8_t first;
+    if (!in.byte(first)) return false;
+    if (first == static_cast<uint8_t>(RdbOpcode::eof)) return parse_end(in);
+    if (!wire::is_rdb_opcode(first)) {
+      if (!wire::is_rdb_type(first)) return in.fail("Unknown RDB type");
+      return parse_value(in, static_cast<RdbType>(first), item);
+    }
+    bool attribute = false;
+    if (!parse_opcode(in, static_cast<RdbOpcode>(first), item, attribute)) return false;
+    if (!attribute) return true;
+  }
+}
+
+// `attribute`: the opcode belongs to the key that follows.
+bool RdbLoad::parse_opcode(RdbReader& in, RdbOpcode opcode, Item& item, bool& attribute) {
+  uint64_t number, more;
+  wire::RdbString name, text;
+  std::string name_scratch, text_scratch;
+  switch (opcode) {
+    case RdbOpcode::expire_ms:
+      attribute = true;
+      return in.millis(item.deadline);
+    case RdbOpcode::expire_seconds: {
+      attribute = true;
+      int32_t seconds;
+      if (!in.seconds(seconds)) return false;
+      item.deadline = int64_t{seconds} * 1000;
+      return true;
+    }
+    case RdbOpcode::idle:
+      attribute = true;
+      if (!in.length(number)) return false;
+      item.idle_seconds = static_cast<int64_t>(std::min<uint64_t>(number, INT64_MAX));
+      return true;
+    case RdbOpcode::freq: {
+      attribute = true;
+      uint8_t counter;
+      if (!in.byte(counter)) return false;
+      item.frequency = counter;
+      return true;
+    }
+    case RdbOpcode::selectdb:
+      if (!in.length(number)) return false;
+      if (number >= store_.databases())
+        return in.fail("Data file was created with a server configured to handle more databases");
+      db_ = static_cast<store::DbIndex>(number);
+      return true;
+    case RdbOpcode::resizedb:
+      return in.length(number) && in.length(more);
+    case RdbOpcode::slot_info:
+      return in.length(number) && in.length(more) && in.length(number);
+    case RdbOpcode::aux:
+      if (!in.string(name, name_scratch) || !in.string(text, text_scratch)) return false;
+      aux_.emplace_back(name.bytes, text.bytes);
+      return true;
+    case RdbOpcode::function_2:
+      if (!in.string(text, text_scratch)) return false;
+      functions_.emplace_back(text.bytes);
+      return true;
+    case RdbOpcode::function_pre_ga:
+      return in.fail("Pre-release function format not supported");
+    case RdbOpcode::module_aux:
+      if (!in.length(number)) return false;
+      reason_ = "The RDB file contains AUX module data I can't load: no matching module '" +
+                wire::rdb_module_name(number) + "'";
+      return in.fail(reason_.c_str());
+    case RdbOpcode::eof:
+      break;
+  }
+  return in.fail("Unknown RDB opcode");
+}
+
+bool RdbLoad::parse_value(RdbReader& in, RdbType type, Item& item) {
+  wire::RdbString key;
+  if (!in.string(key, item.key_scratch)) return false;
+  item.key = store_.ref(key.bytes);
+  store_.prefetch(db_, item.key.hash);
+  if (type == RdbType::module_2 || type == RdbType::module_pre_ga) {
+    uint64_t id;
+    if (!in.length(id)) return false;
+    reason_ = "The RDB file contains module data I can't load: no matching module type '" +
+              wire::rdb_module_name(id) + "'";
+    return in.fail(reason_.c_str());
+  }
+  if (!decode(in, type, options_.decode, item.value_scratch, item.value)) return false;
+  const data::Collection& collection = item.value.collection;
+  if (collection && collection.size() == 0 && collection.type() != data::Type::stream) {
+    ++keys_empty_;
+    if (empty_names_.size() < kEmptyNamesMax) empty_names_.emplace_back(key.bytes);
+    return true;
+  }
+  if (item.deadline <= options_.decode.now && !options_.keep_expired) {
+    ++keys_expired_;
+    return true;
+  }
+  item.db = db_;
+  ++grouped_;
+  return true;
+}
+
+bool RdbLoad::insert_group() {
+  bool unique = true;
+  for (size_t i = 0; i < grouped_ && unique; ++i) unique = insert(group_[i]);
+  grouped_ = 0;
+  return unique;
+}
+
+bool RdbLoad::insert(Item& item) {
+  base::Millis now = options_.decode.now;
+  store::Edit edit = store_.edit(item.db, item.key, now, false);
+  if (edit.found() && options_.refuse_present) return false;
+  edit.put(std::move(item.value), item.deadline == store::kNoDeadline
+                                      ? store::Ttl::drop()
+                                      : store::Ttl::at(std::max<base::Millis>(item.deadline, 0)));
+  if (item.idle_seconds >= 0)
+    edit.entry()->set_access_clock(store_.access().idle_for(item.idle_seconds, now));
+  if (item.frequency >= 0)
+    edit.entry()->set_access_clock(
+        store_.access().used_so_often(static_cast<uint32_t>(item.frequency), now));
+  edit.done_silently();
+  ++keys_loaded_;
+  return true;
+}
+
+bool RdbLoad::parse_end(RdbReader& in) {
+  if (version_ >= wire::kRdbChecksumVersionMin) {
+    size_t end = in.position();
+    uint64_t stored;
+    if (!in.unsigned_64(stored)) return false;
+    if (options_.checksum && stored != 0) {
+      uint64_t crc = base::crc64(base::Bytes(buffer_).substr(summed_, end - summed_), crc_);
+      if (crc != stored) return in.fail("Wrong RDB checksum");
+    }
+  }
+  ended_ = true;
+  return true;
+}
+
+}  // namespace quoll::persist

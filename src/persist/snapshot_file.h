@@ -1,0 +1,35 @@
+// SnapshotFile: a file that is written as a stream and appears complete or not at all.
+//
+//   open temporary -> append piece... -> fsync -> rename over path -> fsync of the directory
+//
+// Pieces are written behind one another by the disk's threads; waiting_bytes() is what it has not
+// taken yet, so that the producer can pause. On any failure, or when abandoned, the temporary file
+// is removed and the old file stays.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "host/host.h"
+
+namespace quoll::persist {
+
+class SnapshotFile {
+ public:
+  // `temporary` must be in the same directory as `path`.
+  SnapshotFile(host::Disk& disk, std::string path, std::string temporary);
+  ~SnapshotFile();  // abandons what is not finished
+
+  void append(std::string piece);
+  size_t waiting_bytes() const;
+  // Not empty: writing failed, with the system's words. What follows is ignored.
+  const std::string& error() const;
+  // Told once, when the file is in place and durable, or why not.
+  void finish(host::OnDone done);
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace quoll::persist

@@ -1,0 +1,221 @@
+#include "server/persistence.h"
+
+#include <fmt/format.h>
+
+#include "persist/aof_save.h"
+#include "server/log.h"
+#include "server/server.h"
+#include "server/version.h"
+
+namespace quoll::server {
+namespace {
+
+constexpr base::Millis kSaveRetryMs = 5000;  // after a failed save, as in Redis
+
+}  // namespace
+
+Persistence::Persistence(Server& server) : server_(server) {}
+Persistence::~Persistence() = default;
+
+// --- snapshots ---------------------------------------------------------------------------------
+
+std::unique_ptr<persist::SnapshotEncoder> Persistence::encoder(bool aof_base) const {
+  const Settings& settings = server_.settings();
+  persist::SaveOptions options;
+  options.version = static_cast<unsigned>(settings.rdb_version);
+  options.compress = settings.rdbcompression;
+  options.checksum = settings.rdbchecksum;
+  // The log has no other place for fields that expire.
+  constexpr unsigned kFieldDeadlinesVersion = 12;
+  if (aof_base && server_.store().has_field_deadlines()) options.version = kFieldDeadlinesVersion;
+  if (aof_base && !settings.aof_use_rdb_preamble)
+    return std::make_unique<persist::AofSave>(options);
+  using enum EvictionPolicy;
+  EvictionPolicy policy = settings.maxmemory_policy;
+  if (policy == volatile_lfu || policy == allkeys_lfu)
+    options.access = persist::SaveOptions::Access::frequency;
+  else if (policy == volatile_lru || policy == allkeys_lru)
+    options.access = persist::SaveOptions::Access::idle;
+  options.functions = functions_;
+  base::Millis now = server_.host().clock.wall();
+  options.aux = {{"redis-ver", std::string(kRedisVersion)},
+                 {"redis-bits", "64"},
+                 {"ctime", std::to_string(now / 1000)},
+                 {"used-mem", std::to_string(base::memory_used())},
+                 {"aof-base", aof_base ? "1" : "0"}};
+  return std::make_unique<persist::RdbSave>(std::move(options), now);
+}
+
+void Persistence::request(Request request) {
+  requests_.push_back(std::move(request));
+  begin_next();
+}
+
+void Persistence::begin_next() {
+  if (job_ || requests_.empty()) return;
+  current_ = std::move(requests_.front());
+  requests_.pop_front();
+  job_started_ms_ = server_.host().clock.wall();
+  job_ = std::make_unique<persist::SnapshotJob>(
+      server_.host(), server_.store(), encoder(current_.aof_base), current_.path,
+      current_.temporary, [this](base::Result<> result) {
+        finished_job_ = std::move(job_);  // this runs inside it
+        host::OnDone done = std::move(current_.done);
+        done(std::move(result));
+        begin_next();
+      });
+  current_.begun();
+  server_.host().loop.post([] {});  // the walk begins at the end of a turn
+}
+
+void Persistence::save_as(bool background, host::OnDone done) {
+  saving_ = true;
+  auto ended = [this, background, done = std::move(done)](base::Result<> result) {
+    if (!result)
+      log::warning("{} error: {}", background ? "Background saving" : "Saving", result.error());
+    else
+      log::notice("{}",
+                  background ? "Background saving terminated with success" : "DB saved on disk");
+    saved(result);
+    if (done) done(std::move(result));
+  };
+  request({.path = server_.settings().dbfilename,
+           .temporary = fmt::format("temp-{}.rdb", server_.host().process.pid()),
+           .aof_base = false,
+           .done = std::move(ended),
+           .begun = [this] { changes_at_begin_ = server_.store().commits().total_changes(); }});
+}
+
+void Persistence::save(host::OnDone done) { save_as(false, std::move(done)); }
+
+void Persistence::save_in_background() {
+  log::notice("Background saving started");
+  save_as(true, nullptr);
+}
+
+void Persistence::saved(base::Result<> result) {
+  saving_ = false;
+  base::Millis now = server_.host().clock.wall();
+  last_try_ms_ = now;
+  last_ok_ = result.ok();
+  last_seconds_ = (now - job_started_ms_) / 1000;
+  if (!result) return;
+  changes_saved_ = changes_at_begin_;
+  last_save_ms_ = now;
+  ++saves_;
+}
+
+const std::string& Persistence::write_refusal() const {
+  const Settings& settings = server_.settings();
+  refusal_.clear();
+  if (!last_ok_ && settings.stop_writes_on_bgsave_error && !settings.save_points.empty())
+    refusal_ =
+        "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist "
+        "to "
+        "disk. Commands that may modify the data set are disabled, because this instance is "
+        "configured to report errors during writes if RDB snapshotting fails "
+        "(stop-writes-on-bgsave-error option). Please check the Redis logs for details about the "
+        "RDB error.";
+  else if (aof_ && aof_on_ && !aof_->log.last_write_ok())
+    refusal_ = "MISCONF Errors writing to the AOF file: " + aof_->log.last_error();
+  return refusal_;
+}
+
+void Persistence::prepare_exit(int how, host::OnDone done) {
+  // What is under way shows an older state and is given up; a final snapshot takes its place.
+  if (job_) log::warning("There is a snapshot under way. It is given up.");
+  requests_.clear();
+  auto save = [this, how, done = std::move(done)](base::Result<> closed) {
+    if (!closed) {
+      log::warning("Error writing the append only file: {}", closed.error());
+      return done(std::move(closed));
+    }
+    prepare_exit_save(how, done);
+  };
+  if (job_) job_->abandon("the server is ending");
+  if (!aof_ || !aof_->log.is_open()) return save({});
+  log::notice("Calling fsync() on the AOF file.");
+  aof_->log.close(save);
+}
+
+void Persistence::prepare_exit_save(int how, host::OnDone done) {
+  bool wanted = how > 0 || (how == 0 && !server_.settings().save_points.empty());
+  if (!wanted || loading()) return done({});
+  log::notice("Saving the final RDB snapshot before exiting.");
+  save_as(false, std::move(done));
+}
+
+// --- time --------------------------------------------------------------------------------------
+
+void Persistence::begin_turn_end() {
+  if (aof_) aof_->log.flush();
+}
+
+void Persistence::end_turn() {
+  finished_job_.reset();
+  if (job_) job_->work(server_.settings().rdb_key_save_delay_us);
+  bool behind =
+      (job_ && job_->backlog_bytes() > persist::kBacklogBytesMax) || (aof_ && aof_->log.full());
+  server_.freeze(Freeze::disk, behind);
+}
+
+bool Persistence::save_point_due() const {
+  uint64_t changes = server_.store().commits().total_changes() - changes_saved_;
+  base::Millis now = server_.now();
+  if (!last_ok_ && now - last_try_ms_ < kSaveRetryMs) return false;
+  for (const SavePoint& point : server_.settings().save_points) {
+    if (changes < static_cast<uint64_t>(point.changes)) continue;
+    if (now - last_save_ms_ <= point.seconds * 1000) continue;
+    log::notice("{} changes in {} seconds. Saving...", point.changes, point.seconds);
+    return true;
+  }
+  return false;
+}
+
+void Persistence::tick() {
+  if (!ready_ || loading_ || server_.shutting_down()) return;
+  if (!saving_ && save_point_due()) save_in_background();
+  if (!rewriting_ && rewrite_due()) rewrite_aof();
+}
+
+Persistence::SaveInfo Persistence::save_info() const {
+  SaveInfo info;
+  info.changes = server_.store().commits().total_changes() - changes_saved_;
+  info.last_save_ms = last_save_ms_;
+  info.last_ok = last_ok_;
+  info.last_seconds = last_seconds_;
+  if (job_ && !current_.aof_base) info.running_seconds = (server_.now() - job_started_ms_) / 1000;
+  info.saves = saves_;
+  if (job_) {
+    info.keys_total = job_->keys_total();
+    info.keys_written = job_->keys_written();
+  }
+  info.last_load_expired = last_load_expired_;
+  info.last_load_loaded = last_load_loaded_;
+  return info;
+}
+
+// --- reload ------------------------------------------------------------------------------------
+
+void Persistence::reload(Reload how, host::OnDone done) {
+  server_.freeze(Freeze::reload, true);
+  auto thaw = [this, done = std::move(done)](base::Result<> result) {
+    server_.freeze(Freeze::reload, false);
+    done(std::move(result));
+  };
+  auto reload = [this, how, thaw](base::Result<> result) {
+    if (!result) return thaw(std::move(result));
+    store::Store& store = server_.store();
+    if (how.flush)
+      for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
+    persist::LoadOptions options = load_options();
+    options.refuse_present = !how.merge;
+    load({Plan{server_.settings().dbfilename}}, options, thaw);
+  };
+  if (how.save)
+    save(reload);
+  else
+    reload({});
+}
+
+}  // namespace quoll::server

@@ -1,0 +1,228 @@
+// Persistence: what keeps the data across restarts, seen from the server: loading at the start,
+// snapshots (SAVE, BGSAVE, save points), the append-only file and its rewriting, and what happens
+// at the end.
+//
+//   start -> loading (commands get -LOADING) -> ready
+//   one snapshot at a time; further requests wait for it
+//   commit -> AofLog -> gate (appendfsync always: replies wait for the fsync, the loop does not)
+//
+// A snapshot is a walk between commands (persist::SnapshotJob): no process is forked and the loop
+// never waits for the disk. persistence.cc: snapshots; persistence_load.cc; persistence_aof.cc.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "persist/aof_log.h"
+#include "persist/aof_reader.h"
+#include "persist/rdb_load.h"
+#include "persist/rdb_save.h"
+#include "persist/snapshot_job.h"
+#include "server/replay.h"
+#include "server/settings.h"
+#include "server/unsettled_keys.h"
+
+namespace quoll::server {
+
+class Server;
+
+class Persistence {
+ public:
+  explicit Persistence(Server& server);
+  ~Persistence();
+
+  // Loads what the disk holds; `ready` is told when commands may run, or why the server must end.
+  void start(host::OnDone ready);
+  bool loading() const { return !ready_; }
+  struct LoadingInfo {
+    base::Millis start_ms = 0;
+    uint64_t total_bytes = 0;
+    uint64_t loaded_bytes = 0;
+  };
+  LoadingInfo loading_info() const;
+
+  // SAVE and what ends with it: `done` is told when the file is in place.
+  void save(host::OnDone done);
+  // BGSAVE: begins at once, or when what runs now has ended.
+  void save_in_background();
+  bool saving() const { return saving_; }
+  bool snapshot_active() const { return job_ != nullptr; }
+  // BGREWRITEAOF: begins at once, or when what runs now has ended.
+  void rewrite_aof();
+  bool rewriting() const { return rewriting_; }
+  // DEBUG RELOAD and DEBUG LOADAOF. No command runs until `done`.
+  struct Reload {
+    bool save = true;
+    bool flush = true;
+    bool merge = false;
+  };
+  void reload(Reload how, host::OnDone done);
+  void reload_aof(host::OnDone done);
+
+  // Something is unusual: commands must be looked at.
+  bool hampered() const { return !ready_ || !last_ok_ || (aof_ && !aof_->log.last_write_ok()); }
+  // Why writes are refused now; empty: they are not.
+  const std::string& write_refusal() const;
+  // Writes what must be on disk at the end. `how`: 0 as configured, 1 SAVE, -1 NOSAVE.
+  void prepare_exit(int how, host::OnDone done);
+
+  void begin_turn_end();  // before replies are flushed
+  void end_turn();        // after
+  void tick();
+  UnsettledKeys& unsettled() { return unsettled_; }
+  // The directives of the append-only file, at the start and by CONFIG SET.
+  void apply_settings();
+
+  struct SaveInfo {
+    uint64_t changes = 0;  // since the last snapshot
+    base::Millis last_save_ms = 0;
+    bool last_ok = true;
+    int64_t last_seconds = -1;
+    int64_t running_seconds = -1;
+    uint64_t saves = 0;
+    uint64_t keys_total = 0;
+    uint64_t keys_written = 0;
+    uint64_t last_load_expired = 0;
+    uint64_t last_load_loaded = 0;
+  };
+  SaveInfo save_info() const;
+  struct AofInfo {
+    bool enabled = false;
+    bool scheduled = false;
+    int64_t last_seconds = -1;
+    int64_t running_seconds = -1;
+    bool last_rewrite_ok = true;
+    uint64_t rewrites = 0;
+    uint64_t failures_in_a_row = 0;
+    bool last_write_ok = true;
+    persist::AofLogStats stats{};
+  };
+  AofInfo aof_info() const;
+
+ private:
+  // The append-only directory and the log in it, while appendonly is on or a rewrite runs.
+  struct Aof {
+    Aof(const host::Host& host, persist::AofDirectoryPlace place, persist::AofLogEvents events)
+        : directory(host.loop, host.disk, std::move(place)),
+          log(host.clock, host.loop, host.disk, directory, std::move(events)) {}
+    persist::AofDirectory directory;
+    persist::AofLog log;
+  };
+  // One file to be loaded.
+  struct Plan {
+    explicit Plan(std::string path, std::string name = "")
+        : path(std::move(path)), name(std::move(name)) {}
+    std::string path;
+    std::string name;   // in the append-only directory; empty: an RDB file
+    bool last = false;  // the only one whose tail may be torn
+    uint64_t bytes = 0;
+  };
+  // Files on their way into the store.
+  struct Loading {
+    std::deque<Plan> plans;
+    persist::LoadOptions options;
+    host::OnDone done;
+    uint64_t total_bytes = 0;
+    uint64_t loaded_bytes = 0;
+    base::Millis start_ms = 0;
+    base::Nanos start = 0;
+    base::Nanos told = 0;  // when the log last said how far it is
+    // Of the file under way.
+    host::FileId file = 0;
+    uint64_t read_bytes = 0;  // asked for
+    uint64_t fed_bytes = 0;   // decoded
+    bool opened = false;
+    std::unique_ptr<persist::RdbLoad> rdb;
+    std::unique_ptr<persist::AofReader> aof;
+    std::unique_ptr<Replay> replay;
+    uint64_t rdb_keys = 0;  // of files before
+  };
+  struct Request {
+    std::string path;
+    std::string temporary;
+    bool aof_base = false;
+    host::OnDone done;
+    std::function<void()> begun;  // at the instant the snapshot shows
+  };
+
+  // Snapshots.
+  void request(Request request);
+  void begin_next();
+  void save_as(bool background, host::OnDone done);
+  void saved(base::Result<> result);
+  std::unique_ptr<persist::SnapshotEncoder> encoder(bool aof_base) const;
+  bool save_point_due() const;
+  void prepare_exit_save(int how, host::OnDone done);
+
+  // Loading.
+  persist::LoadOptions load_options() const;
+  void load(std::deque<Plan> plans, persist::LoadOptions options, host::OnDone done);
+  void open_next();
+  void file_opened(base::Result<host::FileId> opened);
+  void read_more();
+  void feed(std::string bytes);
+  base::Result<> feed_rdb(std::string& bytes);
+  base::Result<> feed_aof(std::string bytes);
+  void file_read();
+  void end_file(base::Result<> result);
+  void end_aof_file();
+  void note_rdb();
+  void tell_progress();
+  void end_loading(base::Result<> result);
+  void load_rdb(host::OnDone done);
+
+  // The append-only file.
+  void make_aof();
+  void load_aof(host::OnDone done);
+  void open_aof(host::OnDone done);
+  void open_log(host::OnDone done);
+  void rewrite();
+  void begin_rewrite();
+  void part_done(base::Result<> result);
+  void rewritten(base::Result<> result);
+  void turn_aof(bool on);
+  bool rewrite_due();
+  std::string base_temporary() const;
+
+  Server& server_;
+  std::deque<Request> requests_;
+  std::unique_ptr<persist::SnapshotJob> job_;
+  std::unique_ptr<persist::SnapshotJob> finished_job_;  // until the turn ends
+  Request current_;
+  std::unique_ptr<Loading> loading_;
+  std::vector<std::string> functions_;  // libraries of a file, kept for the next
+
+  bool ready_ = false;          // what the disk held at the start, or at a reload, is in the store
+  bool saving_ = false;         // an RDB file is being written or waits for its turn
+  uint64_t changes_saved_ = 0;  // changes contained in the last snapshot
+  uint64_t changes_at_begin_ = 0;
+  base::Millis last_save_ms_ = 0;
+  base::Millis last_try_ms_ = 0;
+  base::Millis job_started_ms_ = 0;
+  int64_t last_seconds_ = -1;
+  bool last_ok_ = true;
+  uint64_t saves_ = 0;
+  uint64_t last_load_expired_ = 0;
+  uint64_t last_load_loaded_ = 0;
+
+  std::unique_ptr<Aof> aof_;
+  UnsettledKeys unsettled_;
+  mutable std::string refusal_;
+  bool aof_on_ = false;      // as the settings want it
+  bool aof_stands_ = false;  // files and manifest hold the data: what is fsynced there is durable
+  bool rewriting_ = false;   // a base is being written or waits for its turn
+  int rewrite_parts_ = 0;    // still to be done before the base is published
+  std::string rewrite_error_;
+  uint64_t rewrite_bytes_ = 0;
+  uint64_t aof_bytes_ = 0;  // loaded
+  uint64_t aof_base_bytes_ = 0;
+  base::Millis rewrite_started_ms_ = 0;
+  int64_t rewrite_seconds_ = -1;
+  uint64_t rewrites_ = 0;
+  uint64_t rewrite_failures_ = 0;  // in a row
+  base::Millis rewrite_retry_ms_ = 0;
+};
+
+}  // namespace quoll::server

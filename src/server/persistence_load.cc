@@ -1,0 +1,256 @@
+// Persistence: loading.
+#include <fmt/format.h>
+
+#include "server/log.h"
+#include "server/persistence.h"
+#include "server/server.h"
+
+namespace quoll::server {
+namespace {
+
+constexpr size_t kReadBytes = 512 * 1024;  // of one request; decoding them takes 1-3 ms
+constexpr base::Nanos kTellInterval = 1000 * base::kNanosPerMilli;
+constexpr base::Bytes kRdbMagic = "REDIS";
+
+}  // namespace
+
+persist::LoadOptions Persistence::load_options() const {
+  persist::LoadOptions options;
+  options.decode.packing = server_.packing();
+  options.decode.now = server_.host().clock.wall();
+  options.checksum = server_.settings().rdbchecksum;
+  return options;
+}
+
+void Persistence::start(host::OnDone ready) {
+  last_save_ms_ = server_.host().clock.wall();
+  auto loaded = [this, ready = std::move(ready)](base::Result<> result) {
+    if (!result)
+      log::warning("Fatal error loading the DB, check server logs. Exiting.");
+    else
+      changes_saved_ = server_.store().commits().total_changes();
+    ready_ = result.ok();
+    ready(std::move(result));
+  };
+  aof_on_ = server_.settings().appendonly;
+  if (aof_on_)
+    open_aof(std::move(loaded));
+  else
+    load_rdb(std::move(loaded));
+}
+
+void Persistence::load_rdb(host::OnDone done) {
+  load({Plan{server_.settings().dbfilename}}, load_options(), std::move(done));
+}
+
+void Persistence::load(std::deque<Plan> plans, persist::LoadOptions options, host::OnDone done) {
+  loading_ = std::make_unique<Loading>();
+  loading_->plans = std::move(plans);
+  loading_->options = std::move(options);
+  loading_->done = std::move(done);
+  loading_->start_ms = server_.host().clock.wall();
+  loading_->start = loading_->told = server_.host().clock.steady();
+  for (const Plan& plan : loading_->plans) loading_->total_bytes += plan.bytes;
+  open_next();
+}
+
+// A missing RDB file is no error: there is nothing to load. A listed file of the log is.
+void Persistence::open_next() {
+  if (loading_->plans.empty()) return end_loading({});
+  server_.host().disk.open(
+      loading_->plans.front().path, host::OpenMode::read,
+      [this](base::Result<host::FileId> opened) { file_opened(std::move(opened)); });
+}
+
+void Persistence::file_opened(base::Result<host::FileId> opened) {
+  const Plan& plan = loading_->plans.front();
+  if (!opened) {
+    bool missing = opened.error().find("No such file") != std::string::npos;
+    if (missing && plan.name.empty()) return end_file({});
+    log::warning("Can't open {} for loading: {}", plan.path, opened.error());
+    return end_file(base::Error{opened.error()});
+  }
+  loading_->file = opened.value();
+  loading_->opened = true;
+  loading_->read_bytes = 0;
+  loading_->fed_bytes = 0;
+  server_.host().disk.size(loading_->file, [this](base::Result<host::Offset> size) {
+    if (!size) return end_file(base::Error{size.error()});
+    loading_->plans.front().bytes = size.value();
+    loading_->total_bytes += size.value();
+    read_more();
+  });
+}
+
+// The next piece is read while this one is decoded.
+void Persistence::read_more() {
+  uint64_t offset = loading_->read_bytes;
+  loading_->read_bytes += kReadBytes;
+  auto got = [this, loading = loading_.get(),
+              file = loading_->file](base::Result<std::string> bytes) {
+    if (loading_.get() != loading || !loading->opened || loading->file != file) return;
+    if (!bytes) return end_file(base::Error{bytes.error()});
+    if (bytes.value().size() == kReadBytes) read_more();
+    feed(std::move(bytes.value()));
+  };
+  server_.host().disk.read(loading_->file, offset, kReadBytes, std::move(got));
+}
+
+void Persistence::feed(std::string bytes) {
+  bool last = bytes.size() < kReadBytes;
+  loading_->loaded_bytes += bytes.size();
+  loading_->fed_bytes += bytes.size();
+  if (!loading_->rdb && !loading_->aof) {
+    // A base may be of either kind; an old file may be both, one behind the other.
+    if (loading_->plans.front().name.empty() || bytes.starts_with(kRdbMagic)) {
+      persist::LoadOptions options = loading_->options;
+      // What expired is removed by the log's own DEL, or by the wheel when all is loaded.
+      options.keep_expired = !loading_->plans.front().name.empty();
+      loading_->rdb = std::make_unique<persist::RdbLoad>(server_.store(), std::move(options));
+    }
+  }
+  base::Result<> fed;
+  if (loading_->rdb && !loading_->aof) fed = feed_rdb(bytes);
+  bool log_follows =
+      !loading_->plans.front().name.empty() && (!loading_->rdb || loading_->rdb->ended());
+  if (fed && log_follows && !(loading_->rdb && bytes.empty())) fed = feed_aof(std::move(bytes));
+  tell_progress();
+  if (!fed) return end_file(std::move(fed));
+  if (last) file_read();
+}
+
+// `bytes` keeps what stands behind the end of the RDB.
+base::Result<> Persistence::feed_rdb(std::string& bytes) {
+  store::CommitBuilder& commits = server_.store().commits();
+  commits.begin(store::Origin::load, server_.host().clock.wall());
+  base::Result<> fed = loading_->rdb->feed(bytes);
+  commits.close();
+  if (!fed) log::warning("{}: {}", loading_->plans.front().path, fed.error());
+  bytes = loading_->rdb->ended() ? std::string(loading_->rdb->tail()) : std::string();
+  return fed;
+}
+
+base::Result<> Persistence::feed_aof(std::string bytes) {
+  if (!loading_->replay) loading_->replay = std::make_unique<Replay>(server_);
+  if (!loading_->aof) {
+    persist::AofReaderOptions options;
+    options.base_offset = loading_->fed_bytes - bytes.size();
+    options.known = [replay = loading_->replay.get()](base::Args args) {
+      return replay->known(args);
+    };
+    loading_->aof = std::make_unique<persist::AofReader>(std::move(options));
+  }
+  loading_->aof->feed(std::move(bytes));
+  persist::AofCommand command;
+  while (loading_->aof->next(command) == persist::AofReader::Step::command) {
+    if (command.database >= server_.store().databases()) {
+      log::warning("{}: database {} at offset {} is out of range (see databases)",
+                   loading_->plans.front().name, command.database, command.offset);
+      return base::Error{"database out of range"};
+    }
+    // As in Redis, the reply of a command is not looked at: what failed then fails now.
+    base::Result<> ignored = loading_->replay->run(command.database, command.args);
+    if (!ignored)
+      log::verbose("Replaying '{}' at offset {}: {}", command.args[0], command.offset,
+                   ignored.error());
+  }
+  return {};
+}
+
+// All bytes of the file were fed.
+void Persistence::file_read() {
+  if (loading_->aof) return end_aof_file();
+  base::Result<> whole;
+  if (loading_->rdb) whole = loading_->rdb->finish();
+  if (!whole) log::warning("{}: {}", loading_->plans.front().path, whole.error());
+  end_file(std::move(whole));
+}
+
+void Persistence::end_aof_file() {
+  Plan& plan = loading_->plans.front();
+  persist::AofEnd end = loading_->aof->finish();
+  using Kind = persist::AofEnd::Kind;
+  if (end.kind == Kind::clean) return end_file({});
+  bool cut = end.kind == Kind::torn && plan.last && server_.settings().aof_load_truncated;
+  if (!cut) {
+    log::warning("{}", end.message(plan.name));
+    log::warning("{}: {} at offset {}", plan.name,
+                 end.reason.empty() ? "the file ends inside a command" : end.reason, end.offset);
+    return end_file(base::Error{"damaged append only file"});
+  }
+  log::warning("!!! Warning: short read while loading the AOF file {}!!!", plan.name);
+  log::warning("Truncating the AOF {} at offset {}: {} bytes of an unfinished command are cut off",
+               plan.name, end.valid_bytes, end.offset - end.valid_bytes);
+  plan.bytes = end.valid_bytes;
+  aof_->directory.truncate(plan.name, end.valid_bytes, [this](base::Result<> cut) {
+    if (cut)
+      log::warning("AOF {} loaded anyway because aof-load-truncated is enabled",
+                   loading_->plans.front().name);
+    else
+      log::warning("Error truncating the AOF file: {}", cut.error());
+    end_file(std::move(cut));
+  });
+}
+
+void Persistence::end_file(base::Result<> result) {
+  if (loading_->opened) server_.host().disk.close(loading_->file);
+  loading_->opened = false;
+  if (!result) return end_loading(std::move(result));
+  if (loading_->rdb) note_rdb();
+  const Plan& plan = loading_->plans.front();
+  if (!plan.name.empty()) {
+    aof_bytes_ += plan.bytes;
+    if (plan.name == aof_->directory.manifest().base().name) aof_base_bytes_ = plan.bytes;
+  }
+  loading_->rdb.reset();
+  loading_->aof.reset();
+  loading_->plans.pop_front();
+  open_next();
+}
+
+void Persistence::note_rdb() {
+  const persist::RdbLoad& rdb = *loading_->rdb;
+  for (const std::string& key : rdb.empty_keys())
+    log::notice("Redis RDB loader: skipping empty key: {}", key);
+  if (rdb.keys_empty() > 0)
+    log::notice("Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
+                rdb.keys_loaded(), rdb.keys_expired(), rdb.keys_empty());
+  else
+    log::notice("Done loading RDB, keys loaded: {}, keys expired: {}.", rdb.keys_loaded(),
+                rdb.keys_expired());
+  functions_ = rdb.functions();
+  loading_->rdb_keys += rdb.keys_loaded();
+  last_load_loaded_ = rdb.keys_loaded();
+  last_load_expired_ = rdb.keys_expired();
+}
+
+void Persistence::tell_progress() {
+  base::Nanos now = server_.host().clock.steady();
+  if (now - loading_->told < kTellInterval) return;
+  loading_->told = now;
+  double seconds = static_cast<double>(now - loading_->start) / 1e9;
+  uint64_t items = loading_->rdb_keys + (loading_->rdb ? loading_->rdb->keys_loaded() : 0) +
+                   (loading_->replay ? loading_->replay->commands() : 0);
+  log::notice("Loading {}: {:.0f}%, {:.0f} keys/s", loading_->plans.front().path,
+              100.0 * static_cast<double>(loading_->loaded_bytes) /
+                  static_cast<double>(std::max<uint64_t>(loading_->total_bytes, 1)),
+              static_cast<double>(items) / seconds);
+}
+
+Persistence::LoadingInfo Persistence::loading_info() const {
+  if (!loading_) return {};
+  return {loading_->start_ms, loading_->total_bytes, loading_->loaded_bytes};
+}
+
+void Persistence::end_loading(base::Result<> result) {
+  std::unique_ptr<Loading> ended = std::move(loading_);
+  if (result && ended->loaded_bytes > 0) {
+    double seconds = static_cast<double>(server_.host().clock.steady() - ended->start) / 1e9;
+    log::notice("DB loaded from {}: {:.3f} seconds",
+                ended->replay || ended->options.keep_expired ? "append only file" : "disk",
+                seconds);
+  }
+  ended->done(std::move(result));
+}
+
+}  // namespace quoll::server

@@ -1,0 +1,128 @@
+#include "store/snapshot.h"
+
+#include "store/store.h"
+
+namespace quoll::store {
+namespace {
+
+// Whether writing the entry at once would take long. Small ones pay one comparison.
+bool is_large(const Entry& entry) {
+  if (entry.form() != data::Form::heap) return false;
+  constexpr size_t kSamples = 4;
+  return entry.footprint(kSamples) > kSnapshotPieceBytes;
+}
+
+}  // namespace
+
+Snapshot::Snapshot(Store& store, SnapshotSink& sink, uint32_t number)
+    : store_(store), sink_(sink), number_(number) {
+  for (DbIndex db = 0; db < store.databases(); ++db) {
+    Database* database = store.databases_[db].get();
+    if (!database || database->keys == 0) continue;
+    covered_.push_back({db, database, nullptr});
+    database->snapshot = number;
+    keys_total_ += database->keys;
+    for (Shard& shard : database->shards) shard.hold_segments(true);
+  }
+}
+
+Snapshot::~Snapshot() {
+  for (Covered& covered : covered_) {
+    if (!covered.database) continue;
+    covered.database->snapshot = 0;
+    for (Shard& shard : covered.database->shards) shard.hold_segments(false);
+    if (covered.kept) store_.bury(std::move(covered.kept));
+  }
+}
+
+DbIndex Snapshot::index_of(const Database& database) const {
+  for (const Covered& covered : covered_)
+    if (covered.database == &database) return covered.db;
+  QUOLL_CHECK(false);
+}
+
+void Snapshot::write(DbIndex db, const Entry& entry) {
+  sink_.complete(db, entry);
+  ++keys_written_;
+}
+
+void Snapshot::before_edit(Database& database, const KeyRef& key) {
+  if (database.snapshot != number_) return;
+  if (unfinished_.entry && unfinished_.entry->key_is(key.bytes) &&
+      index_of(database) == unfinished_.db) {
+    write(unfinished_.db, *unfinished_.entry);
+    unfinished_.entry = nullptr;
+    return;
+  }
+  if (!owed_.empty()) {
+    auto [from, to] = owed_.equal_range(key.hash);
+    for (auto at = from; at != to; ++at) {
+      Owed owed = at->second;
+      if (!owed.entry->key_is(key.bytes) || owed.db != index_of(database)) continue;
+      owed_.erase(at);
+      return write(owed.db, *owed.entry);
+    }
+  }
+  found_.clear();
+  database.shard(key.hash).save_bucket(key.hash, number_, [&](const Entry* entry) {
+    found_.push_back({0, entry});
+  });
+  if (found_.empty()) return;
+  DbIndex db = index_of(database);
+  for (const Owed& found : found_) {
+    if (is_large(*found.entry) && !found.entry->key_is(key.bytes))
+      owed_.emplace(base::hash_key(found.entry->key()), Owed{db, found.entry});
+    else
+      write(db, *found.entry);
+  }
+}
+
+bool Snapshot::keep(std::unique_ptr<Database>& database) {
+  if (database->snapshot != number_) return false;
+  for (Covered& covered : covered_)
+    if (covered.database == database.get()) covered.kept = std::move(database);
+  return true;
+}
+
+bool Snapshot::step() {
+  if (step_unfinished()) return true;
+  if (step_walk()) return true;
+  return !owed_.empty() || unfinished_.entry;
+}
+
+// Goes on with a large value. False: there is none.
+bool Snapshot::step_unfinished() {
+  if (!unfinished_.entry) {
+    if (owed_.empty()) return false;
+    unfinished_ = owed_.begin()->second;
+    owed_.erase(owed_.begin());
+  }
+  if (sink_.piece(unfinished_.db, *unfinished_.entry, kSnapshotPieceBytes)) {
+    unfinished_.entry = nullptr;
+    ++keys_written_;
+  }
+  return true;
+}
+
+bool Snapshot::step_walk() {
+  if (at_ == covered_.size()) return false;
+  Covered& covered = covered_[at_];
+  found_.clear();
+  bool more = covered.database->shards[shard_].save_next(cursor_, number_, [&](const Entry* entry) {
+    found_.push_back({covered.db, entry});
+  });
+  for (const Owed& found : found_) {
+    if (is_large(*found.entry))
+      owed_.emplace(base::hash_key(found.entry->key()), found);
+    else
+      write(found.db, *found.entry);
+  }
+  if (more) return true;
+  cursor_ = {};
+  if (++shard_ < kShards) return true;
+  shard_ = 0;
+  ++at_;
+  return true;
+}
+
+}  // namespace quoll::store

@@ -1,0 +1,89 @@
+// Snapshot: one consistent walk over all keys, while edits go on. What the sink gets equals the
+// data at the instant the snapshot began, each key once; nothing is copied and no process is
+// forked.
+//
+//   begin    the databases of that instant are covered; O(databases)
+//   step     the walk: the next unsaved bucket in hash order is written and marked as saved
+//   barrier  an edit in an unsaved bucket has the bucket written first (before_edit)
+//
+// Marks are 64 bits per segment, inherited by splits; segments do not merge meanwhile. A flushed
+// database is kept here until it is written.
+//
+// Large values are written in pieces. One that stands in a bucket the barrier writes is owed: it is
+// written later by the walk, or at once when an edit wants to change it. So an edit never waits for
+// another key's large value, only for its own.
+//
+// Cost: nothing per key; one branch per edit without a snapshot.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "store/database.h"
+
+namespace quoll::store {
+
+class Store;
+using DbIndex = uint32_t;
+
+constexpr size_t kSnapshotPieceBytes = 64 * 1024;  // of a large value per step
+
+class SnapshotSink {
+ public:
+  virtual ~SnapshotSink() = default;
+  // Writes an entry, or its next piece of about `bytes_max`; true when the entry is complete. Until
+  // then the same entry follows, or complete() for others.
+  virtual bool piece(DbIndex db, const Entry& entry, size_t bytes_max) = 0;
+  // Writes an entry, or all that is left of the unfinished one.
+  virtual void complete(DbIndex db, const Entry& entry) = 0;
+};
+
+class Snapshot {
+ public:
+  Snapshot(Store& store, SnapshotSink& sink, uint32_t number);
+  ~Snapshot();
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+
+  // Writes one bucket, or one piece of a large value. False when everything is written.
+  bool step();
+  uint64_t keys_total() const { return keys_total_; }
+  uint64_t keys_written() const { return keys_written_; }
+
+ private:
+  friend class Edit;
+  friend class Store;
+  struct Covered {
+    DbIndex db;
+    Database* database;
+    std::unique_ptr<Database> kept;  // flushed meanwhile
+  };
+  struct Owed {
+    DbIndex db;
+    const Entry* entry;
+  };
+
+  void before_edit(Database& database, const KeyRef& key);
+  // A flushed database: taken when it is covered.
+  bool keep(std::unique_ptr<Database>& database);
+  DbIndex index_of(const Database& database) const;
+  void write(DbIndex db, const Entry& entry);
+  bool step_unfinished();
+  bool step_walk();
+
+  Store& store_;
+  SnapshotSink& sink_;
+  uint32_t number_;
+  std::vector<Covered> covered_;
+  std::vector<Owed> found_;             // of the bucket being written
+  std::multimap<uint64_t, Owed> owed_;  // large entries of saved buckets, by key hash
+  Owed unfinished_{0, nullptr};         // the entry the sink has a part of
+  size_t at_ = 0;                       // of covered_
+  unsigned shard_ = 0;
+  base::WalkCursor cursor_;
+  uint64_t keys_total_ = 0;
+  uint64_t keys_written_ = 0;
+};
+
+}  // namespace quoll::store

@@ -1,0 +1,506 @@
+#!/usr/bin/python3
+"""What survives: snapshots and the append-only file across restarts, kill -9, bad disks, and between
+redis-server and the server under test in both directions.
+
+  persistence.py [WORD...] [--cycles N]     tests whose names hold a word; kill -9 cycles
+"""
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import resp
+from server import OURS, REFERENCE, Results, check, check_equal, eventually, free_port
+
+CYCLES = 8
+FIELD_TTL_VERSION = "12"
+
+
+class Node:
+    """A server that is started again and again in one directory."""
+
+    def __init__(self, binary=OURS, args=(), folder=None):
+        self.binary, self.args = binary, list(args)
+        self.dir = folder or tempfile.mkdtemp(prefix="quoll-test-")
+        self.child = None
+
+    def start(self, *more, limit=None, expect_exit=False):
+        self.port = free_port()
+        command = [self.binary, "--port", str(self.port), "--dir", self.dir, "--enable-debug-command", "yes"]
+        command += self.args + list(more)
+
+        def prepare():
+            if limit is not None:
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+        self.log_path = os.path.join(self.dir, "log.txt")
+        with open(self.log_path, "wb") as log:
+            self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
+                                          stderr=subprocess.STDOUT, cwd=self.dir, preexec_fn=prepare)
+        if expect_exit:
+            return self.child.wait(20)
+        deadline = time.monotonic() + 60
+        while True:
+            check(self.child.poll() is None, "the server ended:\n" + self.log())
+            check(time.monotonic() < deadline, "the server does not answer")
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+                    probe.sendall(b"PING\r\n")
+                    if probe.recv(100).startswith(b"+PONG"):
+                        return self
+            except OSError:
+                pass
+            time.sleep(0.005)
+
+    def connect(self):
+        return resp.Connection(self.port)
+
+    def log(self):
+        with open(self.log_path, "rb") as log:
+            return log.read().decode("utf-8", "replace")
+
+    def kill(self):
+        self.child.kill()
+        self.child.wait()
+
+    def stop(self, how="NOSAVE"):
+        if self.child and self.child.poll() is None:
+            try:
+                self.connect().send(resp.encode(["SHUTDOWN", how]))
+                self.child.wait(20)
+            except (OSError, subprocess.TimeoutExpired):
+                self.kill()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.child and self.child.poll() is None:
+            self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def info(connection, name):
+    for line in connection.call("INFO", "everything").decode().split("\r\n"):
+        if line.startswith(name + ":"):
+            return line.split(":", 1)[1]
+    return None
+
+
+def fill(connection, seed=1):
+    """Keys of every type and size around the conversion points."""
+    dice = random.Random(seed)
+    text = lambda size: bytes(dice.randrange(33, 127) for _ in range(size))
+    commands = [["SET", "int", "12345"], ["SET", "negative", "-9223372036854775808"], ["SET", "empty", ""],
+                ["SET", "binary", bytes(range(256))], ["SET", "long", "x" * 100000], ["SET", "noise", text(70000)],
+                ["SET", "ttl", "v", "PX", "10000000"], ["SETBIT", "bits", "1000", "1"],
+                ["PFADD", "hll"] + ["e%d" % i for i in range(300)],
+                ["GEOADD", "geo", "13.361389", "38.115556", "Palermo", "15.087269", "37.502669", "Catania"]]
+    for size in (1, 7, 64, 127, 128, 129, 511, 512, 513, 1500):
+        for width in (3, 64, 65):
+            name = "%d:%d" % (size, width)
+            words = [b"%d:" % i + text(width) for i in range(size)]
+            commands.append(["RPUSH", "list:" + name] + words)
+            commands.append(["SADD", "set:" + name] + words)
+            commands.append(["HSET", "hash:" + name] + [word for i, key in enumerate(words) for word in (key, b"%d" % i)])
+            commands.append(["ZADD", "zset:" + name] + [word for i, key in enumerate(words) for word in (b"%r" % (i / 7), key)])
+        commands.append(["SADD", "intset:%d" % size] + [b"%d" % (i * 1000003) for i in range(size)])
+        commands.append(["RPUSH", "numbers:%d" % size] + [b"%d" % (i * i) for i in range(size)])
+    commands.append(["RPUSH", "list:huge", "y" * 200000, "z"])
+    commands.append(["ZADD", "zset:odd", "-inf", "a", "inf", "b", "1e300", "c", "0.1", "d", "3", "e"])
+    for i in range(1, 400):
+        commands.append(["XADD", "stream", "%d-%d" % (i, i % 3), "field", "value%d" % i, "n", str(i)])
+    commands += [["XDEL", "stream", "7-1"], ["XTRIM", "stream", "MAXLEN", "350"],
+                 ["XGROUP", "CREATE", "stream", "readers", "0"], ["XREADGROUP", "GROUP", "readers", "ann", "COUNT", "5", "STREAMS", "stream", ">"],
+                 ["XACK", "stream", "readers", "52-1"], ["SELECT", "3"], ["SET", "elsewhere", "1"], ["SELECT", "0"]]
+    for command in commands:
+        connection.call(*command)
+
+
+def flat(reply):
+    return [tuple(flat(one)) if isinstance(one, list) else one for one in reply] if isinstance(reply, list) else reply
+
+
+def contents(connection):
+    """Everything that can be read, in a form that compares."""
+    found = {}
+    for db in (0, 3):
+        connection.call("SELECT", str(db))
+        for key in sorted(connection.call("KEYS", "*")):
+            kind = connection.call("TYPE", key)
+            if kind == b"string":
+                value = connection.call("GET", key)
+            elif kind == b"list":
+                value = connection.call("LRANGE", key, "0", "-1")
+            elif kind == b"set":
+                value = sorted(connection.call("SMEMBERS", key))
+            elif kind == b"zset":
+                value = connection.call("ZRANGE", key, "0", "-1", "WITHSCORES")
+            elif kind == b"hash":
+                pairs = connection.call("HGETALL", key)
+                value = sorted(zip(pairs[::2], pairs[1::2]))
+            else:
+                # Redis's log does not hold how many entries a group has read.
+                groups = [tuple(group[:8]) for group in connection.call("XINFO", "GROUPS", key)]
+                value = [flat(connection.call("XRANGE", key, "-", "+")), groups,
+                         flat(connection.call("XPENDING", key, "readers"))]
+            found[db, key] = (kind, flat(value), connection.call("PEXPIRETIME", key))
+    connection.call("SELECT", "0")
+    return found
+
+
+def compare(one, two):
+    check_equal(sorted(one), sorted(two), "keys")
+    for key in one:
+        if two[key] != one[key]:
+            parts = [(mine, other) for mine, other in zip(two[key][1], one[key][1]) if mine != other] or [(two[key], one[key])]
+            raise AssertionError("contents of %r: got %.600r, expected %.600r" % (key, *parts[-1]))
+
+
+def copy(source, target):
+    for name in os.listdir(source):
+        path = os.path.join(source, name)
+        if os.path.isdir(path):
+            shutil.copytree(path, os.path.join(target, name))
+        elif name.endswith(".rdb"):
+            shutil.copy(path, target)
+
+
+def hand_over(giver, taker, giver_args, taker_args, save):
+    with Node(giver, giver_args) as one, Node(taker, taker_args) as two:
+        connection = one.start().connect()
+        fill(connection)
+        before = contents(connection)
+        if save:
+            check_equal(connection.call("SAVE"), b"OK")
+        one.stop()
+        copy(one.dir, two.dir)
+        compare(before, contents(two.start().connect()))
+
+
+RDB = ["--save", ""]
+AOF = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+
+
+def test_rdb_of_redis_opens_here():
+    hand_over(REFERENCE, OURS, RDB, RDB, True)
+
+
+def test_rdb_of_ours_opens_in_redis():
+    hand_over(OURS, REFERENCE, RDB + ["--rdb-version", "10"], RDB, True)
+
+
+def test_aof_of_redis_opens_here():
+    hand_over(REFERENCE, OURS, AOF, AOF, False)
+
+
+def test_aof_of_ours_opens_in_redis():
+    hand_over(OURS, REFERENCE, AOF + ["--rdb-version", "10"], AOF, False)
+
+
+def test_rewritten_aof_goes_both_ways():
+    for giver, taker in ((OURS, REFERENCE), (REFERENCE, OURS)):
+        for preamble in ("yes", "no"):
+            args = AOF + ["--aof-use-rdb-preamble", preamble]
+            mine = args + ["--rdb-version", "10"] if giver == OURS else args
+            with Node(giver, mine) as one, Node(taker, AOF) as two:
+                connection = one.start().connect()
+                fill(connection)
+                connection.call("BGREWRITEAOF")
+                eventually(lambda: info(connection, "aof_rewrite_in_progress") == "0", "the rewrite ends")
+                check_equal(info(connection, "aof_last_bgrewrite_status"), "ok")
+                connection.call("SET", "after", "the rewrite")
+                before = contents(connection)
+                one.stop()
+                copy(one.dir, two.dir)
+                compare(before, contents(two.start().connect()))
+
+
+def test_digest_survives_every_way():
+    with Node(OURS, AOF) as node:
+        one = node.start().connect()
+        fill(one)
+        one.call("HSET", "timed", "a", "1", "b", "2")
+        one.call("HPEXPIRE", "timed", "10000000", "FIELDS", "1", "a")
+        digest = one.call("DEBUG", "DIGEST")
+        check_equal(one.call("DEBUG", "LOADAOF"), b"OK")
+        check_equal(one.call("DEBUG", "DIGEST"), digest, "after LOADAOF")
+        one.call("CONFIG", "SET", "rdb-version", FIELD_TTL_VERSION)
+        check_equal(one.call("DEBUG", "RELOAD"), b"OK")
+        check_equal(one.call("DEBUG", "DIGEST"), digest, "after RELOAD")
+        for key in one.call("KEYS", "*"):
+            payload, ttl = one.call("DUMP", key), one.call("PEXPIRETIME", key)
+            one.call("RESTORE", key, str(max(ttl, 0)), payload, "REPLACE", "ABSTTL")
+        check_equal(one.call("DEBUG", "DIGEST"), digest, "after DUMP and RESTORE of every key")
+        node.kill()
+        check_equal(node.start().connect().call("DEBUG", "DIGEST"), digest, "after kill -9")
+
+
+def test_what_version_11_cannot_hold_is_refused():
+    with Node(OURS, RDB) as node:
+        one = node.start().connect()
+        one.call("HSET", "timed", "a", "1")
+        one.call("HPEXPIRE", "timed", "10000000", "FIELDS", "1", "a")
+        check(one.error("SAVE"), "SAVE succeeded")
+        check("cannot hold the value of key 'timed'" in node.log(), "the log does not name the key")
+        check(not os.path.exists(os.path.join(node.dir, "dump.rdb")), "a file was left")
+        one.call("CONFIG", "SET", "rdb-version", FIELD_TTL_VERSION)
+        check_equal(one.call("SAVE"), b"OK")
+
+
+def test_snapshot_shows_one_instant():
+    """Pairs of keys change together; a snapshot that mixed two instants would show them apart."""
+    pairs = 3000
+    with Node(OURS, RDB + ["--rdb-key-save-delay", "20"]) as node:
+        one = node.start().connect()
+        for i in range(pairs):
+            one.call("MSET", "left:%d" % i, "0", "right:%d" % i, "0")
+        one.call("RPUSH", "big", *["element %d" % i for i in range(50000)])
+        ended = threading.Event()
+
+        def write():
+            mine, dice, number = node.connect(), random.Random(7), 0
+            while not ended.is_set():
+                number += 1
+                i = dice.randrange(pairs)
+                mine.pipeline([["MULTI"], ["SET", "left:%d" % i, str(number)], ["LPOP", "big"], ["RPUSH", "big", str(number)],
+                               ["SET", "right:%d" % i, str(number)], ["SET", "new:%d" % number, "1"], ["EXEC"]])
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        time.sleep(0.2)
+        instants = []
+        try:
+            for _ in range(3):
+                before = one.call("DBSIZE")
+                check_equal(one.call("BGSAVE"), b"Background saving started")
+                instants.append((before, one.call("DBSIZE")))
+                eventually(lambda: info(one, "rdb_bgsave_in_progress") == "0", "the save ends", timeout=60)
+                check_equal(info(one, "rdb_last_bgsave_status"), "ok")
+        finally:
+            ended.set()
+            writer.join()
+        node.kill()
+        two = node.start().connect()
+        for i in range(pairs):
+            left, right = two.call("MGET", "left:%d" % i, "right:%d" % i)
+            check_equal(left, right, "pair %d" % i)
+        check_equal(two.call("LLEN", "big"), 50000, "length of the list")
+        low, high = instants[-1]
+        check(low <= two.call("DBSIZE") <= high, "%d keys, expected %d to %d" % (two.call("DBSIZE"), low, high))
+
+
+def test_flush_and_swap_during_a_snapshot():
+    with Node(OURS, RDB + ["--rdb-key-save-delay", "50"]) as node:
+        one = node.start().connect()
+        one.call("DEBUG", "POPULATE", "5000")
+        one.call("SELECT", "3")
+        one.call("SET", "elsewhere", "1")
+        one.call("SELECT", "0")
+        digest = one.call("DEBUG", "DIGEST")
+        one.call("BGSAVE")
+        one.call("SWAPDB", "0", "3")
+        one.call("FLUSHALL")
+        one.call("DEBUG", "POPULATE", "100", "other")
+        eventually(lambda: info(one, "rdb_bgsave_in_progress") == "0", "the save ends", timeout=30)
+        node.kill()
+        check_equal(node.start().connect().call("DEBUG", "DIGEST"), digest)
+
+
+def test_kill_under_load_loses_nothing_acknowledged():
+    with Node(OURS, AOF + ["--auto-aof-rewrite-min-size", "100kb", "--auto-aof-rewrite-percentage", "50"]) as node:
+        acknowledged, dice, clients = {}, random.Random(11), 4
+        for cycle in range(CYCLES):
+            node.start()
+            one = node.connect()
+            for client, number in acknowledged.items():
+                value = one.call("GET", client)
+                check(value is not None and int(value) >= number, "cycle %d: %s is %r, %d was acknowledged" % (cycle, client, value, number))
+                check(one.call("LLEN", "list:" + client) >= number, "cycle %d: a list lost elements" % cycle)
+
+            def work(name):
+                try:
+                    mine = node.connect()
+                    while True:
+                        number = acknowledged.get(name, 0) + 1
+                        mine.call("MULTI")
+                        mine.call("SET", name, str(number))
+                        mine.call("RPUSH", "list:" + name, str(number))
+                        if mine.call("EXEC")[0] == b"OK":
+                            acknowledged[name] = number
+                except (OSError, EOFError, AssertionError, Exception):
+                    pass
+
+            threads = [threading.Thread(target=work, args=("client%d" % i,)) for i in range(clients)]
+            for thread in threads:
+                thread.start()
+            time.sleep(dice.uniform(0.05, 0.4))
+            node.kill()
+            for thread in threads:
+                thread.join()
+        check(sum(acknowledged.values()) > CYCLES, "hardly anything was written")
+
+
+def aof_file(node, kind):
+    folder = os.path.join(node.dir, "appendonlydir")
+    return os.path.join(folder, sorted(name for name in os.listdir(folder) if kind in name)[-1])
+
+
+def test_torn_tail_is_cut_and_reported():
+    with Node(OURS, AOF) as node:
+        one = node.start().connect()
+        for i in range(10):
+            one.call("SET", "key:%d" % i, "value")
+        node.kill()
+        path = aof_file(node, ".incr.")
+        os.truncate(path, os.path.getsize(path) - 3)
+        check_equal(node.start("--aof-load-truncated", "no", expect_exit=True), 1, "exit code")
+        one = node.start().connect()
+        check_equal(one.call("DBSIZE"), 9)
+        check("Truncating the AOF" in node.log(), "the cut is not reported")
+        one.call("SET", "more", "1")
+        node.kill()
+        check_equal(node.start().connect().call("DBSIZE"), 10)
+
+
+def test_damage_in_the_middle_is_refused():
+    with Node(OURS, AOF) as node:
+        one = node.start().connect()
+        for i in range(10):
+            one.call("SET", "key:%d" % i, "value")
+        node.kill()
+        path = aof_file(node, ".incr.")
+        with open(path, "r+b") as file:
+            file.seek(100)
+            file.write(b"#")
+        check_equal(node.start(expect_exit=True), 1, "exit code")
+        check(os.path.basename(path) in node.log() and "offset" in node.log(), "file and offset are not named")
+        base = aof_file(node, ".base.")
+
+
+def test_damaged_rdb_is_refused():
+    with Node(OURS, RDB) as node:
+        one = node.start().connect()
+        fill(one)
+        one.call("SAVE")
+        node.kill()
+        path = os.path.join(node.dir, "dump.rdb")
+        whole = open(path, "rb").read()
+        dice = random.Random(5)
+        for _ in range(12):
+            bad = bytearray(whole)
+            at = dice.randrange(9, len(bad))
+            bad[at] ^= 1 << dice.randrange(8)
+            with open(path, "wb") as file:
+                file.write(bytes(bad))
+            check_equal(node.start(expect_exit=True), 1, "exit code with a flipped bit at %d" % at)
+        with open(path, "wb") as file:
+            file.write(whole[:len(whole) // 2])
+        check_equal(node.start(expect_exit=True), 1, "exit code with half a file")
+
+
+def test_full_disk_stops_writes_and_heals():
+    with Node(OURS, AOF) as node:
+        one = node.start(limit=60000).connect()
+        refused = None
+        for i in range(100):
+            mine = node.connect()
+            mine.send(resp.encode(["SET", "key:%d" % i, "x" * 2000]))
+            try:
+                reply = mine.read(0.3)
+            except Exception:
+                reply = None  # not acknowledged: the bytes are not on disk
+            mine.close()
+            if reply and reply.startswith(b"-MISCONF"):
+                refused = reply
+                break
+        check(refused and b"Errors writing to the AOF file" in refused, "writes were not refused: %r" % (refused,))
+        check_equal(one.call("GET", "key:0"), b"x" * 2000, "a read of a durable key")
+        check_equal(info(one, "aof_last_write_status"), "err")
+        resource.prlimit(node.child.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        eventually(lambda: info(one, "aof_last_write_status") == "ok", "the log recovers", timeout=10)
+        check_equal(one.call("SET", "healed", "1"), b"OK")
+        size = one.call("DBSIZE")
+        node.kill()
+        check_equal(node.start().connect().call("DBSIZE"), size)
+
+
+def test_failed_save_stops_writes_until_one_succeeds():
+    with Node(OURS, ["--save", "3600 1"]) as node:
+        one = node.start(limit=20000).connect()
+        one.call("SET", "noise", os.urandom(50000))
+        check(one.error("SAVE"), "SAVE succeeded on a full disk")
+        check(one.error("SET", "a", "1").startswith("MISCONF Redis is configured to save RDB"), "no MISCONF")
+        check_equal(info(one, "rdb_last_bgsave_status"), "err")
+        check(not [name for name in os.listdir(node.dir) if name.startswith("temp-")], "a temporary file was left")
+        resource.prlimit(node.child.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        check_equal(one.call("SAVE"), b"OK")
+        check_equal(one.call("SET", "a", "1"), b"OK")
+
+
+def test_save_points_and_shutdown():
+    with Node(OURS, ["--save", "1 5"]) as node:
+        one = node.start().connect()
+        for i in range(6):
+            one.call("SET", "key:%d" % i, "v")
+        eventually(lambda: info(one, "rdb_saves") not in ("0", None), "a save point fires", timeout=8)
+        one.call("SET", "late", "v")
+        node.stop("SAVE")
+        check_equal(node.child.returncode, 0, "exit code")
+        check_equal(node.start().connect().call("DBSIZE"), 7)
+        one = node.connect()
+        one.call("SET", "unsaved", "v")
+        node.stop("NOSAVE")
+        check_equal(node.start().connect().call("DBSIZE"), 7)
+        node.connect().call("SET", "by signal", "v")
+        node.child.terminate()
+        check_equal(node.child.wait(20), 0, "exit code after SIGTERM")
+        check_equal(node.start().connect().call("DBSIZE"), 8)
+
+
+def test_loading_answers():
+    with Node(OURS, RDB) as node:
+        one = node.start().connect()
+        one.call("DEBUG", "POPULATE", "400000", "key", "100")
+        one.call("SAVE")
+        node.kill()
+        node.port = None
+        child = threading.Thread(target=node.start)
+        child.start()
+        seen = set()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and child.is_alive():
+            try:
+                reply = resp.Connection(node.port).raw("GET", "key:1")
+                seen.add(reply[:8])
+            except (OSError, TypeError, Exception):
+                pass
+        child.join()
+        check_equal(node.connect().call("DBSIZE"), 400000)
+        check(b"-LOADING" in seen or node.log().count("DB loaded"), "no LOADING reply")
+
+
+def main():
+    global CYCLES
+    results = Results()
+    words = sys.argv[1:]
+    if "--cycles" in words:
+        at = words.index("--cycles")
+        CYCLES = int(words[at + 1])
+        del words[at:at + 2]
+    for name, test in list(globals().items()):
+        if name.startswith("test_") and (not words or any(word in name for word in words)):
+            results.run(name[5:].replace("_", " "), test)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()
