@@ -7,7 +7,7 @@ OUT := build$(if $(filter-out release,$(VARIANT)),/$(VARIANT))
 
 FLAGS_release := -O2 -g
 FLAGS_debug := -O0 -g -DQUOLL_DEBUG
-FLAGS_sanitize := -O1 -g -DQUOLL_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined \
+FLAGS_sanitize := -O1 -g1 -DQUOLL_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined \
   -fno-sanitize-recover=undefined
 CXXFLAGS := -std=c++20 -Wall -Wextra -Werror -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL \
   -DXXH_INLINE_ALL $(FLAGS_$(VARIANT)) $(EXTRA_CXXFLAGS)
@@ -48,7 +48,7 @@ sim: $(OUT)/sim-tests
 	$<
 
 # Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target.
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 12
 FUZZ_BASE := $(addprefix src/base/,check.cc memory.cc numbers.cc text.cc)
 
 build/resp-parser-fuzz: tests/fuzz/resp_parser_fuzz.cc src/wire/resp_parser.cc $(FUZZ_BASE)

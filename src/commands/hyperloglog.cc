@@ -157,7 +157,8 @@ void pfdebug_getreg(Call& call, store::Edit& edit, Bytes bytes) {
     call.reply.integer(registers[index]);
 }
 
-// "Z:100 v:3,1 z:20": runs of zeros in their long and short form, and of ranks.
+// "Z:100 v:3,1 z:20": runs of zeros in their long and short form, and of ranks. Damaged values are
+// shown as well.
 void pfdebug_decode(Call& call, Bytes bytes) {
   HyperLogLogView view(bytes);
   if (!view.sparse()) return call.reply.error("ERR HLL encoding is not sparse");
@@ -166,7 +167,7 @@ void pfdebug_decode(Call& call, Bytes bytes) {
     char digits[base::kIntTextMax];
     text.append(digits, base::format_uint(number, digits));
   };
-  bool whole = view.for_each_run([&](unsigned, unsigned count, uint8_t rank, bool xzero) {
+  auto append_run = [&](unsigned, unsigned count, uint8_t rank, bool xzero) {
     if (!text.empty()) text += ' ';
     text += rank > 0 ? "v:" : xzero ? "Z:" : "z:";
     if (rank > 0) {
@@ -174,8 +175,8 @@ void pfdebug_decode(Call& call, Bytes bytes) {
       text += ',';
     }
     append(count);
-  });
-  if (!whole) return call.reply.error(kDamaged);
+  };
+  view.for_each_run(append_run, true);
   call.reply.bulk(text);
 }
 

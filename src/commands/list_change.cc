@@ -90,15 +90,12 @@ void ltrim(Call& call) {
   List& list = edit.value<List>();
   uint64_t size = list.size();
   Range kept = Range::of(start, stop, size);
-  if (kept.count == 0) {
-    list.erase_range(0, size);
-  } else {
-    uint64_t behind = kept.start + kept.count;
-    list.erase_range(behind, size - behind);
-    list.erase_range(0, kept.start);
-  }
-  finish_removal(call, edit, {"ltrim", 'l'});
   call.reply.ok();
+  if (kept.count == 0) return finish_emptied(edit, {"ltrim", 'l'});
+  uint64_t behind = kept.start + kept.count;
+  list.erase_range(behind, size - behind);
+  list.erase_range(0, kept.start);
+  finish_removal(call, edit, {"ltrim", 'l'});
 }
 
 }  // namespace quoll::commands::lists

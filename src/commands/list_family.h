@@ -76,6 +76,14 @@ inline void finish_removal(Call& call, store::Edit& edit, const store::Event& ev
   edit.erase_if_empty();
 }
 
+// The same where all elements go: a big list is then freed in steps.
+inline void finish_emptied(store::Edit& edit, const store::Event& event) {
+  edit.value<List>();
+  edit.done(event);
+  edit.erase();
+  edit.done(store::kEventDel);
+}
+
 // Elements [start, start + count) of a list, or their number 0, for the bounds LRANGE and LTRIM
 // take.
 struct Range {

@@ -14,7 +14,8 @@ using server::Session;
 void null_array(Session& session) { session.reply().null_array(); }
 
 // Replies up to `count` elements from one end as an array, and removes them.
-void pop_many(Call& call, List& list, ListEnd end, uint64_t count) {
+void pop_many(Call& call, store::Edit& edit, ListEnd end, uint64_t count) {
+  List& list = edit.value<List>();
   uint64_t size = list.size();
   count = std::min(count, size);
   bool from_tail = end == ListEnd::tail;
@@ -23,12 +24,16 @@ void pop_many(Call& call, List& list, ListEnd end, uint64_t count) {
     reply_item(call, item);
     return true;
   });
+  if (count == size) return finish_emptied(edit, pop_event(end));
   list.erase_range(from_tail ? size - count : 0, count);
+  finish_removal(call, edit, pop_event(end));
 }
 
-void pop_one(Call& call, List& list, ListEnd end) {
+void pop_one(Call& call, store::Edit& edit, ListEnd end) {
+  List& list = edit.value<List>();
   reply_item(call, list.at_end(end));
   list.pop(end);
+  finish_removal(call, edit, pop_event(end));
 }
 
 void pop_generic(Call& call, ListEnd end) {
@@ -47,13 +52,8 @@ void pop_generic(Call& call, ListEnd end) {
   if (!edit.found()) return many ? call.reply.null_array() : call.reply.null();
   if (!is_list(edit.entry())) return call.wrong_type();
   if (count == 0) return call.reply.array(0);
-  List& list = edit.value<List>();
-  if (many) {
-    pop_many(call, list, end, static_cast<uint64_t>(count));
-  } else {
-    pop_one(call, list, end);
-  }
-  finish_removal(call, edit, pop_event(end));
+  if (!many) return pop_one(call, edit, end);
+  pop_many(call, edit, end, static_cast<uint64_t>(count));
 }
 
 // The first of the arguments [first, first + keys) that holds a list. False: none, or one holds
@@ -76,21 +76,18 @@ void pop_with_key(Call& call, size_t argument, ListEnd end) {
   store::Edit edit = call.edit(argument);
   call.reply.array(2);
   call.reply.bulk(call.arg(argument));
-  pop_one(call, edit.value<List>(), end);
-  finish_removal(call, edit, pop_event(end));
+  pop_one(call, edit, end);
   call.effect({pop_name(end), call.arg(argument)});
 }
 
 // [key, [element ...]]
 void pop_many_with_key(Call& call, size_t argument, ListEnd end, uint64_t count) {
   store::Edit edit = call.edit(argument);
-  List& list = edit.value<List>();
   char text[base::kIntTextMax];
-  size_t length = base::format_uint(std::min(count, list.size()), text);
+  size_t length = base::format_uint(std::min(count, edit.value<List>().size()), text);
   call.reply.array(2);
   call.reply.bulk(call.arg(argument));
-  pop_many(call, list, end, count);
-  finish_removal(call, edit, pop_event(end));
+  pop_many(call, edit, end, count);
   call.effect({pop_name(end), call.arg(argument), Bytes(text, length)});
 }
 

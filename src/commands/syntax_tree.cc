@@ -83,8 +83,8 @@ constexpr struct {
   Bytes token;
   Bytes name;
 } kTokenNames[] = {
-    {"*", "auto_id"},         {"=", "equal"},  {"~", "approximately"},
-    {"\"\"", "empty_string"}, {"$", "new_id"}, {"CH", "change"},
+    {"*", "auto_id"}, {"=", "equal"},   {"~", "approximately"}, {"\"\"", "empty_string"},
+    {"$", "new_id"},  {"CH", "change"}, {"INCR", "increment"},
 };
 
 // Names of choices, by a member each of them has and no other.

@@ -72,9 +72,9 @@ class HyperLogLogView {
   // The estimate: the cached one unless it is out of date. False: the sparse form is damaged.
   bool count(uint64_t& count) const;
   // Calls visit(first register, number, rank, is_xzero) for each run of the sparse form. False:
-  // they do not cover the registers exactly.
+  // they do not cover the registers exactly; unless `beyond`, the first run too many ends it.
   template <class Visit>
-  bool for_each_run(Visit&& visit) const;
+  bool for_each_run(Visit&& visit, bool beyond = false) const;
   // Dense form: true when the rank is above the register's.
   bool would_raise(const HyperLogLogPlace& place) const;
 
@@ -135,7 +135,7 @@ class HyperLogLog {
 const char* hyperloglog_self_test();
 
 template <class Visit>
-bool HyperLogLogView::for_each_run(Visit&& visit) const {
+bool HyperLogLogView::for_each_run(Visit&& visit, bool beyond) const {
   unsigned first = 0;
   for (size_t at = kHyperLogLogHeaderBytes; at < bytes_.size();) {
     auto head = static_cast<uint8_t>(bytes_[at]);
@@ -151,7 +151,7 @@ bool HyperLogLogView::for_each_run(Visit&& visit) const {
     } else {
       count = (head & 0x3fu) + 1;
     }
-    if (first + count > kHyperLogLogRegisters) return false;
+    if (!beyond && first + count > kHyperLogLogRegisters) return false;
     visit(first, count, static_cast<uint8_t>(rank), xzero);
     first += count;
     at += xzero ? 2 : 1;

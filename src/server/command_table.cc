@@ -55,8 +55,8 @@ uint32_t group_category(Bytes group) {
 
 uint32_t implied_categories(const CommandSpec& spec) {
   uint32_t bits = spec.categories;
-  // Containers have no category of their own, and WAIT is generic by documentation only.
-  if (spec.run && !(bits & kCatConnection)) bits |= group_category(spec.group);
+  // Containers have no category of their own; WAIT and SORT are generic by documentation only.
+  if (spec.run && !(bits & (kCatConnection | kCatSet))) bits |= group_category(spec.group);
   if (spec.access == Access::write) bits |= kCatWrite;
   // Reads of keys; commands that read nothing from the keyspace are not in @read.
   if (spec.access == Access::read && !(bits & kCatScripting)) bits |= kCatRead;
@@ -204,6 +204,12 @@ bool counted_keys(const KeySpec& spec, int begin, Args args, std::vector<KeyArg>
 
 // SET overwrites its key unless an option makes it look at the old value.
 uint16_t settled_flags(Args args) {
+  if (base::equals_ignoring_case(args[0], "bitfield")) {
+    for (size_t i = 2; i < args.size(); ++i)
+      for (Bytes word : {Bytes("set"), Bytes("incrby")})
+        if (base::equals_ignoring_case(args[i], word)) return kKeyRw | kKeyAccess | kKeyUpdate;
+    return kKeyRo | kKeyAccess;
+  }
   constexpr Bytes kLooks[] = {"get", "ifeq", "ifne", "ifdeq", "ifdne"};
   for (size_t i = 3; i < args.size(); ++i)
     for (Bytes word : kLooks)

@@ -213,6 +213,7 @@ class Persistence {
   bool aof_on_ = false;      // as the settings want it
   bool aof_stands_ = false;  // files and manifest hold the data: what is fsynced there is durable
   bool rewriting_ = false;   // a base is being written or waits for its turn
+  host::OnDone first_base_done_;  // at a start without files
   int rewrite_parts_ = 0;    // still to be done before the base is published
   std::string rewrite_error_;
   uint64_t rewrite_bytes_ = 0;

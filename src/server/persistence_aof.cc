@@ -81,9 +81,9 @@ void Persistence::open_aof(host::OnDone done) {
     // Redis would start empty here and the next save would overwrite the RDB file.
     load_rdb([this, done](base::Result<> result) {
       if (!result) return done(std::move(result));
-      // Nothing is durable before the first base is published.
+      // Nothing is durable before the first base is published: until then nobody is served.
+      first_base_done_ = done;
       rewrite();
-      done({});
     });
   });
 }
@@ -162,6 +162,9 @@ void Persistence::part_done(base::Result<> result) {
 void Persistence::rewritten(base::Result<> result) {
   rewriting_ = false;
   aof_->log.suspend_sync(false);
+  if (first_base_done_)
+    server_.host().loop.post([done = std::move(first_base_done_), result] { done(result); });
+  first_base_done_ = nullptr;
   base::Millis now = server_.host().clock.wall();
   rewrite_seconds_ = (now - rewrite_started_ms_) / 1000;
   ++rewrites_;

@@ -17,8 +17,18 @@ from server import OURS, REFERENCE, Results, ServerUnderTest
 KNOWN = {
     ("flushdb", "complexity"): "the keys are released in the background, whatever their number",
     ("debug", "doc_flags"): "7.0 marks DEBUG as internal; tools do use it",
+    ("restore-asking", "doc_flags"): "not marked as internal, like DEBUG",
+    ("zrank", "arity"): "WITHSCORE came with 7.2",
+    ("zrevrank", "arity"): "WITHSCORE came with 7.2",
+    ("bitfield", "arguments"): "the notation of the rows has no repeated groups of choices",
+    ("pfdebug", "doc_flags"): "not marked as internal, like DEBUG",
+    ("pfselftest", "doc_flags"): "not marked as internal, like DEBUG",
     ("command|getkeys", "arguments"): "documented since 7.2",
     ("command|getkeysandflags", "arguments"): "documented since 7.2",
+    ("sort", "key specs"): "STORE's key can be found; keys that patterns make are not stated",
+    ("sort_ro", "key specs"): "keys that patterns make are not stated",
+    ("sort", "arguments"): "names key specs that are not stated",
+    ("sort_ro", "arguments"): "names key specs that are not stated",
 }
 
 # Arguments that only ours documents, by token (or by name where there is none): the options of
@@ -26,6 +36,10 @@ KNOWN = {
 NEWER_ARGUMENTS = {
     "set": ("IFEQ", "IFNE", "IFDEQ", "IFDNE"),
     "client|kill": ("MAXAGE",),
+    "xreadgroup": ("CLAIM",),
+    "hscan": ("NOVALUES",),
+    "zrank": ("WITHSCORE",),
+    "zrevrank": ("WITHSCORE",),
 }
 
 INFO_FIELDS = ("name", "arity", "flags", "first key", "last key", "step", "categories", "tips", "key specs")

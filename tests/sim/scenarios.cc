@@ -33,6 +33,9 @@ void server_model_everything(Run& run);
 void server_expiry(Run& run);
 void server_expiry_crowd(Run& run);
 void server_turns(Run& run);
+// hash_expiry_scenarios.cc
+void hash_field_expiry(Run& run);
+void hash_field_turns(Run& run);
 // server_session_scenarios.cc
 void server_slow_reader(Run& run);
 void server_resets(Run& run);
@@ -80,6 +83,8 @@ const Scenario kScenarios[] = {
     {"server_expiry", "calm drift_ppm=500 clock choppy,window_bytes=60000", server_expiry},
     {"server_expiry_crowd", "calm", server_expiry_crowd},
     {"server_turns", "calm", server_turns},
+    {"hash_field_expiry", "calm drift_ppm=500 clock choppy,window_bytes=60000", hash_field_expiry},
+    {"hash_field_turns", "calm", hash_field_turns},
     {"server_slow_reader", "calm", server_slow_reader},
     {"server_resets", "resets resets,clock", server_resets},
     {"server_half_closed", "calm choppy", server_half_closed},

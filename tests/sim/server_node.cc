@@ -90,15 +90,19 @@ void ServerNode::check_commit(const store::Commit& commit) {
   last_seq_ = commit.seq;
   bool expiry = commit.origin == store::Origin::expiry;
   if (expiry) turns_.touches_max = std::max(turns_.touches_max, commit.touches.size());
+  size_t emptied = 0;  // hashes that went with their last field
   for (const store::Touch& touch : commit.touches) {
-    if (expiry && touch.change != store::Change::expired)
+    base::Bytes event = touch.event.name;
+    emptied += touch.change == store::Change::erased;
+    if (expiry && touch.change != store::Change::expired && event != "hexpired" &&
+        !(touch.change == store::Change::erased && event == "del"))
       broken_commit_ = "the wheel did more than expire";
     if (touch.db >= server_->store().databases()) broken_commit_ = "a database that is none";
   }
   for (const store::Effect& effect : commit.effects)
     if (effect.args.empty()) broken_commit_ = "an effect without a command";
-  if (expiry && commit.effects.size() != commit.touches.size())
-    broken_commit_ = "expiry's DELs and keys differ in number";
+  if (expiry && commit.effects.size() + emptied != commit.touches.size())
+    broken_commit_ = "expiry's removals and touches differ in number";
 }
 
 void ServerNode::measure_turn(Nanos length) {
