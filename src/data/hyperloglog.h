@@ -146,8 +146,9 @@ bool HyperLogLogView::for_each_run(Visit&& visit, bool beyond) const {
       rank = ((head >> 2) & 0x1fu) + 1;
       count = (head & 3u) + 1;
     } else if (xzero) {
-      if (at + 1 == bytes_.size()) return false;
-      count = ((head & 0x3fu) << 8 | static_cast<uint8_t>(bytes_[at + 1])) + 1;
+      bool cut_off = at + 1 == bytes_.size();
+      if (cut_off && !beyond) return false;
+      count = ((head & 0x3fu) << 8 | (cut_off ? 0 : static_cast<uint8_t>(bytes_[at + 1]))) + 1;
     } else {
       count = (head & 0x3fu) + 1;
     }

@@ -20,7 +20,6 @@ KNOWN = {
     ("restore-asking", "doc_flags"): "not marked as internal, like DEBUG",
     ("zrank", "arity"): "WITHSCORE came with 7.2",
     ("zrevrank", "arity"): "WITHSCORE came with 7.2",
-    ("bitfield", "arguments"): "the notation of the rows has no repeated groups of choices",
     ("pfdebug", "doc_flags"): "not marked as internal, like DEBUG",
     ("pfselftest", "doc_flags"): "not marked as internal, like DEBUG",
     ("command|getkeys", "arguments"): "documented since 7.2",

@@ -37,6 +37,14 @@ class FieldDeadlines {
     auto at = hashes_.find(key);
     return at != hashes_.end() && at->second.count(field) != 0;
   }
+  // Whether nothing of it runs out before `wall`: a command on its way would miss it.
+  bool lasts(const std::string& key, base::Millis wall) const {
+    auto at = hashes_.find(key);
+    if (at == hashes_.end()) return true;
+    for (const auto& [field, deadline] : at->second)
+      if (deadline != 0 && deadline < wall) return false;
+    return true;
+  }
   uint64_t keys() const { return hashes_.size(); }
   uint64_t expired() const { return expired_; }
   bool waiting() const {
@@ -99,6 +107,7 @@ Words change_field(SimChance& chance, FieldDeadlines& fields, base::Millis wall,
   std::string field = "f" + std::to_string(chance.between(0, names));
   base::Millis deadline = wall + 20'000 + chance.between(0, 60'000);
   std::string text = std::to_string(deadline);
+  if (!fields.lasts(key, wall + 10'000)) return {"PING"};
   if (chance.ppm(2'000) && fields.has(key)) {
     fields.erase(key);
     return {"DEL", key};
