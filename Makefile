@@ -5,7 +5,7 @@ VARIANT ?= release
 CXX ?= g++
 OUT := build$(if $(filter-out release,$(VARIANT)),/$(VARIANT))
 
-FLAGS_release := -O2 -g
+FLAGS_release := -O2 -g1
 FLAGS_debug := -O0 -g -DQUOLL_DEBUG
 FLAGS_sanitize := -O1 -g1 -DQUOLL_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined \
   -fno-sanitize-recover=undefined

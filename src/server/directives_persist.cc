@@ -6,7 +6,7 @@ namespace quoll::server {
 
 namespace {
 
-constexpr int64_t kRdbVersionMin = 9;
+constexpr int64_t kRdbVersionMin = 10;
 constexpr int64_t kRdbVersionMax = 12;
 constexpr int64_t kLoadingIntervalMin = 1024;
 
