@@ -20,6 +20,7 @@ Family client_commands();
 Family transaction_commands();
 Family pubsub_commands();
 Family server_commands();
+Family cluster_commands();
 Family config_commands();
 Family module_commands();
 Family acl_commands();
