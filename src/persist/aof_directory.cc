@@ -241,10 +241,8 @@ void AofDirectory::publish(const std::string& temporary, bool rdb, int64_t first
     reserved_ = increment.seq;
   }
   auto failed = [this, temporary, base, increment, done](Result<> result) {
-    for (const std::string& name : {temporary, base.name, increment.name}) {
-      if (!name.empty() && !manifest_.lists(name)) disk_.remove(path(name), [](Result<>) {});
-    }
-    done(std::move(result));
+    discard({temporary, base.name, increment.name},
+            [done, result = std::move(result)] { done(result); });
   };
   auto list = [this, first_kept, base, increment, failed, done] {
     change(
@@ -260,6 +258,18 @@ void AofDirectory::publish(const std::string& temporary, bool rdb, int64_t first
                  then(failed, list));
   };
   disk_.rename(path(temporary), path(base.name), then(failed, take_increment));
+}
+
+// Done only when the names are free: the next attempt gives its files the same ones, and a removal
+// that comes late would take those.
+void AofDirectory::discard(const std::vector<std::string>& names, host::Task done) {
+  auto unlisted = [&](const std::string& name) { return !name.empty() && !manifest_.lists(name); };
+  auto left = std::make_shared<ptrdiff_t>(std::count_if(names.begin(), names.end(), unlisted));
+  auto removed = guarded([left, done](const Result<>&) {
+    if (--*left == 0) done();
+  });
+  for (const std::string& name : names)
+    if (unlisted(name)) disk_.remove(path(name), removed);
 }
 
 // Files that are gone already, or cannot be removed, are forgotten all the same, as Redis does.

@@ -104,6 +104,8 @@ class AofDirectory {
   void create(const AofFile& file, OnIncrement done);
   void publish(const std::string& temporary, bool rdb, int64_t first_kept, bool with_increment,
                host::OnDone done);
+  // Removes those that are no part of the log; at least one is none.
+  void discard(const std::vector<std::string>& names, host::Task done);
 
   void list_parent(std::shared_ptr<Loading> loading);
   void make_directory(std::shared_ptr<Loading> loading);

@@ -1,28 +1,26 @@
 #!/usr/bin/python3
 """Measures redis-server and Quoll side by side and prints one table.
 
-  scripts/bench [cpu] [memory] [expiry] [idle] [--rounds N] [--scale X]
+  scripts/bench [PART...] [--rounds N] [--scale X] [--members N] [--commands LIST]
 
 The two servers take turns and medians are taken, because machines are noisy. Where there are two
-cores the server has one and the load the other. --scale 0.1 runs everything ten times smaller.
+cores the server has one and the load the other. --scale 0.1 runs everything ten times smaller;
+--members 10000000 runs `ranks` and `deletion` at the size the product is measured by.
 """
 import argparse
-import glob
-import os
 import random
 import shutil
 import statistics
 import subprocess
 import sys
-import threading
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../compat"))
-import resp
-from server import OURS, REFERENCE, ServerUnderTest
+import type_parts
+import workloads
+from measuring import (BOTH, CLIENTS, OURS, REFERENCE, Prober, ServerUnderTest, Table, cpu_seconds, info, load, load_core, rss_bytes,
+                       resp, start)
 
 KEYS = 1000000
-CLIENTS = 50
 PIPELINES = {1: 200000, 16: 1000000, 100: 2000000}  # commands per measurement
 CPU_TARGETS = {1: 0.95, 16: 0.50, 100: 0.40}
 MIXES = [  # name, value, options, target in bytes
@@ -32,99 +30,13 @@ MIXES = [  # name, value, options, target in bytes
     ("16 B key, integer", None, (), None),
     ("16 B key, 32 B value, TTL", b"v" * 32, (b"EX", b"1000000"), 102),
 ]
-CORES = sorted(os.sched_getaffinity(0))
-
-
-class Table:
-    def __init__(self):
-        self.rows = []
-
-    def add(self, name, theirs, ours, unit="", digits=2, target="", ratio=True):
-        cells = ["-" if value is None else "%.*f%s" % (digits, value, unit) for value in (theirs, ours)]
-        share = "%.2f" % (ours / theirs) if ratio and theirs and ours is not None else ""
-        self.rows.append((name, *cells, share, target))
-        print("  %-58s redis %12s   quoll %12s   %s" % (name, *cells, share), file=sys.stderr)
-
-    def show(self):
-        head = ("", "redis-server", "quoll-server", "ratio", "target")
-        rows = [head] + self.rows
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        line = lambda row: "| " + " | ".join(
-            cell.ljust(width) if i in (0, 4) else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))) + " |"
-        print(line(head))
-        print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
-        for row in self.rows:
-            print(line(row))
-
-
-def start(binary, *arguments):
-    server = ServerUnderTest(binary, ["--appendonly", "no", *arguments])
-    if len(CORES) > 1:
-        os.sched_setaffinity(server.pid, {CORES[0]})
-        for task in os.listdir("/proc/%d/task" % server.pid):
-            os.sched_setaffinity(int(task), {CORES[0]})
-    return server
-
-
-def load_core():
-    if len(CORES) > 1:
-        os.sched_setaffinity(0, set(CORES[1:]))
-
-
-def cpu_seconds(pid):
-    """Processor time of all threads. schedstat counts nanoseconds; stat only hundredths of seconds."""
-    try:
-        total = 0
-        for path in glob.glob("/proc/%d/task/*/schedstat" % pid):
-            total += int(open(path).read().split()[0])
-        if total:
-            return total / 1e9
-    except (OSError, ValueError):
-        pass
-    fields = open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rss_bytes(pid):
-    for line in open("/proc/%d/status" % pid):
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-
-
-def info(connection, name):
-    for line in connection.call("INFO", "everything").decode().split("\r\n"):
-        if line.startswith(name + ":"):
-            return line.split(":", 1)[1]
-    return None
-
-
-def requests(first, count, make):
-    """Commands number first..first+count-1 as bytes ready to send."""
-    return b"".join(map(resp.encode, map(make, range(first, first + count))))
-
-
-def load(server, count, make):
-    connection = server.connect(timeout=120)
-    for first in range(0, count, 20000):
-        size = min(20000, count - first)
-        sender = threading.Thread(target=connection.send, args=(requests(first, size, make),))
-        sender.start()
-        replies = bytearray()
-        while replies.count(b"\r\n") < size:
-            replies += connection.socket.recv(1 << 20)
-        sender.join()
-        if b"-" in replies:
-            raise RuntimeError("loading failed: %r" % bytes(replies[:200]))
-    return connection
 
 
 def benchmark(server, command, pipeline, count, keys):
     """One redis-benchmark run: requests per second, p99 in ms, server CPU in us per command."""
     before = cpu_seconds(server.pid)
-    done = subprocess.run(["redis-benchmark", "-p", str(server.port), "-t", command, "-P", str(pipeline), "-c", str(CLIENTS), "-n", str(count),
-                           "-r", str(keys), "--csv"], capture_output=True, text=True, check=True)
+    fields = workloads.run(server.port, workloads.named(command), pipeline, count, keys)
     used = cpu_seconds(server.pid) - before
-    fields = done.stdout.strip().splitlines()[-1].replace('"', "").split(",")
     return float(fields[1]), float(fields[6]), used / count * 1e6
 
 
@@ -132,7 +44,7 @@ def measure_cpu(table, arguments):
     keys = int(KEYS * arguments.scale)
     measured = {}  # (binary, pipeline, command) -> [(rps, p99, cpu)]
     for turn in range(arguments.rounds):
-        for binary in (REFERENCE, OURS) if turn % 2 == 0 else (OURS, REFERENCE):
+        for binary in BOTH if turn % 2 == 0 else BOTH[::-1]:
             server = start(binary)
             try:
                 load(server, keys, lambda i: (b"SET", b"key:%012d" % i, b"xxx")).close()
@@ -144,7 +56,7 @@ def measure_cpu(table, arguments):
                 server.stop()
     for pipeline in PIPELINES:
         for command in ("get", "set"):
-            theirs, ours = ([statistics.median(column) for column in zip(*measured[binary, pipeline, command])] for binary in (REFERENCE, OURS))
+            theirs, ours = ([statistics.median(column) for column in zip(*measured[binary, pipeline, command])] for binary in BOTH)
             name = "%s, pipeline %d: " % (command.upper(), pipeline)
             table.add(name + "requests/s", theirs[0], ours[0], digits=0)
             table.add(name + "p99", theirs[1], ours[1], " ms")
@@ -156,7 +68,7 @@ def measure_memory(table, arguments):
     for name, value, options, target in MIXES:
         make = lambda i: (b"SET", b"key:%012d" % i, value if value is not None else b"%d" % (10**9 + i), *options)
         used, resident = [], []
-        for binary in (REFERENCE, OURS):
+        for binary in BOTH:
             server = start(binary)
             try:
                 one = server.connect()
@@ -170,27 +82,6 @@ def measure_memory(table, arguments):
                 server.stop()
         table.add(name + ": used_memory per key", *used, " B", 1, "<= %d B" % target if target else "")
         table.add(name + ": RSS per key", *resident, " B", 1)
-
-
-class Prober(threading.Thread):
-    """The longest wait for a PING on a connection of its own."""
-
-    def __init__(self, server):
-        super().__init__(daemon=True)
-        self.connection, self.worst_ms, self.running = server.connect(timeout=120), 0.0, True
-        self.start()
-
-    def run(self):
-        while self.running:
-            started = time.monotonic()
-            self.connection.raw("PING")
-            self.worst_ms = max(self.worst_ms, (time.monotonic() - started) * 1000)
-            time.sleep(0.002)
-
-    def stop(self):
-        self.running = False
-        self.join()
-        return self.worst_ms
 
 
 def expiry_wave(binary, count, spread_ms=5000):
@@ -277,17 +168,21 @@ def measure_idle(table, arguments):
                 figures[binary].append((answered, rss_bytes(server.pid) / 1e6))
             finally:
                 server.stop()
-    theirs, ours = ([statistics.median(column) for column in zip(*figures[binary])] for binary in (REFERENCE, OURS))
+    theirs, ours = ([statistics.median(column) for column in zip(*figures[binary])] for binary in BOTH)
     table.add("time from start to PING", theirs[0], ours[0], " ms", 1, "<= 50 ms")
     table.add("idle resident memory", theirs[1], ours[1], " MB", 1, "<= 10 MB")
 
 
 def main():
-    parts = {"cpu": measure_cpu, "memory": measure_memory, "expiry": measure_expiry, "idle": measure_idle}
+    parts = {"cpu": measure_cpu, "memory": measure_memory, "types": type_parts.measure_types, "sizes": type_parts.measure_sizes,
+             "ranks": type_parts.measure_ranks, "deletion": type_parts.measure_deletion, "streams": type_parts.measure_streams,
+             "expiry": measure_expiry, "idle": measure_idle}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="part", help="of: " + ", ".join(parts))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--members", type=int, default=1000000, help="of the large values of `ranks` and `deletion`")
+    parser.add_argument("--commands", help="only these of the part `types`, separated by commas")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(parts)
     if unknown:
