@@ -54,19 +54,42 @@ unit: $(OUT)/unit-tests
 sim: $(OUT)/sim-tests
 	$<
 
-# Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target.
+# Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target. What a run finds
+# beside its seeds stays in build/fuzz/corpus, where the next one goes on.
 FUZZ_SECONDS ?= 12
-FUZZ_BASE := $(addprefix src/base/,check.cc memory.cc numbers.cc text.cc)
+FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file
+FUZZ_FLAGS := -std=c++20 -O1 -g1 -DQUOLL_DEBUG -DXXH_INLINE_ALL -Isrc -I. -fsanitize=fuzzer-no-link,address,undefined \
+  -fno-sanitize-recover=undefined
+# allocator.cc asks jemalloc, whose place the address sanitizer takes.
+fuzz_objects = $(patsubst %.cc,build/fuzz/obj/%.o,$(filter-out src/base/allocator.cc,$(wildcard $(1))))
+FUZZ_BASE := src/base/check.cc src/base/memory.cc src/base/numbers.cc src/base/text.cc
+FUZZ_RDB := src/base/*.cc src/data/*.cc src/store/*.cc src/wire/rdb_*.cc src/persist/rdb_*.cc \
+  src/persist/value_codec.cc src/persist/dump_payload.cc
 
-build/resp-parser-fuzz: tests/fuzz/resp_parser_fuzz.cc src/wire/resp_parser.cc $(FUZZ_BASE)
-build/aof-reader-fuzz: tests/fuzz/aof_reader_fuzz.cc $(addprefix src/persist/,aof_reader.cc aof_encoder.cc) $(FUZZ_BASE)
-build/%-fuzz:
+build/fuzz/resp-parser: $(call fuzz_objects,tests/fuzz/resp_parser_fuzz.cc src/wire/resp_parser.cc $(FUZZ_BASE))
+build/fuzz/aof-reader: $(call fuzz_objects,tests/fuzz/aof_reader_fuzz.cc src/persist/aof_reader.cc src/persist/aof_encoder.cc $(FUZZ_BASE))
+build/fuzz/rdb-value: $(call fuzz_objects,tests/fuzz/rdb_value_fuzz.cc $(FUZZ_RDB))
+build/fuzz/rdb-file: $(call fuzz_objects,tests/fuzz/rdb_file_fuzz.cc $(FUZZ_RDB))
+build/fuzz/rdb-seeds: $(call fuzz_objects,tests/fuzz/rdb_seeds.cc $(FUZZ_RDB))
+
+build/fuzz/obj/%.o: %.cc
 	@mkdir -p $(@D)
-	@clang++ -std=c++20 -O1 -g -DQUOLL_DEBUG -Isrc -I. -fsanitize=fuzzer,address,undefined \
-	  -fno-sanitize-recover=undefined -o $@ $^
+	@echo "  CLANG $<"
+	@clang++ $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
+$(addprefix build/fuzz/,$(FUZZ_TARGETS)):
+	@echo "  LINK $@"
+	@clang++ $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ -llzf -lisal
+build/fuzz/rdb-seeds:
+	@clang++ $(FUZZ_FLAGS) -o $@ $^ -llzf -lisal
+build/fuzz/seeds: build/fuzz/rdb-seeds
+	@$< $@
 
-fuzz: build/resp-parser-fuzz build/aof-reader-fuzz
-	@for target in $^; do $$target -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -verbosity=0 || exit 1; done
+fuzz: $(addprefix build/fuzz/,$(FUZZ_TARGETS)) build/fuzz/seeds
+	@for target in $(FUZZ_TARGETS); do \
+	  mkdir -p build/fuzz/corpus/$$target build/fuzz/seeds/$$target; \
+	  build/fuzz/$$target -max_total_time=$(FUZZ_SECONDS) -max_len=$${FUZZ_LEN:-1024} -rss_limit_mb=1500 -verbosity=0 \
+	    -artifact_prefix=build/fuzz/$$target- build/fuzz/corpus/$$target build/fuzz/seeds/$$target || exit 1; \
+	done
 
 deps:
 	@scripts/install-deps
@@ -96,4 +119,4 @@ bench-instructions:
 clean:
 	rm -rf build
 
--include $(shell find $(OUT)/obj $(PRECOMPILED:.h=.d) -name '*.d' 2>/dev/null)
+-include $(shell find $(OUT)/obj build/fuzz/obj $(PRECOMPILED:.h=.d) -name '*.d' 2>/dev/null)

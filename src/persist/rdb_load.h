@@ -5,8 +5,10 @@
 // file whose checksum does not fit is refused as a whole. Keys past their deadline and empty
 // collections are left out and counted.
 //
-// Keys go into the table in groups, whose places in memory are fetched ahead.
-// Cost: an item that arrives in many pieces is decoded again each time its buffer has doubled.
+// Keys go into the table in groups, whose places in memory are fetched ahead. To check a file, a
+// visitor is told of the keys instead: each is decoded, told and dropped, and modules' values,
+// which a load refuses, are stepped over. Then no key is looked for twice. Cost: an item that
+// arrives in many pieces is decoded again each time its buffer has doubled.
 #pragma once
 
 #include <string>
@@ -25,9 +27,41 @@ struct LoadOptions {
   bool refuse_present = true;  // a key that exists is an error; else it is replaced
 };
 
+// A key as it stands in a file.
+struct RdbKey {
+  store::DbIndex db = 0;
+  base::Bytes name;
+  wire::RdbType type{};
+  const data::Value* value = nullptr;  // nullptr: a module's
+  base::Millis deadline = store::kNoDeadline;
+  uint64_t offset = 0;  // of its type byte
+  uint64_t bytes = 0;   // from there to the end of its value
+};
+
+// Who is told what a file holds, item by item; `end` is the offset behind the item. What is lent is
+// gone after the call.
+struct RdbVisitor {
+  virtual ~RdbVisitor() = default;
+  virtual void key(const RdbKey& key) = 0;
+  virtual void aux(base::Bytes name, base::Bytes value, uint64_t end) = 0;
+  virtual void select(store::DbIndex db, uint64_t end) = 0;
+  virtual void function(base::Bytes code, uint64_t end) = 0;
+  virtual void module_aux(base::Bytes module, uint64_t end) = 0;
+};
+
+// Why a file was refused.
+struct RdbFault {
+  enum class Kind : uint8_t { none, short_read, version, checksum, content } kind = Kind::none;
+  uint64_t offset = 0;
+  std::string reason;
+  std::string key;  // the one being read; empty: none
+  wire::RdbType type{};
+};
+
 class RdbLoad {
  public:
   RdbLoad(store::Store& store, LoadOptions options);
+  RdbLoad(RdbVisitor& visitor, LoadOptions options);
 
   // More of the file. The error says what is wrong and at which offset.
   base::Result<> feed(base::Bytes bytes);
@@ -35,7 +69,9 @@ class RdbLoad {
   bool ended() const { return ended_; }
   base::Bytes tail() const { return base::Bytes(buffer_).substr(consumed_); }
   // The input is over: an error unless ended().
-  base::Result<> finish() const;
+  base::Result<> finish();
+  // What the error of feed() or finish() says, in parts.
+  const RdbFault& fault() const { return fault_; }
 
   uint64_t keys_loaded() const { return keys_loaded_; }
   uint64_t keys_expired() const { return keys_expired_; }
@@ -45,6 +81,8 @@ class RdbLoad {
   const std::vector<std::pair<std::string, std::string>>& aux() const { return aux_; }
   const std::vector<std::string>& functions() const { return functions_; }
   unsigned version() const { return version_; }
+  // Of a file that ended: whether it has a checksum.
+  bool has_checksum() const { return has_checksum_; }
 
  private:
   static constexpr size_t kEmptyNamesMax = 10;
@@ -67,13 +105,17 @@ class RdbLoad {
   bool parse_item(wire::RdbReader& in);
   bool parse_opcode(wire::RdbReader& in, wire::RdbOpcode opcode, Item& item, bool& attribute);
   bool parse_value(wire::RdbReader& in, wire::RdbType type, Item& item);
+  bool parse_module_value(wire::RdbReader& in, RdbKey key);
+  bool parse_module_aux(wire::RdbReader& in);
+  void visit(const wire::RdbReader& in, RdbKey key);
   bool parse_end(wire::RdbReader& in);
   // False: a key occurs twice.
   bool insert_group();
   bool insert(Item& item);
-  base::Result<> failed(const wire::RdbReader& in) const;
+  base::Result<> failed(const wire::RdbReader& in);
 
-  store::Store& store_;
+  store::Store* store_ = nullptr;  // or the visitor
+  RdbVisitor* visitor_ = nullptr;
   LoadOptions options_;
   std::string buffer_;
   size_t consumed_ = 0;     // of buffer_
@@ -84,7 +126,9 @@ class RdbLoad {
   unsigned version_ = 0;
   store::DbIndex db_ = 0;
   bool ended_ = false;
+  bool has_checksum_ = false;
   std::string reason_;  // of a failure that names something
+  RdbFault fault_;
   Item group_[kGroup];
   size_t grouped_ = 0;
   uint64_t keys_loaded_ = 0;

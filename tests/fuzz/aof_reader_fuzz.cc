@@ -14,9 +14,11 @@
 
 #include "base/check.h"
 #include "persist/aof_encoder.h"
+#include "tests/fuzz/choices.h"
 #include "tests/unit/persist/aof_feeder.h"
 
 using namespace quoll;
+using fuzz::Choices;
 using persist::AofEnd;
 using persist::AofReaderOptions;
 using persist::AofSeen;
@@ -26,24 +28,6 @@ namespace {
 
 constexpr size_t kPlanBytesMax = 64 * 1024;
 constexpr size_t kWhole = SIZE_MAX / 2;
-
-// Reads choices off the input; after its end all choices are 0, the smallest.
-class Choices {
- public:
-  Choices(const uint8_t* data, size_t size) : at_(data), left_(size) {}
-  size_t left() const { return left_; }
-  uint8_t byte() {
-    if (left_ == 0) return 0;
-    --left_;
-    return *at_++;
-  }
-  size_t word() { return size_t{byte()} << 8 | byte(); }
-  std::string rest() { return {reinterpret_cast<const char*>(at_), left_}; }
-
- private:
-  const uint8_t* at_;
-  size_t left_;
-};
 
 struct Plan {
   struct Commit {

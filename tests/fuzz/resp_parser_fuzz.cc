@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "base/check.h"
+#include "tests/fuzz/choices.h"
 #include "tests/unit/wire/parser_feeder.h"
 
 using namespace quoll;
+using fuzz::Choices;
 using wire::ParserFeeder;
 using wire::ParserLimits;
 using wire::ParserOutcome;
@@ -22,25 +24,6 @@ using wire::RespParser;
 namespace {
 
 constexpr size_t kStreamBytesMax = 100 * 1024;
-
-// Reads choices off the input; after its end all choices are 0, the
-// smallest.
-class Choices {
- public:
-  Choices(const uint8_t* data, size_t size) : at_(data), left_(size) {}
-  size_t left() const { return left_; }
-  uint8_t byte() {
-    if (left_ == 0) return 0;
-    --left_;
-    return *at_++;
-  }
-  size_t below(size_t bound) { return (size_t{byte()} << 8 | byte()) % bound; }
-  std::string rest() { return {reinterpret_cast<const char*>(at_), left_}; }
-
- private:
-  const uint8_t* at_;
-  size_t left_;
-};
 
 struct Plan {
   std::string bytes;
