@@ -108,9 +108,14 @@ bool new_value(const Field& field, int64_t old_value, int64_t& value) {
   switch (field.overflow) {
     case Overflow::fail:
       return false;
-    case Overflow::saturate:
-      value = static_cast<int64_t>(wanted > most ? most : least);
+    case Overflow::saturate: {
+      // Redis finds the room above a value in 64 bits; it wraps for what SET wants far below the
+      // range, which becomes the largest value.
+      bool wraps = field.action == Action::set && most - wanted > INT64_MAX;
+      bool too_large = wanted > most || wraps;
+      value = static_cast<int64_t>(too_large ? most : least);
       return true;
+    }
     case Overflow::wrap: {
       auto bits = static_cast<uint64_t>(wanted);
       unsigned spare = 64 - field.bits;

@@ -75,13 +75,18 @@ void field(Call& call, Bytes name, const StreamId& id) {
 }
 
 // A count that may be unknown.
-void known(Call& call, Bytes name, int64_t value) {
+void known(Call& call, Bytes name, std::optional<int64_t> value) {
   call.reply.bulk(name);
-  if (value < 0) {
-    call.reply.null();
+  if (value) {
+    call.reply.integer(*value);
   } else {
-    call.reply.integer(value);
+    call.reply.null();
   }
+}
+
+std::optional<int64_t> entries_read(const StreamGroup& group) {
+  if (group.entries_read == data::kEntriesReadUnknown) return std::nullopt;
+  return group.entries_read;
 }
 
 void reply_facts(Call& call, const Stream& stream) {
@@ -133,7 +138,7 @@ void reply_group(Call& call, const Stream& stream, const StreamGroup& group, uin
   call.reply.bulk("name");
   call.reply.bulk(group.name());
   field(call, "last-delivered-id", group.last_id);
-  known(call, "entries-read", group.entries_read);
+  known(call, "entries-read", entries_read(group));
   known(call, "lag", stream.lag(group));
   const auto& all = group.pending();
   field(call, "pel-count", all.size());
@@ -199,7 +204,7 @@ void xinfo_groups(Call& call) {
     field(call, "consumers", group->consumers().size());
     field(call, "pending", group->pending().size());
     field(call, "last-delivered-id", group->last_id);
-    known(call, "entries-read", group->entries_read);
+    known(call, "entries-read", entries_read(*group));
     known(call, "lag", stream->lag(*group));
   }
 }

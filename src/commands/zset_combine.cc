@@ -207,7 +207,8 @@ ZSet result_of(Query& query, const data::Packing& packing) {
 void reply_generic(Call& call, Operation operation) {
   Query query{.operation = operation};
   if (!query.parse(call, 1)) return;
-  ZSet result = result_of(query, call.server.packing());
+  // What is only replied is not packed: a listpack holds -0 as 0.
+  ZSet result = result_of(query, {.zset_entries = 0});
   reply_head(call, result.size(), query.with_scores);
   result.for_each([&](const PackedItem& member, double score) {
     reply_element(call, member, score, query.with_scores);

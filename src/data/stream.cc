@@ -284,13 +284,14 @@ int64_t Stream::entries_up_to(const StreamId& id) const {
   return kEntriesReadUnknown;
 }
 
-int64_t Stream::lag(const StreamGroup& group) const {
+std::optional<int64_t> Stream::lag(const StreamGroup& group) const {
   auto added = static_cast<int64_t>(facts().entries_added);
   if (added == 0) return 0;
   if (group.entries_read != kEntriesReadUnknown && !tombstones_after(group.last_id))
     return added - group.entries_read;
   int64_t read = entries_up_to(group.last_id);
-  return read == kEntriesReadUnknown ? -1 : added - read;
+  if (read == kEntriesReadUnknown) return std::nullopt;
+  return added - read;
 }
 
 void Stream::advance(StreamGroup& group, const StreamId& id) const {

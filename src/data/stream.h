@@ -15,6 +15,8 @@
 // A stream without entries is a value like any other: only its deletion removes the key.
 #pragma once
 
+#include <optional>
+
 #include "data/owned_word.h"
 #include "data/packing.h"
 #include "data/stream_group.h"
@@ -94,8 +96,9 @@ class Stream : public OwnedWord<Stream> {
 
   // How many entries were added up to `id`, kEntriesReadUnknown when that cannot be told.
   int64_t entries_up_to(const StreamId& id) const;
-  // Entries that the group has still to read, -1 when that cannot be told.
-  int64_t lag(const StreamGroup& group) const;
+  // Entries that the group has still to read, nullopt when that cannot be told. Negative where a
+  // client claimed to have read more than there ever was (ENTRIESREAD).
+  std::optional<int64_t> lag(const StreamGroup& group) const;
   // The group has read the entry `id`, which is beyond its last one.
   void advance(StreamGroup& group, const StreamId& id) const;
   // Whether some group has not read the entry yet, or not had it acknowledged.

@@ -43,6 +43,104 @@ def near(first, second, tolerance):
     return False
 
 
+# Times in replies of XINFO: they pass, and the servers are not asked at the same instant.
+PASSING = {b"idle", b"inactive", b"seen-time", b"active-time"}
+# Fields that Redis added after 7.0, and what says how a radix tree is built inside.
+NOT_IN_REFERENCE = {b"inactive", b"active-time"}
+INSIDE = {b"radix-tree-nodes"}
+TTL_SECONDS_TOLERANCE = 3
+TTL_MILLIS_TOLERANCE = 5000
+
+
+def alike(kind, theirs, ours):
+    """Whether two different reply trees say the same, as far as commands of this kind can."""
+    if kind == "ttl":
+        return near(theirs, ours, TTL_SECONDS_TOLERANCE)
+    if kind in ("ttl_ms", "idle"):
+        return near(theirs, ours, TTL_MILLIS_TOLERANCE) if kind == "ttl_ms" else pending_alike(theirs, ours)
+    if kind == "unordered":
+        return masked(theirs, unordered=True) == masked(ours, unordered=True)
+    if kind == "shape":
+        return masked(theirs, shape=True) == masked(ours, shape=True)
+    if kind == "pairs":
+        return unordered_pairs(theirs) == unordered_pairs(ours)
+    if kind in ("scan", "scan_pairs"):
+        return scan_alike(theirs, ours, kind == "scan_pairs")
+    if kind == "xinfo":
+        return info_alike(fields(theirs), fields(ours))
+    return False
+
+
+def unordered_pairs(reply):
+    """A flat array of pairs, an array of pairs or a map, in any order."""
+    kind, payload = reply
+    if not isinstance(payload, list):
+        return reply
+    if kind == "%" or all(child[0] != "*" for child in payload):
+        return (kind, sorted(zip(payload[::2], payload[1::2]), key=repr))
+    return (kind, sorted(payload, key=repr))
+
+
+def scan_alike(theirs, ours, pairs):
+    """One call for all: both cursors are back at 0."""
+    parts = theirs[1], ours[1]
+    if not all(isinstance(part, list) and len(part) == 2 and part[0] == ("$", b"0") for part in parts):
+        return False
+    first, second = parts[0][1], parts[1][1]
+    return unordered_pairs(first) == unordered_pairs(second) if pairs else masked(first, True) == masked(second, True)
+
+
+def pending_alike(theirs, ours):
+    """XPENDING's list: [ID, consumer, idle time, deliveries] each."""
+    if not (isinstance(theirs[1], list) and isinstance(ours[1], list) and len(theirs[1]) == len(ours[1])):
+        return False
+    return all(x == y or (isinstance(x[1], list) and isinstance(y[1], list) and x[1][:2] + x[1][3:] == y[1][:2] + y[1][3:] and
+                          near(x[1][2], y[1][2], TTL_MILLIS_TOLERANCE))
+               for x, y in zip(theirs[1], ours[1]))
+
+
+def fields(reply):
+    """XINFO's reply with its alternating names and values as dictionaries."""
+    kind, payload = reply
+    if not isinstance(payload, list):
+        return reply
+    names = payload[::2]
+    if kind == "%" or (names and len(payload) % 2 == 0 and names[0] in (("$", b"name"), ("$", b"length"))):
+        return {name[1]: fields(value) for name, value in zip(names, payload[1::2])}
+    return (kind, [fields(child) for child in payload])
+
+
+def info_alike(theirs, ours):
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        if set(theirs) != set(ours) - (NOT_IN_REFERENCE - set(theirs)):
+            return False
+        return all(name in INSIDE or info_alike(value, ours[name]) or
+                   name in PASSING and not_earlier(name, value, ours[name]) or
+                   name in (b"pending", b"pel") and deliveries_alike(value, ours[name])
+                   for name, value in theirs.items())
+    if isinstance(theirs, dict) or isinstance(ours, dict):
+        return False
+    if isinstance(theirs[1], list) and isinstance(ours[1], list):
+        return theirs[0] == ours[0] and len(theirs[1]) == len(ours[1]) and all(map(info_alike, theirs[1], ours[1]))
+    return theirs == ours
+
+
+def not_earlier(name, theirs, ours):
+    """Since 7.2 a consumer is seen whenever it asks, in 7.0 only when it gets something."""
+    if not (isinstance(theirs[1], int) and isinstance(ours[1], int)):
+        return False
+    later = ours[1] - theirs[1] if name in (b"seen-time", b"active-time") else theirs[1] - ours[1]
+    return later >= -TTL_MILLIS_TOLERANCE
+
+
+def deliveries_alike(theirs, ours):
+    """Entries of a pending list: all equal but the time of delivery, last but one."""
+    if theirs[0] != "*" or ours[0] != "*" or len(theirs[1]) != len(ours[1]):
+        return False
+    return all(x[1][:-2] == y[1][:-2] and x[1][-1] == y[1][-1] and near(x[1][-2], y[1][-2], TTL_MILLIS_TOLERANCE)
+               for x, y in zip(theirs[1], ours[1]))
+
+
 class KnownDifferences:
     """Blocks of `key: value` lines. A difference is known when the regular expressions of a block
     match the whole command line and, where given, the whole of both replies."""

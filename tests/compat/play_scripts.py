@@ -24,6 +24,9 @@ and words that change how the reply to the command behind them (same line) is co
   @unordered             elements of the outermost collection in any order
   @mask-int              integers may differ       @shape     only types and lengths count
   @ttl [N]               integers may differ by N (default 2)
+  @pending, @xinfo       replies of XPENDING and XINFO: only the times in them may differ
+  @pairs                 field-value pairs in any order
+  @scan, @scan-pairs     one call of SSCAN, or of HSCAN or ZSCAN, that returns everything
   @mask "regexp"         matches inside strings may differ
   @error                 both fail; only the error's code (first word) is compared
   @skip-reply            not compared              @save NAME not compared, kept as ${NAME}
@@ -44,6 +47,7 @@ import resp
 from server import OURS, REFERENCE, Results, ServerUnderTest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+KINDS = {"pending": "idle", "xinfo": "xinfo", "pairs": "pairs", "scan": "scan", "scan-pairs": "scan_pairs"}  # of compare.alike
 ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "b": b"\b", "a": b"\a"}
 
 
@@ -113,7 +117,7 @@ class Step:
             word, _, rest = rest.partition(" ")
             rest = rest.strip()
             name = word[1:]
-            if name in ("unordered", "mask-int", "shape", "skip-reply", "error", "no-reply"):
+            if name in ("unordered", "mask-int", "shape", "skip-reply", "error", "no-reply", *KINDS):
                 self.options[name] = True
             elif name == "ttl":
                 match = re.match(r"(\d+)\s+(?=\S)", rest)
@@ -213,7 +217,9 @@ def same(step, theirs, ours):
     arguments = dict(unordered="unordered" in options, mask_int="mask-int" in options,
                      shape="shape" in options, pattern=options.get("mask"))
     first, second = compare.masked(first, **arguments), compare.masked(second, **arguments)
-    return first == second or "ttl" in options and compare.near(first, second, options["ttl"])
+    if first == second or "ttl" in options and compare.near(first, second, options["ttl"]):
+        return True
+    return any(compare.alike(kind, first, second) for name, kind in KINDS.items() if name in options)
 
 
 class Player:

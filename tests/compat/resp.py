@@ -72,6 +72,14 @@ def split(buffer, count):
     return replies
 
 
+def children(raw):
+    """The replies inside a collection, as bytes; None for anything else."""
+    if raw[:1] not in (b"*", b"~", b">") or raw[1:2] == b"-":
+        return None
+    start = raw.index(b"\r\n") + 2
+    return split(raw[start:], int(raw[1 : start - 2]))
+
+
 def tree(raw, at=0):
     value, _ = _tree(raw, at)
     return value
