@@ -2,12 +2,14 @@
 import compare
 import resp
 from generators.sorting import SORT_KEYS
+from generators.zsets import LEX_KEYS
 
 DATABASES = 16
 # Ordered values lie byte for byte as in Redis, so DUMP (with rdbcompression no) is equal; hash tables
 # are written in their own order, which loading them keeps in packed ones, streams with the times of
 # their deliveries, lists in nodes whose boundaries depend on how long the list was packed (never, in 7.0).
 DUMPED_ALIKE = {b"string", b"zset"}
+ENCODING_UNASKED = SORT_KEYS + LEX_KEYS  # where it may differ for reasons the generators give
 HYLL = b"HYLL"
 CHECKSUM_BYTES = 10  # and the line end of the reply
 
@@ -82,7 +84,8 @@ class KeyspaceComparison:
         types = [connection.call("TYPE", key) for connection in (reference, ours)]
         encodings = [connection.call("OBJECT", "ENCODING", key) for connection in (reference, ours)]
         packed_here = encodings[1] == b"listpack" and (
-            types[0] == b"list" or types[0] == b"set" and self.set_listpacks and encodings[0] == b"hashtable" or key in SORT_KEYS)
+            types[0] == b"list" or types[0] == b"set" and self.set_listpacks and encodings[0] == b"hashtable" )
+        packed_here |= key in ENCODING_UNASKED and types[0] == b"zset"
         packed_here |= encodings[0] == b"raw" and encodings[1] in (b"int", b"embstr")  # see differential.py
         if types[0] != types[1] or encodings[0] != encodings[1] and not packed_here:
             return self.fail("database %d, key %r: %r in %r there, %r in %r here\n%s" % (
