@@ -21,7 +21,7 @@ import time
 import compare
 import resp
 from generators import Generator
-from keyspace import KeyspaceComparison, digest
+from keyspace import KeyspaceComparison, fingerprints
 from plays import UNTIL_BLOCKED_S, Plays
 from server import OURS, REFERENCE, Results, ServerUnderTest
 
@@ -119,7 +119,7 @@ class Differential:
                 if self.differences < DIFFERENCES_MAX:
                     self.comparison.run(self.plain.reference, self.plain.ours)
                     if self.appendonly:
-                        self.replay(self.plain)
+                        self.replay()
             except (resp.Closed, resp.NoReply, OSError, ValueError) as error:
                 if self.reference.fell_over() and self.ours.alive():  # its streams do, now and then
                     print("%s: the reference crashed near command %d; the seed ends there" % (self.name, self.index))
@@ -208,15 +208,18 @@ class Differential:
         self.history.append([b"(waits)"] + command)
         return waiter
 
-    def replay(self, stream):
+    def replay(self):
         """The log, replayed, gives the data it was written for."""
-        before = digest(stream.ours)
-        stream.ours.call("DEBUG", "LOADAOF")
-        after = digest(stream.ours)
-        if before == after:
-            self.results.ok()
-        else:
-            self.fail("DEBUG LOADAOF changes the data")
+        side = self.plain.ours
+        digest, before = side.call("DEBUG", "DIGEST"), fingerprints(side)
+        side.call("DEBUG", "LOADAOF")
+        if digest == side.call("DEBUG", "DIGEST"):
+            return self.results.ok()
+        after = fingerprints(side)
+        changed = [name for name in sorted(set(before) | set(after)) if before.get(name) != after.get(name)]
+        database, key = changed[0]
+        self.fail("DEBUG LOADAOF changes %d keys; database %d, %r: %r, then %r\n%s" % (
+            len(changed), database, key, before.get(changed[0]), after.get(changed[0]), self.recent({key})))
 
 
 def different_parts(theirs, ours):

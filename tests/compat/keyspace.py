@@ -101,5 +101,12 @@ class KeyspaceComparison:
                     database, b" ".join(word if isinstance(word, bytes) else b"%d" % word for word in command), resp.show(theirs), resp.show(mine), self.recent({key})))
 
 
-def digest(connection):
-    return connection.call("DEBUG", "DIGEST")
+def fingerprints(connection):
+    """Digest and deadline of every key. The connection ends in database 0."""
+    found = {}
+    for database in range(DATABASES):
+        connection.call("SELECT", database)
+        for key in connection.call("KEYS", "*"):
+            found[database, key] = connection.call("DEBUG", "DIGEST-VALUE", key), connection.call("PEXPIRETIME", key)
+    connection.call("SELECT", 0)
+    return found

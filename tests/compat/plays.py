@@ -218,7 +218,7 @@ class Plays:
             return
         self.judge(stream, [b"DEBUG", b"RELOAD"])
         if self.harness.appendonly:
-            self.harness.replay(stream)
+            self.harness.replay()
 
 
 def as_items(trees, pairs):

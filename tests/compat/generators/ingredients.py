@@ -31,7 +31,7 @@ INTEGER_EDGES = [0, 1, -1, 12, 13, 127, 128, -128, -129, 255, 4095, 4096, -4096,
                  2147483647, 2147483648, -2147483649, 9223372036854775807, -9223372036854775808]
 WORDS = [b"NX", b"XX", b"GT", b"LT", b"GET", b"EX", b"PX", b"KEEPTTL", b"PERSIST", b"DB", b"REPLACE", b"MATCH", b"COUNT",
          b"foo", b"", b"0", b"-1", b"abc", b"9223372036854775807", b"99999999999999999999", b"k1", b"n1", b"WITHSCORES",
-         b"LIMIT", b"REV", b"BYSCORE", b"BYLEX", b"STREAMS", b"GROUP", b"LEFT", b"RIGHT", b"-", b"+", b"*", b"$", b">", b"1.5", b"inf",
+         b"LIMIT", b"REV", b"BYSCORE", b"BYLEX", b"STREAMS", b"GROUP", b"LEFT", b"RIGHT", b"-", b"*", b"$", b">", b"1.5", b"inf",
          b"list:1", b"set:1", b"hash:1", b"zset:1", b"stream:1", b"WEIGHTS", b"AGGREGATE", b"MAX", b"WITHVALUES", b"BLOCK", b"RANK"]
 
 

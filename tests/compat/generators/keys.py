@@ -31,7 +31,8 @@ class Keys(Family):
         return [([b"CONFIG", b"SET", name, self.random.choice(values)], "exact") for name, values in LIMITS]
 
     def limit(self):
-        name, values = self.random.choice(LIMITS)
+        """Not that of HyperLogLogs: PFADD is logged as it was, so a replay needs the limit it met."""
+        name, values = self.random.choice([limit for limit in LIMITS if limit[0] != b"hll-sparse-max-bytes"])
         return [b"CONFIG", b"SET", name, self.random.choice(values)], "exact"
 
     def pair(self):
