@@ -1,4 +1,5 @@
-# Quoll. `make run` starts a server, `make test` proves it; plain `make` builds build/quoll-server.
+# Quoll. `make run` starts a server, `make test` proves it; plain `make` builds build/quoll-server
+# and build/quoll-check.
 # VARIANT=release (default) | debug | sanitize; each has its own folder, so switching is cheap.
 
 VARIANT ?= release
@@ -21,12 +22,16 @@ UNIT_SOURCES := $(wildcard tests/unit/*.cc tests/unit/*/*.cc)
 SIM_SOURCES := $(wildcard tests/sim/*.cc)
 
 .PHONY: all deps run test check bench bench-instructions clean unit sim fuzz
-all: $(OUT)/quoll-server
+all: $(OUT)/quoll-server $(OUT)/quoll-check
 
 $(OUT)/libquoll.a: $(call objects,$(LIB_SOURCES))
 	@rm -f $@ && ar rcs $@ $^
 
 $(OUT)/quoll-server: $(OUT)/obj/src/main.o $(OUT)/libquoll.a
+	@echo "  LINK $@"
+	@$(CXX) $(CXXFLAGS) -o $@ $^ $(LIBS)
+
+$(OUT)/quoll-check: $(OUT)/obj/src/check_main.o $(OUT)/libquoll.a
 	@echo "  LINK $@"
 	@$(CXX) $(CXXFLAGS) -o $@ $^ $(LIBS)
 

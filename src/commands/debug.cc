@@ -28,6 +28,9 @@ constexpr uint64_t kPackedThresholdMax = uint64_t{1} << 32;
 constexpr Bytes kHelp[] = {
     "ASSERT",
     "    Crash by assertion failed.",
+    "CHANGE-REPL-ID",
+    "    Change the replication IDs of the instance.",
+    "    Dangerous: should be used only for testing the replication subsystem.",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Like CONFIG REWRITE but writes all configuration options, including",
     "    keywords not listed in original configuration file or default values.",
@@ -134,6 +137,12 @@ void debug_error(Call& call) { call.reply.error(call.arg(2)); }
 
 void debug_rewrite_all(Call& call) {
   rewrite_config_file(call, true, "ERR CONFIG-REWRITE-FORCE-ALL failed: ");
+}
+
+void debug_change_repl_id(Call& call) {
+  log::notice("Changing replication IDs after receiving change-repl-id");
+  call.server.change_replication_id();
+  call.reply.ok();
 }
 
 void debug_set_active_expire(Call& call) {
@@ -311,6 +320,7 @@ constexpr size_t kAny = SIZE_MAX;
 constexpr Subcommand kSubcommands[] = {
     {"help", 2, 2, debug_help},
     {"assert", 2, kAny, debug_assert},
+    {"change-repl-id", 2, 2, debug_change_repl_id},
     {"config-rewrite-force-all", 2, 2, debug_rewrite_all},
     {"dict-resizing", 3, 3, debug_accepted},
     {"digest", 2, 2, debug_digest},

@@ -269,6 +269,18 @@ bool Stream::tombstones_after(const StreamId& id) const {
   return id <= facts.max_deleted_id;
 }
 
+namespace {
+
+// Counters of a foreign payload may be anything: they wrap instead of overflowing.
+int64_t plus(int64_t left, int64_t right) {
+  return static_cast<int64_t>(static_cast<uint64_t>(left) + static_cast<uint64_t>(right));
+}
+int64_t minus(int64_t left, int64_t right) {
+  return static_cast<int64_t>(static_cast<uint64_t>(left) - static_cast<uint64_t>(right));
+}
+
+}  // namespace
+
 int64_t Stream::entries_up_to(const StreamId& id) const {
   const Facts& facts = this->facts();
   auto added = static_cast<int64_t>(facts.entries_added);
@@ -278,8 +290,8 @@ int64_t Stream::entries_up_to(const StreamId& id) const {
   if (id > facts.last_id) return kEntriesReadUnknown;
   if (facts.max_deleted_id.is_zero() || facts.max_deleted_id < facts.first_id) {
     auto length = static_cast<int64_t>(facts.length);
-    if (id < facts.first_id) return added - length;
-    if (id == facts.first_id) return added - length + 1;
+    if (id < facts.first_id) return minus(added, length);
+    if (id == facts.first_id) return plus(minus(added, length), 1);
   }
   return kEntriesReadUnknown;
 }
@@ -288,15 +300,15 @@ std::optional<int64_t> Stream::lag(const StreamGroup& group) const {
   auto added = static_cast<int64_t>(facts().entries_added);
   if (added == 0) return 0;
   if (group.entries_read != kEntriesReadUnknown && !tombstones_after(group.last_id))
-    return added - group.entries_read;
+    return minus(added, group.entries_read);
   int64_t read = entries_up_to(group.last_id);
   if (read == kEntriesReadUnknown) return std::nullopt;
-  return added - read;
+  return minus(added, read);
 }
 
 void Stream::advance(StreamGroup& group, const StreamId& id) const {
   if (group.entries_read != kEntriesReadUnknown && !tombstones_after(id)) {
-    ++group.entries_read;
+    group.entries_read = plus(group.entries_read, 1);
   } else if (facts().entries_added > 0) {
     group.entries_read = entries_up_to(id);
   }

@@ -143,7 +143,8 @@ AofReader::Progress AofReader::read_item() {
   const Number got = read_number(bytes, at, '*', kAofArgsMax, args);
   if (got == Number::starved) return Progress::starved;
   if (got == Number::wrong || args == 0) {
-    damage(at, got == Number::wrong ? "this is no command" : "a command without arguments");
+    damage(at, got == Number::wrong ? "'*' and a number of arguments expected"
+                                    : "a command without arguments");
     return Progress::damaged;
   }
   pos_ = at;
@@ -166,6 +167,8 @@ AofReader::Progress AofReader::read_annotation() {
       base::parse_int(base::trimmed(line.substr(4, end - 4)), seconds)) {
     timestamp_ = seconds;
     timestamp_offset_ = file_offset(pos_);
+    if (seconds > options_.until && !until_offset_)
+      until_offset_ = in_block_ ? valid_bytes_ : timestamp_offset_;
   }
   pos_ += end + 1;
   return Progress::whole;
@@ -180,7 +183,7 @@ AofReader::Progress AofReader::read_command() {
       const Number got = read_number(bytes, at, '$', options_.bulk_bytes_max, size);
       if (got == Number::starved) return Progress::starved;
       if (got == Number::wrong) {
-        damage(at, "this is no length of an argument");
+        damage(at, "'$' and the length of an argument expected");
         return Progress::damaged;
       }
       pos_ = at;
@@ -191,7 +194,7 @@ AofReader::Progress AofReader::read_command() {
     // A wrong byte behind an argument shows as soon as it is there.
     if ((left > size && bytes[pos_ + size] != '\r') ||
         (left > size + 1 && bytes[pos_ + size + 1] != '\n')) {
-      damage(pos_ + size, "no line end behind an argument");
+      damage(pos_ + size, "a line end expected behind the argument");
       return Progress::damaged;
     }
     if (left < size + 2) return Progress::starved;
@@ -208,6 +211,7 @@ AofReader::Progress AofReader::read_command() {
 bool AofReader::take_command() {
   const size_t count = spans_.size() - command_span_;
   const base::Bytes name = arg(command_span_);
+  lines_ += 1 + 2 * count;
   auto drop = [&] { spans_.resize(command_span_); };
   if (count == 1 && base::equals_ignoring_case(name, "multi")) {
     if (in_block_) return damage(command_at_, "MULTI inside MULTI");
@@ -220,13 +224,13 @@ bool AofReader::take_command() {
     in_block_ = false;
     block_ready_ = true;
     drop();
-    valid_bytes_ = file_offset(pos_);
+    settle();
     return true;
   }
   if (base::equals_ignoring_case(name, "select")) {
     if (count != 2 || !select()) return damage(command_at_, "a SELECT without a database");
     drop();
-    if (!in_block_) valid_bytes_ = file_offset(pos_);
+    if (!in_block_) settle();
     return true;
   }
   if (options_.known) {
@@ -240,7 +244,7 @@ bool AofReader::take_command() {
   held_.push_back({command_span_, count, command_at_, database_});
   if (in_block_) return true;
   block_ready_ = true;
-  valid_bytes_ = file_offset(pos_);
+  settle();
   return true;
 }
 

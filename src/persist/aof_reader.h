@@ -22,6 +22,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,11 +32,13 @@ namespace quoll::persist {
 
 constexpr size_t kAofAnnotationMax = 1023;  // bytes of a line beginning with '#'; Redis's bound
 constexpr int64_t kAofArgsMax = INT32_MAX;
+constexpr int64_t kAofBulkBytesMax = int64_t{512} << 20;  // unless the server allows longer ones
 constexpr size_t kAofResyncTriesMax = 4096;  // places looked at for commands behind a torn tail
 
 struct AofReaderOptions {
   uint64_t base_offset = 0;                   // of the first byte in its file
-  int64_t bulk_bytes_max = int64_t{4} << 30;  // of one argument; longer is damage
+  int64_t bulk_bytes_max = kAofBulkBytesMax;  // of one argument; longer is damage
+  int64_t until = INT64_MAX;                  // unix seconds; see until_offset()
   // Whether this is a command. Unset: all are.
   std::function<bool(base::Args)> known;
 };
@@ -71,9 +74,14 @@ class AofReader {
   AofEnd finish();
 
   uint64_t valid_bytes() const { return valid_bytes_; }
-  // The latest annotation read, and where it stands: for cutting at a point in time.
+  // Lines up to there, as redis-check-aof counts them: of commands only, and none inside arguments.
+  uint64_t valid_lines() const { return valid_lines_; }
+  // The latest annotation read, and where it stands.
   int64_t timestamp() const { return timestamp_; }  // unix seconds; 0 = none
   uint64_t timestamp_offset() const { return timestamp_offset_; }
+  // Where to cut so that nothing later than `until` is left: the first annotation beyond it that
+  // was read, or the commit it stands in.
+  std::optional<uint64_t> until_offset() const { return until_offset_; }
 
  private:
   // Places count from `start_`, so they stay true when the window moves.
@@ -101,6 +109,11 @@ class AofReader {
     return base::Bytes(window_).substr(start_ + spans_[span].at, spans_[span].size);
   }
   void find_commands_behind();
+  // A whole commit ends here.
+  void settle() {
+    valid_bytes_ = file_offset(pos_);
+    valid_lines_ = lines_;
+  }
 
   AofReaderOptions options_;
   std::string window_;
@@ -123,6 +136,9 @@ class AofReader {
 
   store::DbIndex database_ = 0;
   uint64_t valid_bytes_;
+  uint64_t valid_lines_ = 0;
+  uint64_t lines_ = 0;
+  std::optional<uint64_t> until_offset_;
   int64_t timestamp_ = 0;
   uint64_t timestamp_offset_ = 0;
   AofEnd end_;

@@ -55,7 +55,7 @@ bool add_field(Hash& hash, base::Bytes field, base::Bytes value, const DecodeOpt
   return hash.set(field, value, Hash::Deadline::drop, INT64_MIN, options.packing);
 }
 
-bool duplicate(RdbReader& in) { return in.fail("duplicate hash field"); }
+bool duplicate(RdbReader& in) { return in.fail("Duplicate hash fields detected"); }
 
 // Whether no two fields of a listpack are equal. O(n log n), no copy of a field.
 bool fields_differ(const ListpackView& view, unsigned stride) {
@@ -80,7 +80,8 @@ bool fields_differ(const ListpackView& view, unsigned stride) {
 
 bool take_pairs(RdbReader& in, Listpack pairs, const DecodeOptions& options, Hash& hash) {
   size_t count = pairs.count();
-  if (count % 2 != 0) return in.fail("hash listpack without the last value");
+  if (count % 2 != 0)
+    return in.fail("Hash listpack integrity check failed: it ends without the last value");
   if (!fields_differ(pairs.view(), 2)) return duplicate(in);
   hash = Hash::of_pairs(std::move(pairs));
   if (count / 2 > options.packing.hash_entries) hash.make_table();
@@ -98,7 +99,7 @@ bool decode_listpack(RdbReader& in, const DecodeOptions& options, Hash& hash) {
   std::string scratch;
   base::Bytes block;
   if (!read_block(in, scratch, block)) return false;
-  if (!ListpackView::validate(block)) return in.fail("hash listpack is damaged");
+  if (!ListpackView::validate(block)) return in.fail("Hash listpack integrity check failed");
   return take_pairs(in, Listpack::copy_of(block), options, hash);
 }
 
@@ -106,7 +107,7 @@ bool decode_ziplist(RdbReader& in, const DecodeOptions& options, Hash& hash) {
   std::string scratch;
   base::Bytes block;
   if (!read_block(in, scratch, block)) return false;
-  if (!data::ZiplistReader::validate(block)) return in.fail("hash ziplist is damaged");
+  if (!data::ZiplistReader::validate(block)) return in.fail("Hash ziplist integrity check failed");
   Listpack pairs;
   if (!data::append_ziplist(block, pairs)) return in.fail("hash ziplist is too large");
   return take_pairs(in, std::move(pairs), options, hash);
@@ -116,7 +117,7 @@ bool decode_zipmap(RdbReader& in, const DecodeOptions& options, Hash& hash) {
   std::string scratch;
   base::Bytes block;
   if (!read_block(in, scratch, block)) return false;
-  if (!data::ZipmapReader::validate(block)) return in.fail("hash zipmap is damaged");
+  if (!data::ZipmapReader::validate(block)) return in.fail("Zipmap integrity check failed");
   Hash made;
   data::ZipmapReader reader(block);
   base::Bytes field, value;
@@ -135,7 +136,8 @@ struct Triple {
 };
 
 bool read_triples(RdbReader& in, const ListpackView& view, std::vector<Triple>& triples) {
-  if (view.count() % 3 != 0) return in.fail("hash listpack without the last deadline");
+  if (view.count() % 3 != 0)
+    return in.fail("Hash listpack integrity check failed: it ends without the last deadline");
   for (auto at = view.first(); at != ListpackView::kNone; at = view.next(at)) {
     Triple triple;
     triple.field = view.item(at);
@@ -165,7 +167,7 @@ bool decode_triples(RdbReader& in, bool with_earliest, const DecodeOptions& opti
   std::string scratch;
   base::Bytes block;
   if (!read_block(in, scratch, block)) return false;
-  if (!ListpackView::validate(block)) return in.fail("hash listpack is damaged");
+  if (!ListpackView::validate(block)) return in.fail("Hash listpack integrity check failed");
   ListpackView view(block);
   std::vector<Triple> triples;
   if (!read_triples(in, view, triples)) return false;

@@ -62,7 +62,7 @@ base::Result<> RdbLoad::failed(const RdbReader& in) {
   fault_.offset = in.offset();
   fault_.reason = in.reason();
   std::string text = fault_.reason + " at offset " + std::to_string(fault_.offset);
-  if (!fault_.key.empty()) text += ", in the value of key " + base::quoted(fault_.key);
+  if (fault_.in_value) text += ", in the value of key " + base::quoted(fault_.key);
   return base::Error{std::move(text)};
 }
 
@@ -178,6 +178,7 @@ bool RdbLoad::parse_value(RdbReader& in, RdbType type, Item& item) {
     return parse_module_value(in, {db_, key.bytes, type, nullptr, item.deadline, start});
   if (!decode(in, type, options_.decode, item.value_scratch, item.value)) {
     if (in.failure() == RdbFailure::malformed) {
+      fault_.in_value = true;
       fault_.key = key.bytes;
       fault_.type = type;
     }

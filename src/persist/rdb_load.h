@@ -54,7 +54,8 @@ struct RdbFault {
   enum class Kind : uint8_t { none, short_read, version, checksum, content } kind = Kind::none;
   uint64_t offset = 0;
   std::string reason;
-  std::string key;  // the one being read; empty: none
+  bool in_value = false;  // of this key and type
+  std::string key;
   wire::RdbType type{};
 };
 
@@ -68,6 +69,8 @@ class RdbLoad {
   // True once the file's end, with its checksum, was read; tail() is what followed.
   bool ended() const { return ended_; }
   base::Bytes tail() const { return base::Bytes(buffer_).substr(consumed_); }
+  // In the file: behind what was consumed.
+  uint64_t offset() const { return offset_ + consumed_; }
   // The input is over: an error unless ended().
   base::Result<> finish();
   // What the error of feed() or finish() says, in parts.

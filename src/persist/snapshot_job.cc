@@ -48,7 +48,8 @@ bool SnapshotJob::rest(int64_t key_delay_us, base::Nanos now) {
   if (file_.waiting_bytes() > kWaitingBytesMax) return true;  // the disk answers
   base::Nanos due =
       started_ + static_cast<base::Nanos>(keys_written_) * key_delay_us * base::kNanosPerMicro;
-  if (key_delay_us <= 0 || due <= now) return false;
+  // Clients that wait for a value are no part of a slow disk.
+  if (key_delay_us <= 0 || due <= now || store_.snapshot()->awaited()) return false;
   constexpr base::Nanos kRestMax = 10 * base::kNanosPerMilli;  // the delay may be changed meanwhile
   host_.loop.cancel(wake_);
   wake_ = host_.loop.after(std::min(due - now, kRestMax), [] {});

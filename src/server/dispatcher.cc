@@ -141,6 +141,24 @@ void Dispatcher::queue(Session& session, Command& command, Args args, BlobOf blo
   session.reply().simple("QUEUED");
 }
 
+// A command that would change a value of which the snapshot has much to write is run again when the
+// walk is past it. What cannot wait, transactions, scripts and the server's own edits, has it
+// written at once.
+bool Dispatcher::postpone_for_snapshot(Session& session, const Command& command, Args args,
+                                       BlobOf blob_of, void* blob_owner) {
+  if (command.spec->access != Access::write) return false;
+  found_keys_.clear();
+  if (!find_keys(*command.spec, args, found_keys_)) return false;
+  for (const KeyArg& key : found_keys_) {
+    if (key.flags & kKeyRo) continue;
+    if (!server_.persistence().waits_for_snapshot(session.id, session.db, args[key.index]))
+      continue;
+    session.postpone_command(args, blob_of, blob_owner);
+    return true;
+  }
+  return false;
+}
+
 void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob_owner) {
   session.begin_command();
   current_ = nullptr;
@@ -155,7 +173,11 @@ void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob
   } else if (admit(session, *command, args)) {
     if (server_.postpone_if_paused(session, *command, args, blob_of, blob_owner))
       return session.cancel_command();
-    if (session.transaction.open && !never_queued(*command)) {
+    bool queued = session.transaction.open && !never_queued(*command);
+    if (__builtin_expect(server_.store().snapshot() != nullptr, 0) && !queued &&
+        postpone_for_snapshot(session, *command, args, blob_of, blob_owner))
+      return session.cancel_command();
+    if (queued) {
       queue(session, *command, args, blob_of, blob_owner);
     } else {
       run(session, *command, args, blob_of, blob_owner);

@@ -52,6 +52,8 @@ class Dispatcher {
   bool admit(Session& session, Command& command, Args args);
   bool admit_special(Session& session, Command& command);
   bool reject(Session& session, Command* command, Bytes error);
+  bool postpone_for_snapshot(Session& session, const Command& command, Args args, BlobOf blob_of,
+                             void* blob_owner);
   void queue(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
   void run(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
   void call_handler(Call& call);

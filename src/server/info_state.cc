@@ -191,7 +191,7 @@ void info_replication(Server& server, InfoWriter& out) {
   out.field("role", "master");
   out.field("connected_slaves", 0);
   out.field("master_failover_state", "no-failover");
-  out.field("master_replid", server.run_id());
+  out.field("master_replid", server.replication_id());
   out.field("master_replid2", kNoReplicationId);
   out.field("master_repl_offset", 0);
   out.field("second_repl_offset", -1);

@@ -154,9 +154,27 @@ void Persistence::begin_turn_end() {
 void Persistence::end_turn() {
   finished_job_.reset();
   if (job_) job_->work(server_.settings().rdb_key_save_delay_us);
+  if (__builtin_expect(!waiting_.empty(), 0)) resume_waiting();
   bool behind =
       (job_ && job_->backlog_bytes() > persist::kBacklogBytesMax) || (aof_ && aof_->log.full());
   server_.freeze(Freeze::disk, behind);
+}
+
+bool Persistence::waits_for_snapshot(SessionId session, store::DbIndex db, Bytes key) {
+  store::Snapshot* snapshot = server_.store().snapshot();
+  if (!snapshot || !snapshot->defer_edit(db, server_.store().ref(key))) return false;
+  waiting_.push_back(session);
+  return true;
+}
+
+// The walk is past the value that was waited for first. Who waits for another asks again.
+void Persistence::resume_waiting() {
+  store::Snapshot* snapshot = server_.store().snapshot();
+  if (snapshot && snapshot->awaited()) return;
+  for (SessionId id : std::exchange(waiting_, {})) {
+    Session* session = server_.find_session(id);
+    if (session && session->postponed() == Postponed::paused) session->resume();
+  }
 }
 
 bool Persistence::save_point_due() const {

@@ -49,6 +49,9 @@ class Persistence {
   void save_in_background();
   bool saving() const { return saving_; }
   bool snapshot_active() const { return job_ != nullptr; }
+  // Whether a command that changes the key must wait because the snapshot has much of the value to
+  // write before. The session is to run it again when it is resumed.
+  bool waits_for_snapshot(SessionId session, store::DbIndex db, Bytes key);
   // BGREWRITEAOF: begins at once, or when what runs now has ended.
   void rewrite_aof();
   bool rewriting() const { return rewriting_; }
@@ -138,6 +141,8 @@ class Persistence {
     std::unique_ptr<persist::AofReader> aof;
     std::unique_ptr<Replay> replay;
     uint64_t rdb_keys = 0;  // of files before
+    base::Nanos file_start = 0;
+    bool damaged = false;  // what is left of the log is not worth reading
   };
   struct Request {
     std::string path;
@@ -156,19 +161,27 @@ class Persistence {
   bool save_point_due() const;
   void prepare_exit_save(int how, host::OnDone done);
 
+  void resume_waiting();
+
   // Loading.
   persist::LoadOptions load_options() const;
   void load(std::deque<Plan> plans, persist::LoadOptions options, host::OnDone done);
   void open_next();
   void file_opened(base::Result<host::FileId> opened);
   void read_more();
-  void feed(std::string bytes);
+  void feed(std::string bytes, bool last, bool then_rest);
+  void rest(uint64_t items, bool last);
+  void go_on(base::Nanos due, bool last);
+  uint64_t items_loaded() const;
   base::Result<> feed_rdb(std::string& bytes);
   base::Result<> feed_aof(std::string bytes);
   void file_read();
   void end_file(base::Result<> result);
   void end_aof_file();
   void note_rdb();
+  void tell_rdb_fault();
+  void tell_rdb_origin();
+  double seconds_since(base::Nanos begin) const;
   void tell_progress();
   void end_loading(base::Result<> result);
   void load_rdb(host::OnDone done);
@@ -191,6 +204,7 @@ class Persistence {
   std::unique_ptr<persist::SnapshotJob> job_;
   std::unique_ptr<persist::SnapshotJob> finished_job_;  // until the turn ends
   Request current_;
+  std::vector<SessionId> waiting_;  // for the snapshot to pass a value
   std::unique_ptr<Loading> loading_;
   std::vector<std::string> functions_;  // libraries of a file, kept for the next
 
@@ -214,7 +228,7 @@ class Persistence {
   bool aof_stands_ = false;  // files and manifest hold the data: what is fsynced there is durable
   bool rewriting_ = false;   // a base is being written or waits for its turn
   host::OnDone first_base_done_;  // at a start without files
-  int rewrite_parts_ = 0;    // still to be done before the base is published
+  int rewrite_parts_ = 0;         // still to be done before the base is published
   std::string rewrite_error_;
   uint64_t rewrite_bytes_ = 0;
   uint64_t aof_bytes_ = 0;  // loaded

@@ -1,6 +1,8 @@
 // Persistence: loading.
 #include <fmt/format.h>
 
+#include "base/numbers.h"
+#include "base/text.h"
 #include "server/log.h"
 #include "server/persistence.h"
 #include "server/server.h"
@@ -9,6 +11,8 @@ namespace quoll::server {
 namespace {
 
 constexpr size_t kReadBytes = 512 * 1024;  // of one request; decoding them takes 1-3 ms
+constexpr size_t kSlowReadBytes = 1024;    // with key-load-delay, so that progress shows
+constexpr base::Nanos kRestMax = 10 * base::kNanosPerMilli;  // the delay may be changed meanwhile
 constexpr base::Nanos kTellInterval = 1000 * base::kNanosPerMilli;
 constexpr base::Bytes kRdbMagic = "REDIS";
 
@@ -74,6 +78,7 @@ void Persistence::file_opened(base::Result<host::FileId> opened) {
   loading_->opened = true;
   loading_->read_bytes = 0;
   loading_->fed_bytes = 0;
+  loading_->file_start = server_.host().clock.steady();
   server_.host().disk.size(loading_->file, [this](base::Result<host::Offset> size) {
     if (!size) return end_file(base::Error{size.error()});
     loading_->plans.front().bytes = size.value();
@@ -82,22 +87,26 @@ void Persistence::file_opened(base::Result<host::FileId> opened) {
   });
 }
 
-// The next piece is read while this one is decoded.
+// The next piece is read while this one is decoded, unless loading is slowed down.
 void Persistence::read_more() {
   uint64_t offset = loading_->read_bytes;
-  loading_->read_bytes += kReadBytes;
-  auto got = [this, loading = loading_.get(),
+  bool ahead = server_.settings().key_load_delay_us == 0;
+  size_t size = ahead ? kReadBytes : kSlowReadBytes;
+  loading_->read_bytes += size;
+  auto got = [this, ahead, size, loading = loading_.get(),
               file = loading_->file](base::Result<std::string> bytes) {
     if (loading_.get() != loading || !loading->opened || loading->file != file) return;
     if (!bytes) return end_file(base::Error{bytes.error()});
-    if (bytes.value().size() == kReadBytes) read_more();
-    feed(std::move(bytes.value()));
+    bool last = bytes.value().size() < size;
+    if (!last && ahead) read_more();
+    feed(std::move(bytes.value()), last, last || !ahead);
   };
-  server_.host().disk.read(loading_->file, offset, kReadBytes, std::move(got));
+  server_.host().disk.read(loading_->file, offset, size, std::move(got));
 }
 
-void Persistence::feed(std::string bytes) {
-  bool last = bytes.size() < kReadBytes;
+// `then_rest`: what follows has not been asked for yet.
+void Persistence::feed(std::string bytes, bool last, bool then_rest) {
+  uint64_t before = items_loaded();
   loading_->loaded_bytes += bytes.size();
   loading_->fed_bytes += bytes.size();
   if (!loading_->rdb && !loading_->aof) {
@@ -105,7 +114,12 @@ void Persistence::feed(std::string bytes) {
     if (loading_->plans.front().name.empty() || bytes.starts_with(kRdbMagic)) {
       persist::LoadOptions options = loading_->options;
       // What expired is removed by the log's own DEL, or by the wheel when all is loaded.
-      options.keep_expired = !loading_->plans.front().name.empty();
+      const std::string& name = loading_->plans.front().name;
+      options.keep_expired = !name.empty();
+      if (name.ends_with(".rdb"))
+        log::notice("Reading RDB base file on AOF loading...");
+      else if (!name.empty())
+        log::notice("Reading RDB preamble from AOF file...");
       loading_->rdb = std::make_unique<persist::RdbLoad>(server_.store(), std::move(options));
     }
   }
@@ -116,7 +130,30 @@ void Persistence::feed(std::string bytes) {
   if (fed && log_follows && !(loading_->rdb && bytes.empty())) fed = feed_aof(std::move(bytes));
   tell_progress();
   if (!fed) return end_file(std::move(fed));
-  if (last) file_read();
+  if (loading_->damaged) return end_aof_file();
+  if (then_rest) rest(items_loaded() - before, last);
+}
+
+uint64_t Persistence::items_loaded() const {
+  return loading_->rdb_keys + (loading_->rdb ? loading_->rdb->keys_loaded() : 0) +
+         (loading_->replay ? loading_->replay->commands() : 0);
+}
+
+// key-load-delay: microseconds per key or command; -n: one microsecond for n of them.
+void Persistence::rest(uint64_t items, bool last) {
+  int64_t delay = server_.settings().key_load_delay_us;
+  auto count = static_cast<int64_t>(items);
+  int64_t micros = delay >= 0 ? count * delay : count / -delay;
+  go_on(server_.host().clock.steady() + micros * base::kNanosPerMicro, last);
+}
+
+void Persistence::go_on(base::Nanos due, bool last) {
+  base::Nanos left = due - server_.host().clock.steady();
+  if (left <= 0 || server_.settings().key_load_delay_us == 0)
+    return last ? file_read() : read_more();
+  server_.host().loop.after(std::min(left, kRestMax), [this, due, last, loading = loading_.get()] {
+    if (loading_.get() == loading) go_on(due, last);
+  });
 }
 
 // `bytes` keeps what stands behind the end of the RDB.
@@ -125,7 +162,7 @@ base::Result<> Persistence::feed_rdb(std::string& bytes) {
   commits.begin(store::Origin::load, server_.host().clock.wall());
   base::Result<> fed = loading_->rdb->feed(bytes);
   commits.close();
-  if (!fed) log::warning("{}: {}", loading_->plans.front().path, fed.error());
+  if (!fed) tell_rdb_fault();
   bytes = loading_->rdb->ended() ? std::string(loading_->rdb->tail()) : std::string();
   return fed;
 }
@@ -135,6 +172,8 @@ base::Result<> Persistence::feed_aof(std::string bytes) {
   if (!loading_->aof) {
     persist::AofReaderOptions options;
     options.base_offset = loading_->fed_bytes - bytes.size();
+    options.bulk_bytes_max =
+        std::max(persist::kAofBulkBytesMax, server_.settings().proto_max_bulk_len);
     options.known = [replay = loading_->replay.get()](base::Args args) {
       return replay->known(args);
     };
@@ -142,7 +181,8 @@ base::Result<> Persistence::feed_aof(std::string bytes) {
   }
   loading_->aof->feed(std::move(bytes));
   persist::AofCommand command;
-  while (loading_->aof->next(command) == persist::AofReader::Step::command) {
+  persist::AofReader::Step step;
+  while ((step = loading_->aof->next(command)) == persist::AofReader::Step::command) {
     if (command.database >= server_.store().databases()) {
       log::warning("{}: database {} at offset {} is out of range (see databases)",
                    loading_->plans.front().name, command.database, command.offset);
@@ -154,6 +194,7 @@ base::Result<> Persistence::feed_aof(std::string bytes) {
       log::verbose("Replaying '{}' at offset {}: {}", command.args[0], command.offset,
                    ignored.error());
   }
+  loading_->damaged = step == persist::AofReader::Step::damaged;
   return {};
 }
 
@@ -162,7 +203,7 @@ void Persistence::file_read() {
   if (loading_->aof) return end_aof_file();
   base::Result<> whole;
   if (loading_->rdb) whole = loading_->rdb->finish();
-  if (!whole) log::warning("{}: {}", loading_->plans.front().path, whole.error());
+  if (!whole) tell_rdb_fault();
   end_file(std::move(whole));
 }
 
@@ -176,10 +217,14 @@ void Persistence::end_aof_file() {
     log::warning("{}", end.message(plan.name));
     log::warning("{}: {} at offset {}", plan.name,
                  end.reason.empty() ? "the file ends inside a command" : end.reason, end.offset);
+    if (end.kind == Kind::torn && !plan.last)
+      log::warning("Fatal error: the truncated file is not the last file");
     return end_file(base::Error{"damaged append only file"});
   }
+  if (end.open_block)
+    log::warning("Revert incomplete MULTI/EXEC transaction in AOF file {}", plan.name);
   log::warning("!!! Warning: short read while loading the AOF file {}!!!", plan.name);
-  log::warning("Truncating the AOF {} at offset {}: {} bytes of an unfinished command are cut off",
+  log::warning("!!! Truncating the AOF {} at offset {} !!! {} bytes of an unfinished command go",
                plan.name, end.valid_bytes, end.offset - end.valid_bytes);
   plan.bytes = end.valid_bytes;
   aof_->directory.truncate(plan.name, end.valid_bytes, [this](base::Result<> cut) {
@@ -200,7 +245,10 @@ void Persistence::end_file(base::Result<> result) {
   const Plan& plan = loading_->plans.front();
   if (!plan.name.empty()) {
     aof_bytes_ += plan.bytes;
-    if (plan.name == aof_->directory.manifest().base().name) aof_base_bytes_ = plan.bytes;
+    const bool base = plan.name == aof_->directory.manifest().base().name;
+    if (base) aof_base_bytes_ = plan.bytes;
+    log::notice("DB loaded from {} file {}: {:.3f} seconds", base ? "base" : "incr", plan.name,
+                seconds_since(loading_->file_start));
   }
   loading_->rdb.reset();
   loading_->aof.reset();
@@ -208,8 +256,45 @@ void Persistence::end_file(base::Result<> result) {
   open_next();
 }
 
+// In the words tools wait for, with what they leave out.
+void Persistence::tell_rdb_fault() {
+  using Kind = persist::RdbFault::Kind;
+  const persist::RdbFault& fault = loading_->rdb->fault();
+  std::string reason = fault.reason;
+  if (fault.kind == Kind::checksum) {
+    log::warning("{}. Aborting now.", fault.reason);
+    reason = "RDB CRC error";
+  } else if (fault.kind == Kind::short_read) {
+    log::warning("Short read or OOM loading DB. Unrecoverable error, aborting now.");
+    reason = "Unexpected EOF reading RDB file: " + fault.reason;
+  }
+  if (fault.in_value) reason += ", in the value of key " + base::quoted(fault.key);
+  log::warning("Internal error in RDB reading offset {} of {} -> {}", fault.offset,
+               loading_->plans.front().path, reason);
+  log::warning("Terminating server after rdb file reading failure.");
+}
+
+void Persistence::tell_rdb_origin() {
+  for (const auto& [name, value] : loading_->rdb->aux()) {
+    int64_t number = 0;
+    const bool is_number = base::parse_int(value, number);
+    if (name == "redis-ver")
+      log::notice("Loading RDB produced by version {}", value);
+    else if (name == "ctime" && is_number)
+      log::notice("RDB age {} seconds", server_.host().clock.wall() / 1000 - number);
+    else if (name == "used-mem" && is_number)
+      log::notice("RDB memory usage when created {:.2f} Mb",
+                  static_cast<double>(number) / (1 << 20));
+    else if (name == "aof-base" && value == "1")
+      log::notice("RDB is base AOF");
+  }
+  if (!loading_->rdb->has_checksum())
+    log::notice("RDB file was saved with checksum disabled: no check performed.");
+}
+
 void Persistence::note_rdb() {
   const persist::RdbLoad& rdb = *loading_->rdb;
+  tell_rdb_origin();
   for (const std::string& key : rdb.empty_keys())
     log::notice("Redis RDB loader: skipping empty key: {}", key);
   if (rdb.keys_empty() > 0)
@@ -228,13 +313,15 @@ void Persistence::tell_progress() {
   base::Nanos now = server_.host().clock.steady();
   if (now - loading_->told < kTellInterval) return;
   loading_->told = now;
-  double seconds = static_cast<double>(now - loading_->start) / 1e9;
-  uint64_t items = loading_->rdb_keys + (loading_->rdb ? loading_->rdb->keys_loaded() : 0) +
-                   (loading_->replay ? loading_->replay->commands() : 0);
+  double seconds = seconds_since(loading_->start);
   log::notice("Loading {}: {:.0f}%, {:.0f} keys/s", loading_->plans.front().path,
               100.0 * static_cast<double>(loading_->loaded_bytes) /
                   static_cast<double>(std::max<uint64_t>(loading_->total_bytes, 1)),
-              static_cast<double>(items) / seconds);
+              static_cast<double>(items_loaded()) / seconds);
+}
+
+double Persistence::seconds_since(base::Nanos begin) const {
+  return static_cast<double>(server_.host().clock.steady() - begin) / 1e9;
 }
 
 Persistence::LoadingInfo Persistence::loading_info() const {
@@ -245,10 +332,9 @@ Persistence::LoadingInfo Persistence::loading_info() const {
 void Persistence::end_loading(base::Result<> result) {
   std::unique_ptr<Loading> ended = std::move(loading_);
   if (result && ended->loaded_bytes > 0) {
-    double seconds = static_cast<double>(server_.host().clock.steady() - ended->start) / 1e9;
     log::notice("DB loaded from {}: {:.3f} seconds",
                 ended->replay || ended->options.keep_expired ? "append only file" : "disk",
-                seconds);
+                seconds_since(ended->start));
   }
   ended->done(std::move(result));
 }

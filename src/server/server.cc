@@ -38,7 +38,8 @@ Server::Server(const host::Host& host, Config config, Families families)
       blocked_keys_(store_),
       dispatcher_(*this, families),
       scratch_(kScratchBytes),
-      run_id_(hex_id(host_.random)) {
+      run_id_(hex_id(host_.random)),
+      replication_id_(hex_id(host_.random)) {
   refresh_clock();
   started_ms_ = now_;
   store_.access().set_seed(host_.random.draw());
@@ -98,6 +99,8 @@ void Server::apply_settings() {
   packing_ = packing_of(now);
   log::set_level(now.loglevel);
 }
+
+void Server::change_replication_id() { replication_id_ = hex_id(host_.random); }
 
 void Server::watch_settings() {
   auto apply = [this]() -> base::Result<> {

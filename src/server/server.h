@@ -89,6 +89,9 @@ class Server {
   Stats& stats() { return stats_; }
   const data::Packing& packing() const { return packing_; }  // of the settings in force
   const std::string& run_id() const { return run_id_; }
+  // Of the history of this data, for replicas.
+  const std::string& replication_id() const { return replication_id_; }
+  void change_replication_id();
   base::Millis started_ms() const { return started_ms_; }
   size_t startup_memory() const { return startup_memory_; }  // bytes used when start() was done
   uint16_t port() const;  // the TCP port actually bound, 0 if none
@@ -173,6 +176,7 @@ class Server {
   data::Packing packing_;
   std::vector<char> scratch_;
   std::string run_id_;
+  std::string replication_id_;
   std::map<SessionId, std::unique_ptr<Session>> sessions_;
   std::vector<std::unique_ptr<Session>> buried_;
   std::vector<Session*> flush_queue_;

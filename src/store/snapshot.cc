@@ -5,10 +5,11 @@
 namespace quoll::store {
 namespace {
 
+constexpr size_t kSamples = 4;  // elements looked at to estimate the size of a value
+
 // Whether writing the entry at once would take long. Small ones pay one comparison.
 bool is_large(const Entry& entry) {
   if (entry.form() != data::Form::heap) return false;
-  constexpr size_t kSamples = 4;
   return entry.footprint(kSamples) > kSnapshotPieceBytes;
 }
 
@@ -42,6 +43,7 @@ DbIndex Snapshot::index_of(const Database& database) const {
 }
 
 void Snapshot::write(DbIndex db, const Entry& entry) {
+  if (&entry == awaited_) awaited_ = nullptr;
   sink_.complete(db, entry);
   ++keys_written_;
 }
@@ -55,14 +57,17 @@ void Snapshot::before_edit(Database& database, const KeyRef& key) {
     return;
   }
   if (!owed_.empty()) {
-    auto [from, to] = owed_.equal_range(key.hash);
-    for (auto at = from; at != to; ++at) {
+    if (auto at = find_owed(index_of(database), key); at != owed_.end()) {
       Owed owed = at->second;
-      if (!owed.entry->key_is(key.bytes) || owed.db != index_of(database)) continue;
       owed_.erase(at);
       return write(owed.db, *owed.entry);
     }
   }
+  save_chain(database, key, true);
+}
+
+// Writes the bucket of a key, but for large values: they are owed.
+void Snapshot::save_chain(Database& database, const KeyRef& key, bool own_at_once) {
   found_.clear();
   database.shard(key.hash).save_bucket(key.hash, number_, [&](const Entry* entry) {
     found_.push_back({0, entry});
@@ -70,11 +75,41 @@ void Snapshot::before_edit(Database& database, const KeyRef& key) {
   if (found_.empty()) return;
   DbIndex db = index_of(database);
   for (const Owed& found : found_) {
-    if (is_large(*found.entry) && !found.entry->key_is(key.bytes))
+    if (is_large(*found.entry) && !(own_at_once && found.entry->key_is(key.bytes)))
       owed_.emplace(base::hash_key(found.entry->key()), Owed{db, found.entry});
     else
       write(db, *found.entry);
   }
+}
+
+std::multimap<uint64_t, Snapshot::Owed>::iterator Snapshot::find_owed(DbIndex db,
+                                                                      const KeyRef& key) {
+  auto [from, to] = owed_.equal_range(key.hash);
+  for (auto at = from; at != to; ++at)
+    if (at->second.entry->key_is(key.bytes) && at->second.db == db) return at;
+  return owed_.end();
+}
+
+// About how much of it is still to be written.
+size_t Snapshot::left_of(const Entry& entry) const {
+  size_t all = entry.footprint(kSamples);
+  size_t written = &entry == unfinished_.entry ? unfinished_bytes_ : 0;
+  return all > written ? all - written : 0;
+}
+
+bool Snapshot::defer_edit(DbIndex db, const KeyRef& key) {
+  Database* database = store_.databases_[db].get();
+  if (!database || database->snapshot != number_) return false;
+  const Entry* entry = database->shard(key.hash).find(
+      key.hash, [&](const Entry* candidate) { return candidate->key_is(key.bytes); });
+  if (!entry || entry->form() != data::Form::heap || left_of(*entry) <= kSnapshotEditBytesMax)
+    return false;
+  if (entry != unfinished_.entry) {
+    save_chain(*database, key, false);
+    if (find_owed(index_of(*database), key) == owed_.end()) return false;  // it is written
+  }
+  if (!awaited_) awaited_ = entry;
+  return true;
 }
 
 bool Snapshot::keep(std::unique_ptr<Database>& database) {
@@ -94,10 +129,18 @@ bool Snapshot::step() {
 bool Snapshot::step_unfinished() {
   if (!unfinished_.entry) {
     if (owed_.empty()) return false;
-    unfinished_ = owed_.begin()->second;
-    owed_.erase(owed_.begin());
+    auto next = owed_.begin();
+    if (awaited_) {
+      next = owed_.lower_bound(base::hash_key(awaited_->key()));
+      while (next->second.entry != awaited_) ++next;
+    }
+    unfinished_ = next->second;
+    unfinished_bytes_ = 0;
+    owed_.erase(next);
   }
+  unfinished_bytes_ += kSnapshotPieceBytes;
   if (sink_.piece(unfinished_.db, *unfinished_.entry, kSnapshotPieceBytes)) {
+    if (unfinished_.entry == awaited_) awaited_ = nullptr;
     unfinished_.entry = nullptr;
     ++keys_written_;
   }

@@ -11,7 +11,9 @@
 //
 // Large values are written in pieces. One that stands in a bucket the barrier writes is owed: it is
 // written later by the walk, or at once when an edit wants to change it. So an edit never waits for
-// another key's large value, only for its own.
+// another key's large value, only for its own. Whoever can be made to wait asks defer_edit() first:
+// when much of the value is still to be written, the walk turns to it, and the edit is tried again
+// behind it.
 //
 // Cost: nothing per key; one branch per edit without a snapshot.
 #pragma once
@@ -27,7 +29,8 @@ namespace quoll::store {
 class Store;
 using DbIndex = uint32_t;
 
-constexpr size_t kSnapshotPieceBytes = 64 * 1024;  // of a large value per step
+constexpr size_t kSnapshotPieceBytes = 64 * 1024;      // of a large value per step
+constexpr size_t kSnapshotEditBytesMax = 1024 * 1024;  // written at once for an edit that can wait
 
 class SnapshotSink {
  public:
@@ -48,6 +51,11 @@ class Snapshot {
 
   // Writes one bucket, or one piece of a large value. False when everything is written.
   bool step();
+  // Whether an edit of the key would have to write more than kSnapshotEditBytesMax of its value
+  // first. The walk then turns to it next: ask again when awaited() is false, or the snapshot over.
+  bool defer_edit(DbIndex db, const KeyRef& key);
+  bool awaited() const { return awaited_ != nullptr; }
+
   uint64_t keys_total() const { return keys_total_; }
   uint64_t keys_written() const { return keys_written_; }
 
@@ -69,6 +77,9 @@ class Snapshot {
   bool keep(std::unique_ptr<Database>& database);
   DbIndex index_of(const Database& database) const;
   void write(DbIndex db, const Entry& entry);
+  void save_chain(Database& database, const KeyRef& key, bool own_at_once);
+  std::multimap<uint64_t, Owed>::iterator find_owed(DbIndex db, const KeyRef& key);
+  size_t left_of(const Entry& entry) const;
   bool step_unfinished();
   bool step_walk();
 
@@ -79,6 +90,8 @@ class Snapshot {
   std::vector<Owed> found_;             // of the bucket being written
   std::multimap<uint64_t, Owed> owed_;  // large entries of saved buckets, by key hash
   Owed unfinished_{0, nullptr};         // the entry the sink has a part of
+  size_t unfinished_bytes_ = 0;         // of that part, about
+  const Entry* awaited_ = nullptr;      // large, and the next to be written
   size_t at_ = 0;                       // of covered_
   unsigned shard_ = 0;
   base::WalkCursor cursor_;

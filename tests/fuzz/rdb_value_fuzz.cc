@@ -100,7 +100,7 @@ void check(const data::Stream& stream) {
   QUOLL_CHECK(count == stream.size() && !(stream.facts().last_id < before));
   for (const auto& group : stream.groups()) {
     QUOLL_CHECK(stream.find_group(group->name()) == group.get());
-    QUOLL_CHECK(stream.lag(*group) >= -1);
+    stream.lag(*group);  // of counters that contradict each other: any number
     uint64_t pending = 0;
     uint64_t owned = 0;
     group->pending().for_each([&](const data::StreamPending& item) {

@@ -108,7 +108,7 @@ TEST_CASE("malformed notation") {
   for (Bytes syntax : {"[key", "key]", "<a | b]", "a | b", "[]", "[a | ]", "[... key]", "key ...",
                        "{a", "[a ...", "a ... b"})
     CHECK_MESSAGE(parsed(syntax) == "malformed", syntax);
-  CHECK(parsed(std::string(100, '[') + "a" + std::string(100, ']')) == "malformed");
+  CHECK(parsed(std::string(100, '[').append("a").append(100, ']')) == "malformed");
 }
 
 TEST_CASE("every row of every family can be read") {

@@ -159,4 +159,38 @@ TEST_CASE("snapshot: an edit of a value in pieces has it finished first") {
   CHECK(recorder.content == Content{{{0, "big"}, "list of 50000"}});
 }
 
+TEST_CASE("snapshot: an edit of much that is still to be written can wait for the walk") {
+  World world(10);
+  const std::string large(3 * kSnapshotEditBytesMax, 'L');
+  for (int i = 0; i < 300; ++i) world.put_text(0, "key:" + std::to_string(i), "small");
+  for (const char* key : {"one", "two"})
+    world.put(0, key, data::Value::of_text(large), Ttl::drop());
+  world.put(0, "medium", data::Value::of_text(std::string(200'000, 'M')), Ttl::drop());
+  const Content before = world.content();
+  Recorder recorder;
+  Snapshot& snapshot = world.store.begin_snapshot(recorder);
+  const auto defers = [&](DbIndex db, const std::string& key) {
+    return snapshot.defer_edit(db, world.store.ref(key));
+  };
+  CHECK(!defers(0, "medium"));
+  CHECK(!defers(0, "key:1"));
+  CHECK(!defers(0, "missing"));
+  CHECK(!defers(1, "two"));
+  CHECK(defers(0, "two"));
+  CHECK(defers(0, "one"));  // waits as well, but the walk goes to the first
+  CHECK(snapshot.awaited());
+  while (snapshot.awaited()) REQUIRE(snapshot.step());
+  CHECK(recorder.content.contains({0, "two"}));
+  CHECK(!recorder.content.contains({0, "one"}));
+  CHECK(!defers(0, "two"));
+  world.put_text(0, "two", "new");
+  // Who cannot wait has it written at once, and nobody is awaited any more.
+  CHECK(defers(0, "one"));
+  world.erase(0, "one");
+  CHECK(!snapshot.awaited());
+  while (snapshot.step()) world.put_text(0, "late", "new");
+  world.store.end_snapshot();
+  CHECK(recorder.content == before);
+}
+
 }  // namespace quoll::store
