@@ -5,8 +5,10 @@
 // by byte. A base is a file holding the seq it stands for.
 #include <algorithm>
 
+#include "host/whole_file.h"
 #include "persist/aof_log.h"
 #include "persist/aof_reader.h"
+#include "persist/sealed_disk.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/sim_world.h"
 
@@ -43,6 +45,7 @@ struct Habits {
   int64_t suspend_ppm = 0;
   int64_t switch_on_ppm = 0;  // closed and opened again, by way of a temporary increment
   bool works = true;          // commits are made
+  bool sealed = false;        // on an encrypted disk
 };
 
 // What a server is to the log: recovers, then commits, rewrites and changes its mind.
@@ -50,6 +53,11 @@ class Server {
  public:
   Server(SimWorld& world, Run& run, Truth& truth, Habits& habits, host::Host& host)
       : world_(world), run_(run), truth_(truth), habits_(habits), host_(host) {
+    if (habits.sealed) {
+      sealed_ = std::make_unique<persist::SealedDisk>(
+          host.disk, [&host] { return host.process.draw_secret(); });
+      sealed_->set_keys(persist::SealKeys::parse(std::string(64, 'a')).value());
+    }
     host_.loop.on_turn_end([this] {
       if (log_) log_->flush();
     });
@@ -79,12 +87,13 @@ class Server {
  private:
   SimChance& chance() { return world_.chance(); }
   std::string path(const std::string& name) { return directory_->path(name); }
+  host::Disk& disk() { return sealed_ ? *sealed_ : host_.disk; }
 
   // ---- recovery: load the manifest, read the files, cut the tail, open the log
 
   void recover() {
-    directory_ = std::make_unique<persist::AofDirectory>(host_.loop, host_.disk,
-                                                         persist::AofDirectoryPlace{});
+    directory_ =
+        std::make_unique<persist::AofDirectory>(host_.loop, disk(), persist::AofDirectoryPlace{});
     directory_->load([this](Result<std::vector<std::string>> loaded) {
       if (!loaded) return again("load", loaded.error());
       found_ = 0;
@@ -110,14 +119,41 @@ class Server {
     const std::string name = files_.front();
     files_.erase(files_.begin());
     run_.check(torn_.empty(), "a file that is not the last one is torn: " + torn_);
-    const std::string bytes = world_.drive(0).content(path(name));
     run_.check(world_.drive(0).exists(path(name)), "listed but not there: " + name);
+    if (sealed_) return unseal(name, is_base);
+    take_file(name, world_.drive(0).content(path(name)), is_base);
+  }
+
+  void take_file(const std::string& name, const std::string& bytes, bool is_base) {
     if (is_base) {
       found_ = std::stoull(bytes);
     } else {
       read_increment(name, bytes);
     }
     read_next(false);
+  }
+
+  // Only the last file may have a torn end; what cannot be read for other reasons is damage, and
+  // no plan here damages.
+  void unseal(const std::string& name, bool is_base) {
+    auto read = [this, name, is_base] {
+      host::read_whole_file(*sealed_, path(name), [this, name, is_base](Result<std::string> bytes) {
+        if (!run_.check(bytes.ok(), "reading an encrypted file: " + bytes.error())) return;
+        const std::string& sealed = world_.drive(0).content(path(name));
+        run_.check(sealed.empty() || sealed.find("$3\r\nSET") == std::string::npos,
+                   "readable without the key: " + name);
+        take_file(name, bytes.value(), is_base);
+      });
+    };
+    if (!files_.empty() || is_base) return read();
+    sealed_->mend(path(name), [this, read](Result<uint64_t> cut) {
+      if (cut) return read();
+      if (cut.error() != "Input/output error") return again("mend", cut.error());
+      world_.after(kMilli, [&world = world_] {  // its pages are not to be trusted any more
+        world.crash(0);
+        world.restart(0);
+      });
+    });
   }
 
   void read_increment(const std::string& name, const std::string& bytes) {
@@ -179,7 +215,7 @@ class Server {
       last_error_ = error;
     };
     last_error_.clear();
-    log_ = std::make_unique<persist::AofLog>(host_.clock, host_.loop, host_.disk, *directory_,
+    log_ = std::make_unique<persist::AofLog>(host_.clock, host_.loop, disk(), *directory_,
                                              std::move(events));
     log_->set_timestamps(chance().ppm(500'000));
     log_->set_sync(any_policy());
@@ -259,24 +295,24 @@ class Server {
   void write_base(Seq boundary) {
     const std::string bytes = std::to_string(boundary);
     auto failed = [this] { rewriting_ = false; };
-    host_.disk.remove(path(kTemporaryBase), [this, bytes, boundary, failed](Result<>) {
-      host_.disk.open(
-          path(kTemporaryBase), host::OpenMode::create_new,
-          [this, bytes, boundary, failed](Result<host::FileId> file) {
-            if (!file) return failed();
-            host_.disk.append(
-                file.value(), bytes, [this, file = file.value(), bytes, failed](Result<> written) {
-                  if (!written) return failed();
-                  host_.disk.sync(file, [this, file, bytes, failed](Result<> synced) {
-                    host_.disk.close(file);
-                    if (!synced) return failed();
-                    log_->publish_base(kTemporaryBase, true, bytes.size(), [this](Result<> done) {
-                      rewriting_ = false;
-                      rewrites_ += done.ok();
-                    });
+    disk().remove(path(kTemporaryBase), [this, bytes, boundary, failed](Result<>) {
+      disk().open(path(kTemporaryBase), host::OpenMode::create_new,
+                  [this, bytes, boundary, failed](Result<host::FileId> file) {
+                    if (!file) return failed();
+                    disk().append(file.value(), bytes,
+                                  [this, file = file.value(), bytes, failed](Result<> written) {
+                                    if (!written) return failed();
+                                    disk().sync(file, [this, file, bytes, failed](Result<> synced) {
+                                      disk().close(file);
+                                      if (!synced) return failed();
+                                      log_->publish_base(kTemporaryBase, true, bytes.size(),
+                                                         [this](Result<> done) {
+                                                           rewriting_ = false;
+                                                           rewrites_ += done.ok();
+                                                         });
+                                    });
+                                  });
                   });
-                });
-          });
     });
   }
 
@@ -296,6 +332,7 @@ class Server {
   Truth& truth_;
   Habits& habits_;
   host::Host& host_;
+  std::unique_ptr<persist::SealedDisk> sealed_;
   std::unique_ptr<persist::AofDirectory> directory_;
   std::unique_ptr<persist::AofLog> log_;
   std::vector<std::string> files_;
@@ -401,6 +438,16 @@ void aof_any_policy(Run& run) {
   habits.rewrite_ppm = 10'000;
   habits.suspend_ppm = 50'000;
   habits.switch_on_ppm = 3'000;
+  live_and_crash(run, habits, 10);
+}
+
+void aof_sealed(Run& run) {
+  Habits habits;
+  habits.policies = {AofSync::always, AofSync::everysec, AofSync::no};
+  habits.rewrite_ppm = 15'000;
+  habits.suspend_ppm = 30'000;
+  habits.switch_on_ppm = 2'000;
+  habits.sealed = true;
   live_and_crash(run, habits, 10);
 }
 

@@ -24,6 +24,7 @@ void aof_always(Run& run);
 void aof_everysec(Run& run);
 void aof_rewrites(Run& run);
 void aof_any_policy(Run& run);
+void aof_sealed(Run& run);
 void aof_keeps_time(Run& run);
 // server_model_scenarios.cc
 void server_model_keys(Run& run);
@@ -76,6 +77,9 @@ const Scenario kScenarios[] = {
     {"aof_rewrites", "calm disk failed_sync_ppm=300000 disk,disk_bytes_max=30000", aof_rewrites},
     {"aof_any_policy", "calm disk disk,failed_append_ppm=80000,failed_sync_ppm=80000",
      aof_any_policy},
+    {"aof_sealed",
+     "calm disk disk,failed_append_ppm=80000,failed_sync_ppm=80000 disk,disk_bytes_max=40000",
+     aof_sealed},
     {"aof_keeps_time", "calm", aof_keeps_time},
     {"server_model_keys", "calm choppy resets clock choppy,clock", server_model_keys},
     {"server_model_databases", "calm choppy resets", server_model_databases},
