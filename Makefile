@@ -14,7 +14,7 @@ FLAGS_sanitize := -O1 -g1 -DQUOLL_DEBUG -fno-omit-frame-pointer -fsanitize=addre
 CXXFLAGS := -std=c++20 -Wall -Wextra -Werror -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL \
   -DXXH_INLINE_ALL $(FLAGS_$(VARIANT)) $(EXTRA_CXXFLAGS)
 PRECOMPILED := $(OUT)/precompiled.h
-LIBS := -lspdlog -lfmt -luv -lcrypto -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
+LIBS := -lspdlog -lfmt -luv -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
 
 objects = $(patsubst %.cc,$(OUT)/obj/%.o,$(1))
 LIB_SOURCES := $(filter-out src/main.cc,$(wildcard src/*/*.cc))

@@ -13,6 +13,7 @@
 #include "host/uv_disk.h"
 #include "host/uv_process.h"
 #include "host/uv_transport.h"
+#include "host/uv_upload.h"
 #include "host/xoshiro.h"
 
 namespace quoll::host {
@@ -44,6 +45,7 @@ struct UvHost::Parts {
   UvTransport transport{loop};
   UvDatagrams datagrams{loop};
   UvProcess process;
+  UvUpload upload{loop};
   std::vector<SignalWatch*> signals;
   Host host{clock, random, loop, disk, transport, datagrams, process};
 };
@@ -61,6 +63,7 @@ UvHost::~UvHost() {
 }
 
 Host& UvHost::host() { return parts_->host; }
+Upload& UvHost::upload() { return parts_->upload; }
 void UvHost::run() { parts_->loop.run(); }
 void UvHost::stop() { parts_->loop.stop(); }
 

@@ -1,10 +1,11 @@
 // UvHost: the production host, one libuv loop on the calling thread with its clock, generator,
-// disk, stream and datagram sockets, and the signals of the process.
+// disk, stream and datagram sockets, uploads, and the signals of the process.
 #pragma once
 
 #include <memory>
 
 #include "host/host.h"
+#include "host/upload.h"
 
 namespace quoll::host {
 
@@ -16,6 +17,7 @@ class UvHost {
   UvHost(const UvHost&) = delete;
 
   Host& host();
+  Upload& upload();
 
   void run();   // turns until stop()
   void stop();  // from a callback: run() returns at the end of the turn
