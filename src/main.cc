@@ -11,6 +11,7 @@
 
 #include "commands/table.h"
 #include "host/uv_host.h"
+#include "server/backups.h"
 #include "server/command_line.h"
 #include "server/log.h"
 #include "server/server.h"
@@ -138,6 +139,7 @@ int run(const std::vector<Bytes>& arguments) {
   int exit_code = 0;
   {
     server::Server server(host, std::move(config), commands::families());
+    server.persistence().backups().set_upload(uv.upload());
     server.on_stop([&](int code) {
       exit_code = code;
       uv.stop();

@@ -31,6 +31,7 @@ Family memory_commands();
 Family debug_commands();
 Family hash_commands();
 Family persistence_commands();
+Family backup_commands();
 Family set_commands();
 Family bitmap_commands();
 Family hyperloglog_commands();

@@ -13,9 +13,10 @@ std::span<const Family> families() {
       cluster_commands(),       module_commands(),     acl_commands(),
       introspection_commands(), monitoring_commands(), latency_commands(),
       memory_commands(),        debug_commands(),      hash_commands(),
-      persistence_commands(),   set_commands(),        stream_commands(),
-      sort_commands(),          throttle_commands(),   zset_commands(),
-      geo_commands(),           bitmap_commands(),     hyperloglog_commands(),
+      persistence_commands(),   backup_commands(),     set_commands(),
+      stream_commands(),        sort_commands(),       throttle_commands(),
+      zset_commands(),          geo_commands(),        bitmap_commands(),
+      hyperloglog_commands(),
   };
   return kFamilies;
 }

@@ -31,6 +31,7 @@ class SnapshotJob {
   void abandon(const std::string& reason);
 
   size_t backlog_bytes() const { return encoder_->gathered_bytes() + file_.waiting_bytes(); }
+  bool walking() const { return walking_; }  // else it only has to reach the disk
   uint64_t keys_total() const { return keys_total_; }
   uint64_t keys_written() const { return keys_written_; }
   uint64_t bytes() const { return bytes_; }

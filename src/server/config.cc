@@ -186,6 +186,13 @@ Result<> Config::run_hooks(const std::vector<Change>& changes, const Settings& o
   return {};
 }
 
+Result<std::string> Config::read_secret(const std::string& path) const {
+  if (!files_.read_secret) return Error{"Can't read " + path};
+  auto content = files_.read_secret(path);
+  if (!content) return Error{"Can't read " + path + ": " + content.error()};
+  return content;
+}
+
 void Config::on_change(std::initializer_list<Bytes> names, std::function<Result<>()> apply) {
   Hook hook;
   for (Bytes name : names) {

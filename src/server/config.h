@@ -45,6 +45,9 @@ class Config : public Settings {
   // The absolute path of the file that load() read; empty: none.
   const std::string& file_path() const { return file_path_; }
 
+  // A file with a secret that a directive names. The error names the file.
+  Result<std::string> read_secret(const std::string& path) const;
+
   // Entries whose name matches one of the glob patterns, sorted by name, each once.
   std::vector<ConfigEntry> get(std::span<const Bytes> patterns) const;
 

@@ -9,6 +9,8 @@ namespace {
 constexpr int64_t kRdbVersionMin = 10;
 constexpr int64_t kRdbVersionMax = 12;
 constexpr int64_t kLoadingIntervalMin = 1024;
+constexpr int64_t kS3PartBytesMin = int64_t{5} << 20;  // S3's own limits
+constexpr int64_t kS3PartBytesMax = int64_t{5} << 30;
 
 constexpr ChoiceName kSanitize[] = {{"no", number(Sanitize::no)},
                                     {"yes", number(Sanitize::yes)},
@@ -28,6 +30,49 @@ Result<> check_appendfilename(Bytes name) {
   if (name.empty()) return base::Error{"appendfilename can't be empty"};
   if (is_path(name)) return base::Error{"appendfilename can't be a path, just a filename"};
   return {};
+}
+
+Result<> check_backup_dir(Bytes name) {
+  if (name.empty()) return base::Error{"backup-dir can't be empty"};
+  return {};
+}
+
+Result<> check_endpoint(Bytes url) {
+  if (url.empty()) return {};
+  for (Bytes scheme : {Bytes("http://"), Bytes("https://")})
+    if (url.starts_with(scheme) && url.size() > scheme.size() && !url.ends_with('/')) return {};
+  return base::Error{
+      "backup-s3-endpoint must be http://HOST[:PORT] or https://HOST[:PORT], without a slash at "
+      "its end"};
+}
+
+// These become parts of an URL and of what is signed.
+template <char More, char AndMore>
+bool is_plain(Bytes text) {
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == More || c == AndMore;
+    if (!plain) return false;
+  }
+  return true;
+}
+
+Result<> check_bucket(Bytes name) {
+  if (is_plain<'.', '_'>(name)) return {};
+  return base::Error{"backup-s3-bucket has letters, digits, '.', '_' and '-' only"};
+}
+
+Result<> check_prefix(Bytes prefix) {
+  for (const char c : prefix)
+    if (c != '/' && !is_plain<'.', '_'>(Bytes(&c, 1)))
+      return base::Error{"backup-s3-prefix has letters, digits, '.', '_', '-' and '/' only"};
+  if (prefix.starts_with('/')) return base::Error{"backup-s3-prefix can't begin with a slash"};
+  return {};
+}
+
+Result<> check_region(Bytes region) {
+  if (!region.empty() && is_plain<'-', '-'>(region)) return {};
+  return base::Error{"backup-s3-region has letters, digits and '-' only"};
 }
 
 Result<> check_appenddirname(Bytes name) {
@@ -82,6 +127,32 @@ constexpr Directive kRows[] = {
     {.name = "aof-rewrite-incremental-fsync",
      .value = Switch{&Settings::aof_rewrite_incremental_fsync}},
     {.name = "aof-disable-auto-gc", .value = Switch{&Settings::aof_disable_auto_gc}},
+    {.name = "data-encryption-key-file",
+     .value = Text{&Settings::data_encryption_key_file},
+     .flags = kProtected},
+    {.name = "backup-dir",
+     .value = Text{&Settings::backup_dir, false, check_backup_dir},
+     .flags = kProtected},
+    {.name = "backup-keep", .value = Integer{&Settings::backup_keep, 0, kInt32Max}},
+    {.name = "backup-s3-endpoint",
+     .value = Text{&Settings::backup_s3_endpoint, true, check_endpoint},
+     .flags = kProtected},
+    {.name = "backup-s3-bucket",
+     .value = Text{&Settings::backup_s3_bucket, true, check_bucket},
+     .flags = kProtected},
+    {.name = "backup-s3-prefix",
+     .value = Text{&Settings::backup_s3_prefix, true, check_prefix},
+     .flags = kProtected},
+    {.name = "backup-s3-region", .value = Text{&Settings::backup_s3_region, false, check_region}},
+    {.name = "backup-s3-access-key",
+     .value = Text{&Settings::backup_s3_access_key},
+     .flags = kSensitive},
+    {.name = "backup-s3-secret-key-file",
+     .value = Text{&Settings::backup_s3_secret_key_file},
+     .flags = kProtected},
+    {.name = "backup-s3-part-size",
+     .value = Integer{&Settings::backup_s3_part_size, kS3PartBytesMin, kS3PartBytesMax,
+                      Notation::memory}},
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 // INFO: what the server is and holds now. Sections server, clients, memory, persistence,
 // replication, cpu, modules, cluster and keyspace.
+#include "server/backups.h"
 #include "server/config_value.h"
 #include "server/info_writer.h"
 #include "server/memory_overview.h"
@@ -172,6 +173,11 @@ void info_persistence(Server& server, InfoWriter& out) {
     out.field("aof_pending_bio_fsync", aof.stats.pending_fsync);
     out.field("aof_delayed_fsync", aof.stats.delayed_fsync);
   }
+  Backups& backups = server.persistence().backups();
+  out.field("backup_in_progress", backups.running() ? 1 : 0);
+  out.field("backup_last_status", Backups::name_of(backups.last_outcome()));
+  out.field("backup_last_time_sec", backups.last_seconds());
+  out.field("backup_upload_in_progress", backups.uploading() ? 1 : 0);
   if (!persistence.loading()) return;
   const Persistence::LoadingInfo load = persistence.loading_info();
   const double loaded = static_cast<double>(load.loaded_bytes);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "persist/aof_save.h"
+#include "server/backups.h"
 #include "server/log.h"
 #include "server/server.h"
 #include "server/version.h"
@@ -11,23 +12,55 @@ namespace quoll::server {
 namespace {
 
 constexpr base::Millis kSaveRetryMs = 5000;  // after a failed save, as in Redis
+constexpr const char* kBackupGivenUp = "the backup was given up";
 
 }  // namespace
 
-Persistence::Persistence(Server& server) : server_(server) {}
+Persistence::Persistence(Server& server)
+    : server_(server),
+      disk_(std::make_unique<persist::SealedDisk>(
+          server.host().disk,
+          [&process = server.host().process] { return process.draw_secret(); })),
+      storage_{server.host().clock,     server.host().random,    server.host().loop,   *disk_,
+               server.host().transport, server.host().datagrams, server.host().process},
+      backups_(std::make_unique<Backups>(server, *this)) {}
 Persistence::~Persistence() = default;
 
+// --- encryption --------------------------------------------------------------------------------
+
+// Files that are open keep the key they have; what is written from now on gets the first.
+base::Result<> Persistence::load_keys() {
+  const std::string& path = server_.settings().data_encryption_key_file;
+  if (path.empty()) {
+    disk_->set_keys({});
+    return {};
+  }
+  base::Result<std::string> content = server_.config().read_secret(path);
+  if (!content) return base::Error{content.error()};
+  base::Result<persist::SealKeys> keys = persist::SealKeys::parse(content.value());
+  if (!keys) return base::Error{fmt::format("Can't use {}: {}", path, keys.error())};
+  log::notice("The files of the data are encrypted with the key {}",
+              persist::SealKey::name(keys.value().newest().id()));
+  disk_->set_keys(std::move(keys.value()));
+  return {};
+}
+
 // --- snapshots ---------------------------------------------------------------------------------
+
+// Logs and backups have no other place for fields that expire.
+unsigned Persistence::complete_rdb_version() const {
+  constexpr unsigned kFieldDeadlinesVersion = 12;
+  if (server_.store().has_field_deadlines()) return kFieldDeadlinesVersion;
+  return static_cast<unsigned>(server_.settings().rdb_version);
+}
 
 std::unique_ptr<persist::SnapshotEncoder> Persistence::encoder(bool aof_base) const {
   const Settings& settings = server_.settings();
   persist::SaveOptions options;
   options.version = static_cast<unsigned>(settings.rdb_version);
+  if (aof_base || current_.backup) options.version = complete_rdb_version();
   options.compress = settings.rdbcompression;
   options.checksum = settings.rdbchecksum;
-  // The log has no other place for fields that expire.
-  constexpr unsigned kFieldDeadlinesVersion = 12;
-  if (aof_base && server_.store().has_field_deadlines()) options.version = kFieldDeadlinesVersion;
   if (aof_base && !settings.aof_use_rdb_preamble)
     return std::make_unique<persist::AofSave>(options);
   using enum EvictionPolicy;
@@ -57,8 +90,8 @@ void Persistence::begin_next() {
   requests_.pop_front();
   job_started_ms_ = server_.host().clock.wall();
   job_ = std::make_unique<persist::SnapshotJob>(
-      server_.host(), server_.store(), encoder(current_.aof_base), current_.path,
-      current_.temporary, [this](base::Result<> result) {
+      storage_, server_.store(), encoder(current_.aof_base), current_.path, current_.temporary,
+      [this](base::Result<> result) {
         finished_job_ = std::move(job_);  // this runs inside it
         host::OnDone done = std::move(current_.done);
         done(std::move(result));
@@ -84,6 +117,32 @@ void Persistence::save_as(bool background, host::OnDone done) {
            .aof_base = false,
            .done = std::move(ended),
            .begun = [this] { changes_at_begin_ = server_.store().commits().total_changes(); }});
+}
+
+void Persistence::write_backup(std::string path, std::string temporary, host::Task begun,
+                               host::OnDone done) {
+  request({.path = std::move(path),
+           .temporary = std::move(temporary),
+           .aof_base = false,
+           .backup = true,
+           .done = std::move(done),
+           .begun = std::move(begun)});
+}
+
+const persist::SnapshotJob* Persistence::backup_job() const {
+  return job_ && current_.backup ? job_.get() : nullptr;
+}
+
+void Persistence::abandon_backup() {
+  if (backup_job()) {
+    if (job_->walking()) job_->abandon(kBackupGivenUp);
+    return;
+  }
+  auto waiting = std::ranges::find_if(requests_, &Request::backup);
+  if (waiting == requests_.end()) return;
+  host::OnDone done = std::move(waiting->done);
+  requests_.erase(waiting);
+  server_.host().loop.post([done] { done(base::Error{kBackupGivenUp}); });
 }
 
 void Persistence::save(host::OnDone done) { save_as(false, std::move(done)); }
@@ -192,8 +251,20 @@ bool Persistence::save_point_due() const {
 
 void Persistence::tick() {
   if (!ready_ || loading_ || server_.shutting_down()) return;
+  if (plain_loaded_) check_sealing();
   if (!saving_ && save_point_due()) save_in_background();
   if (!rewriting_ && rewrite_due()) rewrite_aof();
+}
+
+// What was loaded from plain files must not stay readable on the disk.
+void Persistence::check_sealing() {
+  if (job_ || saving_ || rewriting_) return;
+  plain_loaded_ = false;
+  log::notice("Data was loaded from files that are not encrypted: they are written anew");
+  if (aof_on_)
+    rewrite_aof();
+  else
+    save_in_background();
 }
 
 Persistence::SaveInfo Persistence::save_info() const {
@@ -202,7 +273,8 @@ Persistence::SaveInfo Persistence::save_info() const {
   info.last_save_ms = last_save_ms_;
   info.last_ok = last_ok_;
   info.last_seconds = last_seconds_;
-  if (job_ && !current_.aof_base) info.running_seconds = (server_.now() - job_started_ms_) / 1000;
+  if (job_ && !current_.aof_base && !current_.backup)
+    info.running_seconds = (server_.now() - job_started_ms_) / 1000;
   info.saves = saves_;
   if (job_) {
     info.keys_total = job_->keys_total();

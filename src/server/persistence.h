@@ -19,6 +19,7 @@
 #include "persist/aof_reader.h"
 #include "persist/rdb_load.h"
 #include "persist/rdb_save.h"
+#include "persist/sealed_disk.h"
 #include "persist/snapshot_job.h"
 #include "server/replay.h"
 #include "server/settings.h"
@@ -26,12 +27,18 @@
 
 namespace quoll::server {
 
+class Backups;
 class Server;
 
 class Persistence {
  public:
   explicit Persistence(Server& server);
   ~Persistence();
+
+  // The host whose disk holds the data: it seals what it writes when there is a key.
+  const host::Host& storage() const { return storage_; }
+  // Reads data-encryption-key-file: at the start and by CONFIG SET.
+  base::Result<> load_keys();
 
   // Loads what the disk holds; `ready` is told when commands may run, or why the server must end.
   void start(host::OnDone ready);
@@ -63,6 +70,17 @@ class Persistence {
   };
   void reload(Reload how, host::OnDone done);
   void reload_aof(host::OnDone done);
+
+  Backups& backups() { return *backups_; }
+  // An RDB file of one instant, beside the saves: `begun` is told at that instant.
+  void write_backup(std::string path, std::string temporary, host::Task begun, host::OnDone done);
+  // Gives it up, running or waiting: its `done` hears why. One that only has to reach the disk
+  // ends as it would have.
+  void abandon_backup();
+  // Of RDB files that must hold everything.
+  unsigned complete_rdb_version() const;
+  // Null while it waits, or when there is none.
+  const persist::SnapshotJob* backup_job() const;
 
   // Something is unusual: commands must be looked at.
   bool hampered() const { return !ready_ || !last_ok_ || (aof_ && !aof_->log.last_write_ok()); }
@@ -148,9 +166,12 @@ class Persistence {
     std::string path;
     std::string temporary;
     bool aof_base = false;
+    bool backup = false;
     host::OnDone done;
     std::function<void()> begun;  // at the instant the snapshot shows
   };
+
+  void check_sealing();
 
   // Snapshots.
   void request(Request request);
@@ -167,6 +188,8 @@ class Persistence {
   persist::LoadOptions load_options() const;
   void load(std::deque<Plan> plans, persist::LoadOptions options, host::OnDone done);
   void open_next();
+  void open_file();
+  void fail_reading(const std::string& error);
   void file_opened(base::Result<host::FileId> opened);
   void read_more();
   void feed(std::string bytes, bool last, bool then_rest);
@@ -200,6 +223,10 @@ class Persistence {
   std::string base_temporary() const;
 
   Server& server_;
+  std::unique_ptr<persist::SealedDisk> disk_;
+  host::Host storage_;
+  std::unique_ptr<Backups> backups_;
+  bool plain_loaded_ = false;  // with a key: what was loaded is to be written anew, sealed
   std::deque<Request> requests_;
   std::unique_ptr<persist::SnapshotJob> job_;
   std::unique_ptr<persist::SnapshotJob> finished_job_;  // until the turn ends

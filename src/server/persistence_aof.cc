@@ -46,8 +46,7 @@ void Persistence::make_aof() {
   };
   events.on_room = [this] { server_.host().loop.post([] {}); };
   aof_ = std::make_unique<Aof>(
-      server_.host(),
-      persist::AofDirectoryPlace{".", settings.appenddirname, settings.appendfilename},
+      storage_, persist::AofDirectoryPlace{".", settings.appenddirname, settings.appendfilename},
       std::move(events));
   aof_->directory.on_trouble(
       [](const std::string& error) { log::warning("Error syncing the AOF directory: {}", error); });

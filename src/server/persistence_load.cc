@@ -36,6 +36,10 @@ void Persistence::start(host::OnDone ready) {
     ready_ = result.ok();
     ready(std::move(result));
   };
+  if (base::Result<> keys = load_keys(); !keys) {
+    log::warning("{}", keys.error());
+    return server_.host().loop.post([loaded, keys] { loaded(keys); });
+  }
   aof_on_ = server_.settings().appendonly;
   if (aof_on_)
     open_aof(std::move(loaded));
@@ -61,9 +65,20 @@ void Persistence::load(std::deque<Plan> plans, persist::LoadOptions options, hos
 // A missing RDB file is no error: there is nothing to load. A listed file of the log is.
 void Persistence::open_next() {
   if (loading_->plans.empty()) return end_loading({});
-  server_.host().disk.open(
-      loading_->plans.front().path, host::OpenMode::read,
-      [this](base::Result<host::FileId> opened) { file_opened(std::move(opened)); });
+  const Plan& plan = loading_->plans.front();
+  if (!plan.last || !server_.settings().aof_load_truncated) return open_file();
+  // What cannot be mended shows when it is read.
+  disk_->mend(plan.path, [this](base::Result<uint64_t> cut) {
+    if (cut && cut.value() > 0)
+      log::warning("!!! Warning: the encrypted AOF file {} had a torn end: {} bytes were cut off",
+                   loading_->plans.front().name, cut.value());
+    open_file();
+  });
+}
+
+void Persistence::open_file() {
+  disk_->open(loading_->plans.front().path, host::OpenMode::read,
+              [this](base::Result<host::FileId> opened) { file_opened(std::move(opened)); });
 }
 
 void Persistence::file_opened(base::Result<host::FileId> opened) {
@@ -79,8 +94,10 @@ void Persistence::file_opened(base::Result<host::FileId> opened) {
   loading_->read_bytes = 0;
   loading_->fed_bytes = 0;
   loading_->file_start = server_.host().clock.steady();
-  server_.host().disk.size(loading_->file, [this](base::Result<host::Offset> size) {
-    if (!size) return end_file(base::Error{size.error()});
+  disk_->size(loading_->file, [this](base::Result<host::Offset> size) {
+    if (!size) return fail_reading(size.error());
+    if (size.value() > 0 && disk_->has_key() && !disk_->is_sealed(loading_->file))
+      plain_loaded_ = true;
     loading_->plans.front().bytes = size.value();
     loading_->total_bytes += size.value();
     read_more();
@@ -96,12 +113,12 @@ void Persistence::read_more() {
   auto got = [this, ahead, size, loading = loading_.get(),
               file = loading_->file](base::Result<std::string> bytes) {
     if (loading_.get() != loading || !loading->opened || loading->file != file) return;
-    if (!bytes) return end_file(base::Error{bytes.error()});
+    if (!bytes) return fail_reading(bytes.error());
     bool last = bytes.value().size() < size;
     if (!last && ahead) read_more();
     feed(std::move(bytes.value()), last, last || !ahead);
   };
-  server_.host().disk.read(loading_->file, offset, size, std::move(got));
+  disk_->read(loading_->file, offset, size, std::move(got));
 }
 
 // `then_rest`: what follows has not been asked for yet.
@@ -237,8 +254,13 @@ void Persistence::end_aof_file() {
   });
 }
 
+void Persistence::fail_reading(const std::string& error) {
+  log::warning("Error reading {}: {}", loading_->plans.front().path, error);
+  end_file(base::Error{error});
+}
+
 void Persistence::end_file(base::Result<> result) {
-  if (loading_->opened) server_.host().disk.close(loading_->file);
+  if (loading_->opened) disk_->close(loading_->file);
   loading_->opened = false;
   if (!result) return end_loading(std::move(result));
   if (loading_->rdb) note_rdb();

@@ -134,6 +134,7 @@ void Server::watch_settings() {
         persistence_.apply_settings();
         return {};
       });
+  config_.on_change({"data-encryption-key-file"}, [this] { return persistence_.load_keys(); });
   config_.on_change({"port", "bind"}, [this] { return listen_again(); });
   config_.on_change({"requirepass"}, [this]() -> base::Result<> {
     // Connections that are in stay in; a removed password lets everybody in.

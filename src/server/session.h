@@ -121,6 +121,7 @@ class Session final : public host::PeerEvents {
   // The command that ran last has not replied yet.
   bool waiting() const { return postponed_ == Postponed::blocked && (!resumed_ || waits_on_); }
 
+  Server& server() { return server_; }
   wire::ReplyWriter& reply() { return reply_; }
   int protocol() const { return reply_.protocol(); }
   wire::OutQueue& out() { return out_; }

@@ -107,6 +107,18 @@ struct Settings {
   int64_t key_load_delay_us = 0;      // for tests of slow disks
   int64_t loading_process_events_interval_bytes = 2LL << 20;
 
+  // Encryption of the files of the data, and backups
+  std::string data_encryption_key_file;
+  std::string backup_dir = "backups";
+  int64_t backup_keep = 0;         // finished backups that stay; 0: all
+  std::string backup_s3_endpoint;  // "https://host[:port]"; empty: backups are not uploaded
+  std::string backup_s3_bucket;
+  std::string backup_s3_prefix;
+  std::string backup_s3_region = "us-east-1";
+  std::string backup_s3_access_key;
+  std::string backup_s3_secret_key_file;
+  int64_t backup_s3_part_size = 512LL << 20;  // larger files are uploaded in parts
+
   // Append only file
   bool appendonly = false;
   std::string appendfilename = "appendonly.aof";
