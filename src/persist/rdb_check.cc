@@ -111,8 +111,8 @@ void RdbCheck::tell(uint64_t offset, const std::string& text) const {
   tell_("[offset " + std::to_string(offset) + "] " + text);
 }
 
-bool RdbCheck::feed(base::Bytes bytes) {
-  const base::Result<> fed = load_.feed(bytes);
+bool RdbCheck::feed(base::Bytes bytes, bool last) {
+  const base::Result<> fed = load_.feed(bytes, last);
   if (!fed)
     tell_fault();
   else if (load_.ended())

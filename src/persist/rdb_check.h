@@ -32,7 +32,7 @@ class RdbCheck final : public RdbVisitor {
   RdbCheck(std::string file_name, base::Millis now, TellLine tell);
 
   // More of the file. False: it is damaged, and that was told.
-  bool feed(base::Bytes bytes);
+  bool feed(base::Bytes bytes, bool last = false);
   bool ended() const { return load_.ended(); }
   base::Bytes tail() const { return load_.tail(); }
   uint64_t offset() const { return load_.offset(); }

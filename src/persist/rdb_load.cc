@@ -16,7 +16,7 @@ RdbLoad::RdbLoad(store::Store& store, LoadOptions options)
 RdbLoad::RdbLoad(RdbVisitor& visitor, LoadOptions options)
     : visitor_(&visitor), options_(std::move(options)) {}
 
-base::Result<> RdbLoad::feed(base::Bytes bytes) {
+base::Result<> RdbLoad::feed(base::Bytes bytes, bool last) {
   if (consumed_ > 0) {
     buffer_.erase(0, consumed_);
     offset_ += consumed_;
@@ -24,7 +24,7 @@ base::Result<> RdbLoad::feed(base::Bytes bytes) {
     consumed_ = 0;
   }
   buffer_ += bytes;
-  if (buffer_.size() < retry_bytes_) return {};
+  if (!last && buffer_.size() < retry_bytes_) return {};
   RdbReader in(buffer_, offset_);
   bool unique = true;
   while (!ended_ && parse(in)) {

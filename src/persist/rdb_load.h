@@ -64,8 +64,9 @@ class RdbLoad {
   RdbLoad(store::Store& store, LoadOptions options);
   RdbLoad(RdbVisitor& visitor, LoadOptions options);
 
-  // More of the file. The error says what is wrong and at which offset.
-  base::Result<> feed(base::Bytes bytes);
+  // More of the file, `last`: all that is left of it. The error says what is wrong and at which
+  // offset.
+  base::Result<> feed(base::Bytes bytes, bool last = false);
   // True once the file's end, with its checksum, was read; tail() is what followed.
   bool ended() const { return ended_; }
   base::Bytes tail() const { return base::Bytes(buffer_).substr(consumed_); }

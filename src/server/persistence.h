@@ -196,7 +196,7 @@ class Persistence {
   void rest(uint64_t items, bool last);
   void go_on(base::Nanos due, bool last);
   uint64_t items_loaded() const;
-  base::Result<> feed_rdb(std::string& bytes);
+  base::Result<> feed_rdb(std::string& bytes, bool last);
   base::Result<> feed_aof(std::string bytes);
   void file_read();
   void end_file(base::Result<> result);

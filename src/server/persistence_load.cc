@@ -141,7 +141,7 @@ void Persistence::feed(std::string bytes, bool last, bool then_rest) {
     }
   }
   base::Result<> fed;
-  if (loading_->rdb && !loading_->aof) fed = feed_rdb(bytes);
+  if (loading_->rdb && !loading_->aof) fed = feed_rdb(bytes, last);
   bool log_follows =
       !loading_->plans.front().name.empty() && (!loading_->rdb || loading_->rdb->ended());
   if (fed && log_follows && !(loading_->rdb && bytes.empty())) fed = feed_aof(std::move(bytes));
@@ -174,10 +174,10 @@ void Persistence::go_on(base::Nanos due, bool last) {
 }
 
 // `bytes` keeps what stands behind the end of the RDB.
-base::Result<> Persistence::feed_rdb(std::string& bytes) {
+base::Result<> Persistence::feed_rdb(std::string& bytes, bool last) {
   store::CommitBuilder& commits = server_.store().commits();
   commits.begin(store::Origin::load, server_.host().clock.wall());
-  base::Result<> fed = loading_->rdb->feed(bytes);
+  base::Result<> fed = loading_->rdb->feed(bytes, last);
   commits.close();
   if (!fed) tell_rdb_fault();
   bytes = loading_->rdb->ended() ? std::string(loading_->rdb->tail()) : std::string();
