@@ -85,7 +85,7 @@ class KeyspaceComparison:
         encodings = [connection.call("OBJECT", "ENCODING", key) for connection in (reference, ours)]
         packed_here = encodings[1] == b"listpack" and (
             types[0] == b"list" or types[0] == b"set" and self.set_listpacks and encodings[0] == b"hashtable" )
-        packed_here |= key in ENCODING_UNASKED and types[0] == b"zset"
+        packed_here |= key in ENCODING_UNASKED
         packed_here |= encodings[0] == b"raw" and encodings[1] in (b"int", b"embstr")  # see differential.py
         if types[0] != types[1] or encodings[0] != encodings[1] and not packed_here:
             return self.fail("database %d, key %r: %r in %r there, %r in %r here\n%s" % (

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Plays the basic flows of real clients against the server: redis-py, hiredis, ioredis, node-redis,
+"""Plays the basic flows of real clients against the server, and small applications: redis-py, hiredis, ioredis, node-redis,
 redis-cli and redis-benchmark. Names as arguments choose some of them.
 
 The Node libraries are installed once into build/npm from the npm registry configured on this
@@ -46,6 +46,10 @@ def with_servers(function):
 def redis_py(results):
     with_servers(lambda server, locked: play(results, [
         "/usr/bin/python3", os.path.join(HERE, "redis_py.py"), str(server.port), str(locked.port)]))
+
+
+def applications(results):
+    with_servers(lambda server, locked: play(results, ["/usr/bin/python3", os.path.join(HERE, "applications.py"), str(server.port)]))
 
 
 def hiredis(results):
@@ -198,7 +202,7 @@ def redis_benchmark(results):
 
 def main():
     results = Results()
-    suites = [redis_py, hiredis, ioredis, node_redis, redis_cli, redis_benchmark]
+    suites = [redis_py, applications, hiredis, ioredis, node_redis, redis_cli, redis_benchmark]
     for suite in suites:
         if not sys.argv[1:] or suite.__name__ in sys.argv[1:]:
             try:
