@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/allocator.h"
 #include "commands/table.h"
 #include "host/uv_host.h"
 #include "server/backups.h"
@@ -118,6 +119,23 @@ class PidFile {
   std::string path_;
 };
 
+// Pages that became free go back to the system from a thread of jemalloc's own: behind the deletion
+// of gigabytes that would hold up the loop for tens of milliseconds.
+void follow_background_purge(server::Server& server) {
+  auto apply = [&server]() -> base::Result<> {
+    int64_t threads = 1;
+    int64_t on = server.settings().jemalloc_bg_thread;
+    // The number is refused while a thread runs, which then has been set before.
+    (void)base::allocator_number("max_background_threads", &threads);
+    auto set = base::allocator_number("background_thread", &on);
+    if (!set && on)
+      server::log::notice("The memory allocator has no background thread: {}", set.error());
+    return {};
+  };
+  (void)apply();
+  server.config().on_change({"jemalloc-bg-thread"}, apply);
+}
+
 int run(const std::vector<Bytes>& arguments) {
   server::Config config(server::FileAccess::of_system(), working_directory());
   std::string product = fmt::format("Quoll {}", server::kQuollVersion);
@@ -140,6 +158,7 @@ int run(const std::vector<Bytes>& arguments) {
   {
     server::Server server(host, std::move(config), commands::families());
     server.persistence().backups().set_upload(uv.upload());
+    follow_background_purge(server);
     server.on_stop([&](int code) {
       exit_code = code;
       uv.stop();

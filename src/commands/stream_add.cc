@@ -14,6 +14,7 @@ using server::Args;
 // What XADD and XTRIM have in common.
 struct AddOptions {
   StreamTrim trim;
+  bool references_given = false;
   bool no_mkstream = false;
   bool id_given = false;  // XADD: not "*"
   ParsedId id;
@@ -100,6 +101,8 @@ bool parse_options(Call& call, bool xadd, AddOptions& options) {
         return false;
       }
       limit_given = true;
+    } else if (!options.references_given && parse_references(word, options.trim.references)) {
+      options.references_given = true;
     } else if (xadd && equals_ignoring_case(word, "nomkstream")) {
       options.no_mkstream = true;
     } else if (xadd) {
@@ -144,7 +147,8 @@ bool choose_id(Call& call, const AddOptions& options, const StreamId& last, Stre
 // XADD key [MAXLEN = n] id pair...: what has been cut is said by the length that was left.
 void effect_xadd(Call& call, const AddOptions& options, Bytes id, uint64_t trimmed,
                  uint64_t length) {
-  bool exact = options.trim.by == StreamTrim::By::none || !options.trim.whole_nodes;
+  bool exact = !options.references_given &&
+               (options.trim.by == StreamTrim::By::none || !options.trim.whole_nodes);
   if (exact && options.id_given && options.id.sequence_given) return call.effect_verbatim();
   constexpr size_t kInlineWords = 64;
   Bytes inline_words[kInlineWords];
@@ -196,10 +200,15 @@ void xadd(Call& call) {
   Stream& stream = edit.value<Stream>();
   stream.append(id, pairs, call.server.packing());
   edit.done(kEventXadd);
-  uint64_t trimmed = stream.trim(options.trim);
-  if (trimmed > 0) edit.done(kEventXtrim);
   StreamIdText text(id);
-  effect_xadd(call, options, text.bytes(), trimmed, stream.size());
+  if (options.trim.references == References::keep) {
+    uint64_t trimmed = stream.trim(options.trim);
+    if (trimmed > 0) edit.done(kEventXtrim);
+    effect_xadd(call, options, text.bytes(), trimmed, stream.size());
+  } else {
+    effect_xadd(call, options, text.bytes(), 0, stream.size());
+    trim_minding_references(call, edit, options.trim);
+  }
   call.reply.bulk(text.bytes());
 }
 
@@ -209,12 +218,16 @@ void xtrim(Call& call) {
   store::Edit edit = call.edit(1);
   if (!edit.found()) return call.reply.integer(0);
   if (wrong_type(call, edit.entry())) return;
+  if (options.trim.references != References::keep) {
+    uint64_t trimmed = trim_minding_references(call, edit, options.trim);
+    return call.reply.integer(static_cast<int64_t>(trimmed));
+  }
   Stream& stream = edit.value<Stream>();
   uint64_t trimmed = stream.trim(options.trim);
   call.reply.integer(static_cast<int64_t>(trimmed));
   if (trimmed == 0) return;
   edit.done(kEventXtrim);
-  if (!options.trim.whole_nodes) return call.effect_verbatim();
+  if (!options.trim.whole_nodes && !options.references_given) return call.effect_verbatim();
   char text[base::kIntTextMax];
   Bytes length(text, base::format_uint(stream.size(), text));
   call.effect({"XTRIM", call.arg(1), "MAXLEN", "=", length});

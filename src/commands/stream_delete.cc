@@ -7,13 +7,6 @@
 namespace quoll::commands::streams {
 namespace {
 
-// What happens to the references that groups hold to an entry that is to be deleted.
-enum class References : uint8_t {
-  keep,   // they stay, to an entry that is no more
-  drop,   // they go, too
-  acked,  // an entry that has some, or will have, stays
-};
-
 enum Outcome : int64_t { kNoSuchId = -1, kDeleted = 1, kStillReferenced = 2 };
 
 struct DeleteOptions {
@@ -21,19 +14,6 @@ struct DeleteOptions {
   size_t first_id = 0;
   size_t ids = 0;
 };
-
-bool parse_references(Bytes word, References& references) {
-  if (equals_ignoring_case(word, "keepref")) {
-    references = References::keep;
-  } else if (equals_ignoring_case(word, "delref")) {
-    references = References::drop;
-  } else if (equals_ignoring_case(word, "acked")) {
-    references = References::acked;
-  } else {
-    return false;
-  }
-  return true;
-}
 
 // [KEEPREF | DELREF | ACKED] IDS numids id..., in any order. False: the error was replied.
 bool parse_options(Call& call, size_t i, DeleteOptions& options) {
@@ -116,6 +96,19 @@ void tell(Call& call, store::Edit& edit, const Deletions& done) {
 }
 
 }  // namespace
+
+bool parse_references(Bytes word, References& references) {
+  if (equals_ignoring_case(word, "keepref")) {
+    references = References::keep;
+  } else if (equals_ignoring_case(word, "delref")) {
+    references = References::drop;
+  } else if (equals_ignoring_case(word, "acked")) {
+    references = References::acked;
+  } else {
+    return false;
+  }
+  return true;
+}
 
 void xdel(Call& call) {
   store::Edit edit = call.edit(1);

@@ -68,6 +68,8 @@ class Delivery {
     if (options_.claims()) find_idle();
     return !idle_.empty() || unread();
   }
+  // How long until an entry that is pending now can be claimed; 0: there is none.
+  base::Millis next_idle_ms() const { return next_idle_ms_; }
   void reply(const StreamId& after) {
     call_.reply.begin_deferred();
     if (after != kNew) {
@@ -106,6 +108,7 @@ class Delivery {
     auto operator<=>(const Idle&) const = default;
   };
   std::vector<Idle> idle_;  // those that waited longest first, at most `count`
+  base::Millis next_idle_ms_ = 0;
   uint64_t replied_ = 0;
   bool changed_ = false;
 };
@@ -114,7 +117,12 @@ class Delivery {
 // that were deleted from the stream are left alone.
 void Delivery::find_idle() {
   group_.pending().for_each([&](const data::StreamPending& pending) {
-    if (pending.idle_ms(call_.now) < options_.claim_idle_ms) return;
+    base::Millis left = options_.claim_idle_ms - pending.idle_ms(call_.now);
+    if (left > 0) {
+      bool sooner = next_idle_ms_ == 0 || left < next_idle_ms_;
+      if (sooner && stream_.contains(pending.id)) next_idle_ms_ = left;
+      return;
+    }
     Idle found{pending.delivered_ms(), pending.id};
     bool full = options_.count > 0 && idle_.size() == options_.count;
     if (full && !(found < idle_.front())) return;
@@ -213,9 +221,14 @@ void xreadgroup(Call& call) {
     if (!parse_after(call, options.first_key + options.streams + i, after[i])) return;
   }
   size_t replied = 0;
+  base::Millis next_idle_ms = 0;
   for (size_t i = 0; i < options.streams; ++i) {
     Delivery delivery(call, options, options.first_key + i);
-    if (!delivery.ready(after[i])) continue;
+    if (!delivery.ready(after[i])) {
+      base::Millis next = delivery.next_idle_ms();
+      if (next > 0 && (next_idle_ms == 0 || next < next_idle_ms)) next_idle_ms = next;
+      continue;
+    }
     if (replied++ == 0) call.reply.begin_deferred();
     reply_stream_name(call, call.arg(options.first_key + i));
     delivery.reply(after[i]);
@@ -227,7 +240,8 @@ void xreadgroup(Call& call) {
               .type = Stream::kType,
               .timeout_ms = options.timeout_ms,
               .give_up = [](server::Session& session) { session.reply().null_array(); },
-              .any_change = true});
+              .any_change = true,
+              .try_again_ms = next_idle_ms});
 }
 
 }  // namespace quoll::commands::streams

@@ -195,6 +195,15 @@ class ClaimLines {
   char count_[base::kIntTextMax];
 };
 
+using References = data::StreamReferences;
+
+// KEEPREF, DELREF or ACKED. False: another word.
+bool parse_references(Bytes word, References& references);
+
+// Shortens the stream as XTRIM with DELREF or ACKED, with event and effects; returns how many
+// entries went.
+uint64_t trim_minding_references(Call& call, store::Edit& edit, const data::StreamTrim& trim);
+
 // XGROUP SETID: how far the group has read.
 void effect_group_position(Call& call, Bytes key, const StreamGroup& group);
 

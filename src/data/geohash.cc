@@ -94,7 +94,9 @@ uint64_t geo_encode(const GeoPosition& position) {
 }
 
 GeoPosition geo_decode(double score) {
-  constexpr double kScoreMax = 9007199254740992;  // 2^53: any cell fits
+  // The largest double below 2^63. Cells need 52 bits, the very edge of the map (180 degrees) a 53rd
+  // and a 54th.
+  constexpr double kScoreMax = 9223372036854774784;
   GridCell cell = GridCell::of(static_cast<uint64_t>(
       std::isfinite(score) ? static_cast<int64_t>(std::clamp(score, -kScoreMax, kScoreMax)) : 0));
   double longitude = (cell.west() + cell.east()) / 2;

@@ -33,6 +33,13 @@ struct StreamNodeSlot {
   StreamNodeView view() const { return StreamNodeView(id, Listpack::bytes_of(block)); }
 };
 
+// What happens to the references that groups hold to an entry that goes.
+enum class StreamReferences : uint8_t {
+  keep,   // they stay, to an entry that is no more
+  drop,   // they go, too
+  acked,  // an entry that has some, or will have, stays
+};
+
 // How XADD and XTRIM shorten.
 struct StreamTrim {
   enum class By : uint8_t { none, length, id } by = By::none;
@@ -40,6 +47,7 @@ struct StreamTrim {
   uint64_t length = 0;       // keep the last so many
   StreamId id = {};          // keep this and later ones
   uint64_t removed_max = 0;  // 0: any number
+  StreamReferences references = StreamReferences::keep;
 };
 
 class Stream : public OwnedWord<Stream> {
@@ -78,7 +86,7 @@ class Stream : public OwnedWord<Stream> {
   static bool storable(base::Args pairs);
   // Removes one entry and remembers its ID. False: there is none.
   bool erase(const StreamId& id);
-  // Removes from the head; returns how many. `removed` is told the IDs when it is given.
+  // Removes from the head; returns how many.
   uint64_t trim(const StreamTrim& trim);
   void set_last_id(const StreamId& id) { open().facts.last_id = id; }
   void set_entries_added(uint64_t entries) { open().facts.entries_added = entries; }

@@ -48,6 +48,8 @@ struct WaitFor {
   Session::GiveUp give_up = nullptr;   // replies that the time is over
   bool any_change = false;  // also when the key is removed or becomes another type (XREADGROUP)
   Args line = {};           // what is run again; empty: the command's own arguments
+  // After so long it is run again though no key changed, and may then ask anew; 0: not so.
+  base::Millis try_again_ms = 0;
 };
 
 class BlockedKeys final : public store::CommitSink {
@@ -110,6 +112,7 @@ struct ParkedCommand {
   Command* command;
   OwnedArgs line;
   BlockedKeys::Places places;
+  host::TimerId again_timer = 0;  // WaitFor::try_again_ms
 };
 
 }  // namespace quoll::server

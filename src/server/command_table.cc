@@ -190,16 +190,33 @@ bool range_keys(const KeySpec& spec, int begin, int argc, std::vector<KeyArg>& k
   return true;
 }
 
-bool counted_keys(const KeySpec& spec, int begin, Args args, std::vector<KeyArg>& keys) {
+bool counted_keys(const KeySpec& spec, int begin, bool may_be_none, Args args,
+                  std::vector<KeyArg>& keys) {
   int argc = static_cast<int>(args.size());
   int64_t count;
   if (begin + spec.number >= argc || !base::parse_int(args[begin + spec.number], count))
     return false;
-  if (count < 0 || count > argc || begin + spec.first + (count - 1) * spec.step >= argc)
+  if (count < 0 || count > argc || (count == 0 && !may_be_none) || begin + spec.first + (count - 1) * spec.step >= argc)
     return false;
   for (int64_t i = 0; i < count; ++i)
     keys.push_back({static_cast<size_t>(begin + spec.first + i * spec.step), spec.flags});
   return true;
+}
+
+// The last STORE of SORT counts, and words that are patterns or numbers are no options.
+void sort_keys(Args args, std::vector<KeyArg>& keys) {
+  size_t stored = 0;
+  for (size_t i = 2; i < args.size(); ++i) {
+    if (base::equals_ignoring_case(args[i], "limit"))
+      i += 2;
+    else if (base::equals_ignoring_case(args[i], "by") ||
+             base::equals_ignoring_case(args[i], "get"))
+      i += 1;
+    else if (base::equals_ignoring_case(args[i], "store") && i + 1 < args.size())
+      stored = ++i;
+  }
+  keys.push_back({1, kKeyRo | kKeyAccess});
+  if (stored > 0) keys.push_back({stored, kKeyOw | kKeyUpdate});
 }
 
 // SET overwrites its key unless an option makes it look at the old value.
@@ -220,7 +237,12 @@ uint16_t settled_flags(Args args) {
 }  // namespace
 
 bool find_keys(const CommandSpec& command, Args args, std::vector<KeyArg>& keys) {
+  if (command.name == "sort") {
+    if (args.size() > 1) sort_keys(args, keys);
+    return args.size() > 1;
+  }
   int argc = static_cast<int>(args.size());
+  bool may_be_none = command.flags & kNoMandatoryKeys;
   for (size_t s = 0; s < command.keys.count(); ++s) {
     const KeySpec& spec = command.keys.specs[s];
     int begin = spec.begin;
@@ -234,7 +256,7 @@ bool find_keys(const CommandSpec& command, Args args, std::vector<KeyArg>& keys)
     }
     if (begin >= argc) continue;
     bool ok = spec.find == KeySpec::Find::range ? range_keys(spec, begin, argc, keys)
-                                                : counted_keys(spec, begin, args, keys);
+                                                : counted_keys(spec, begin, may_be_none, args, keys);
     if (!ok) return false;
   }
   for (KeyArg& key : keys)

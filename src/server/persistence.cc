@@ -250,7 +250,10 @@ bool Persistence::save_point_due() const {
 }
 
 void Persistence::tick() {
-  if (!ready_ || loading_ || server_.shutting_down()) return;
+  // Also not while DEBUG LOADAOF has closed the log (everybody is held up then): that it is not open
+  // would look like a hole to be mended by a rewrite.
+  bool held_up = server_.paused() == PauseKind::all;
+  if (!ready_ || loading_ || held_up || server_.shutting_down()) return;
   if (plain_loaded_) check_sealing();
   if (!saving_ && save_point_due()) save_in_background();
   if (!rewriting_ && rewrite_due()) rewrite_aof();

@@ -230,14 +230,25 @@ void Session::end_wait() {
   server_.host().loop.cancel(std::exchange(block_timer_, 0));
   postponed_ = Postponed::no;
   if (!parked_) return;
+  server_.host().loop.cancel(parked_->again_timer);
   server_.blocked_keys().remove(parked_->places);
   parked_.reset();
 }
 
 void Session::park(const Call& call, const WaitFor& wait) {
+  auto try_again = [this, after_ms = wait.try_again_ms] {
+    host::Loop& loop = server_.host().loop;
+    loop.cancel(std::exchange(parked_->again_timer, 0));
+    if (after_ms == 0) return;
+    parked_->again_timer = loop.after(after_ms * base::kNanosPerMilli, [this] {
+      parked_->again_timer = 0;
+      server_.refresh_clock();
+      run_again();
+    });
+  };
   if (resumed_) {
     waits_on_ = true;  // in its old place and with its old deadline
-    return;
+    return try_again();
   }
   bool own = wait.line.empty();
   parked_.reset(new ParkedCommand{&call.command,
@@ -249,6 +260,7 @@ void Session::park(const Call& call, const WaitFor& wait) {
                                             }),
                                   {}});
   parked_->places = server_.blocked_keys().add(*this, wait);
+  try_again();
   block(wait.timeout_ms, wait.give_up);
 }
 

@@ -114,6 +114,18 @@ def fill(connection, seed=1):
             commands.append(["ZADD", "zset:" + name] + [word for i, key in enumerate(words) for word in (b"%r" % (i / 7), key)])
         commands.append(["SADD", "intset:%d" % size] + [b"%d" % (i * 1000003) for i in range(size)])
         commands.append(["RPUSH", "numbers:%d" % size] + [b"%d" % (i * i) for i in range(size)])
+    # Far above every limit, and strings and streams around theirs.
+    many = [b"item:%d" % i for i in range(20000)]
+    commands += [["RPUSH", "list:many"] + many, ["SADD", "set:many"] + many, ["SADD", "intset:many"] + [b"%d" % i for i in range(20000)],
+                 ["HSET", "hash:many"] + [word for word in many for word in (word, b"v")], ["ZADD", "zset:many"] + [word for i, key in enumerate(many) for word in (b"%d" % (i % 1000), key)],
+                 ["PFADD", "hll:dense"] + many, ["PFADD", "hll:few", "a", "b"]]
+    for length in (19, 20, 21, 43, 44, 45, 255, 256, 16383, 16384):
+        commands.append(["SET", "string:%d" % length, "s" * length])
+        commands.append(["SET", "digits:%d" % length, "1" * length])
+    for entries in (1, 99, 100, 101, 102, 201, 5000):
+        commands += [["XADD", "stream:%d" % entries, "%d-1" % (i + 1), "field", b"%d" % i] for i in range(entries)]
+    for width in (1000, 3000, 4000, 4100, 9000):
+        commands += [["XADD", "stream:wide:%d" % width, "%d-1" % (i + 1), "field", "w" * width] for i in range(5)]
     commands.append(["RPUSH", "list:huge", "y" * 200000, "z"])
     commands.append(["ZADD", "zset:odd", "-inf", "a", "inf", "b", "1e300", "c", "0.1", "d", "3", "e"])
     for i in range(1, 400):
@@ -121,8 +133,27 @@ def fill(connection, seed=1):
     commands += [["XDEL", "stream", "7-1"], ["XTRIM", "stream", "MAXLEN", "350"],
                  ["XGROUP", "CREATE", "stream", "readers", "0"], ["XREADGROUP", "GROUP", "readers", "ann", "COUNT", "5", "STREAMS", "stream", ">"],
                  ["XACK", "stream", "readers", "52-1"], ["SELECT", "3"], ["SET", "elsewhere", "1"], ["SELECT", "0"]]
-    for command in commands:
-        connection.call(*command)
+    for raw in connection.pipeline(commands):
+        check(not raw.startswith(b"-"), "a command of fill() failed: %r" % raw[:200])
+
+
+def encodings(connection):
+    """Of every key but lists, which a server may hold in fewer nodes after loading; loading also makes
+    short strings compact."""
+    found = {}
+    for key in connection.call("KEYS", "*"):
+        if connection.call("TYPE", key) != b"list":
+            encoding = connection.call("OBJECT", "ENCODING", key)
+            found[key] = b"embstr" if encoding == b"raw" else encoding
+    return found
+
+
+def native_encodings(binary):
+    """Those of a server that was given the same commands."""
+    with Node(binary, RDB) as node:
+        connection = node.start().connect()
+        fill(connection)
+        return encodings(connection)
 
 
 def flat(reply):
@@ -151,7 +182,7 @@ def contents(connection):
                 # Redis's log does not hold how many entries a group has read.
                 groups = [tuple(group[:8]) for group in connection.call("XINFO", "GROUPS", key)]
                 value = [flat(connection.call("XRANGE", key, "-", "+")), groups,
-                         flat(connection.call("XPENDING", key, "readers"))]
+                         flat(connection.call("XPENDING", key, "readers")) if groups else None]
             found[db, key] = (kind, flat(value), connection.call("PEXPIRETIME", key))
     connection.call("SELECT", "0")
     return found
@@ -183,7 +214,10 @@ def hand_over(giver, taker, giver_args, taker_args, save):
             check_equal(connection.call("SAVE"), b"OK")
         one.stop()
         copy(one.dir, two.dir)
-        compare(before, contents(two.start().connect()))
+        loaded = two.start().connect()
+        compare(before, contents(loaded))
+        native, found = native_encodings(taker), encodings(loaded)
+        check_equal({key: (found[key], native[key]) for key in found if found[key] != native[key]}, {}, "encodings")
 
 
 RDB = ["--save", ""]
