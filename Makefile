@@ -22,7 +22,7 @@ LIB_SOURCES := $(filter-out src/main.cc,$(wildcard src/*/*.cc))
 UNIT_SOURCES := $(wildcard tests/unit/*.cc tests/unit/*/*.cc)
 SIM_SOURCES := $(wildcard tests/sim/*.cc)
 
-.PHONY: all deps run test check bench bench-instructions clean unit sim fuzz
+.PHONY: all deps run test check bench bench-instructions bench-persistence torture clean unit sim fuzz
 all: $(OUT)/quoll-server $(OUT)/quoll-check
 
 $(OUT)/libquoll.a: $(call objects,$(LIB_SOURCES))
@@ -121,6 +121,16 @@ bench-instructions:
 	@scripts/install-deps bench
 	@$(MAKE) --no-print-directory all
 	@scripts/bench-instructions
+
+bench-persistence:
+	@scripts/install-deps bench
+	@$(MAKE) --no-print-directory all
+	@scripts/bench-persistence
+
+torture:
+	@scripts/install-deps test
+	@$(MAKE) --no-print-directory all $(OUT)/sim-tests
+	@scripts/torture
 
 clean:
 	rm -rf build

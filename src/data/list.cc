@@ -61,7 +61,15 @@ PackedItem List::at(uint64_t index) const {
   return node.view().item(node.view().at(place.offset));
 }
 
-PackedItem List::at_end(ListEnd end) const { return at(end == ListEnd::head ? 0 : size() - 1); }
+PackedItem List::at_end(ListEnd end) const {
+  bool head = end == ListEnd::head;
+  auto of = [head](ListpackView pack) { return pack.item(head ? pack.first() : pack.last()); };
+  if (!big()) return of(pack_view());
+  const ListNodes& nodes = quicklist().nodes();
+  const ListNode& node = nodes[head ? 0 : nodes.size() - 1];
+  if (node.plain()) return PackedItem::of_bytes(base::Blob::view_of(node.blob()));
+  return of(node.view());
+}
 
 // --- the forms ---------------------------------------------------------------------------------
 

@@ -17,23 +17,35 @@ constexpr char kEmpty[kListpackEmptyBytes + 1] = "\x07\0\0\0\0\0\xff";
 
 uint8_t* unsigned_bytes(char* bytes) { return reinterpret_cast<uint8_t*>(bytes); }
 
-size_t element_bytes_of(base::Bytes text) {
-  int64_t value;
-  size_t body =
-      base::parse_int(text, value) ? integer_body_bytes(value) : text_body_bytes(text.size());
-  return body + back_bytes(body);
-}
+// An element on its way in: whether its text is an integer is found out once.
+struct Incoming {
+  explicit Incoming(base::Bytes given)
+      : text(given), is_integer(may_be_integer(given) && base::parse_int(given, integer)) {
+    body = is_integer ? integer_body_bytes(integer) : text_body_bytes(text.size());
+  }
+  size_t bytes() const { return body + back_bytes(body); }
+  uint8_t* store(uint8_t* out) const {
+    return is_integer ? store_integer(out, integer) : store_text(out, text);
+  }
 
-uint8_t* store_element(uint8_t* out, base::Bytes text) {
-  int64_t value;
-  return base::parse_int(text, value) ? store_integer(out, value) : store_text(out, text);
-}
+  base::Bytes text;
+  int64_t integer = 0;
+  bool is_integer;
+  size_t body;
+
+ private:
+  // Most texts are told from integers by their first byte.
+  static bool may_be_integer(base::Bytes text) {
+    return !text.empty() && static_cast<unsigned char>(text[0]) <= '9' &&
+           text.size() <= base::kIntTextMax;
+  }
+};
 
 }  // namespace
 
 base::Bytes Listpack::bytes_of(const char* block) {
   if (!block) return {kEmpty, kListpackEmptyBytes};
-  return {block, load(reinterpret_cast<const uint8_t*>(block), 4)};
+  return {block, load_total(reinterpret_cast<const uint8_t*>(block))};
 }
 
 void Listpack::destroy(char* block) {
@@ -53,29 +65,37 @@ char* Listpack::open_gap(size_t offset, size_t removed, size_t inserted) {
   if (inserted > removed && total > kListpackBytesMax) return nullptr;
   size_t tail = offset + removed;
   size_t tail_bytes = old.size() - tail;
-  if (block_ && base::usable_size(total) == base::usable_size(old.size())) {
+  size_t capacity = base::usable_size(total);
+  size_t capacity_before = base::usable_size(old.size());
+  if (block_ && capacity == capacity_before) {
     if (removed != inserted) std::memmove(block_ + offset + inserted, block_ + tail, tail_bytes);
   } else {
-    auto* grown = static_cast<char*>(base::allocate(base::usable_size(total)));
+    auto* grown = static_cast<char*>(base::allocate(capacity));
     std::memcpy(grown, old.data(), offset);
     std::memcpy(grown + offset + inserted, old.data() + tail, tail_bytes);
-    destroy(block_);
+    if (block_) base::release(block_, capacity_before);
     block_ = grown;
   }
-  store(unsigned_bytes(block_), total, 4);
+  store_total(unsigned_bytes(block_), total);
   return block_ + offset;
 }
 
 bool Listpack::splice(size_t offset, size_t removed, base::Args texts) {
+  if (texts.size() == 1 && texts[0].size() <= kListpackBytesMax) {
+    Incoming element(texts[0]);
+    char* gap = open_gap(offset, removed, element.bytes());
+    if (gap) element.store(unsigned_bytes(gap));
+    return gap != nullptr;
+  }
   size_t inserted = 0;
   for (base::Bytes text : texts) {
     if (text.size() > kListpackBytesMax) return false;
-    inserted += element_bytes_of(text);
+    inserted += Incoming(text).bytes();
   }
   char* gap = open_gap(offset, removed, inserted);
   if (!gap) return false;
   uint8_t* out = unsigned_bytes(gap);
-  for (base::Bytes text : texts) out = store_element(out, text);
+  for (base::Bytes text : texts) out = Incoming(text).store(out);
   return true;
 }
 
@@ -88,12 +108,12 @@ bool Listpack::splice_integer(size_t offset, size_t removed, int64_t value) {
 
 // Once unknown, the count stays unknown, as in Redis.
 void Listpack::add_to_count(int64_t change) {
-  auto* field = unsigned_bytes(block_) + 4;
-  auto stated = static_cast<int64_t>(load(field, 2));
+  auto stated = static_cast<int64_t>(load_count(unsigned_bytes(block_)));
   if (stated == kListpackCountUnknown) return;
   int64_t count = stated + change;
   QUOLL_CHECK(count >= 0);
-  store(field, static_cast<uint64_t>(std::min<int64_t>(count, kListpackCountUnknown)), 2);
+  store_count(unsigned_bytes(block_),
+              static_cast<uint64_t>(std::min<int64_t>(count, kListpackCountUnknown)));
 }
 
 bool Listpack::append(base::Args texts) {
@@ -171,7 +191,7 @@ bool Listpack::merge_back(const ListpackView& other) {
   char* gap = open_gap(end_offset(), 0, added.size());
   if (!gap) return false;
   std::memcpy(gap, added.data(), added.size());
-  store(unsigned_bytes(block_) + 4, std::min<size_t>(total, kListpackCountUnknown), 2);
+  store_count(unsigned_bytes(block_), std::min<size_t>(total, kListpackCountUnknown));
   return true;
 }
 
@@ -183,7 +203,7 @@ bool Listpack::merge_front(const ListpackView& other) {
   char* gap = open_gap(kListpackHeaderBytes, 0, added.size());
   if (!gap) return false;
   std::memcpy(gap, added.data(), added.size());
-  store(unsigned_bytes(block_) + 4, std::min<size_t>(total, kListpackCountUnknown), 2);
+  store_count(unsigned_bytes(block_), std::min<size_t>(total, kListpackCountUnknown));
   return true;
 }
 

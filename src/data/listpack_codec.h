@@ -24,6 +24,26 @@ inline void store(uint8_t* bytes, uint64_t value, size_t size) {
   for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(value >> (8 * i));
 }
 
+// The header's fields, in one step each. The machine is little-endian, as the format is.
+inline uint32_t load_total(const uint8_t* listpack) {
+  uint32_t total;
+  std::memcpy(&total, listpack, sizeof(total));
+  return total;
+}
+inline void store_total(uint8_t* listpack, size_t total) {
+  auto narrow = static_cast<uint32_t>(total);
+  std::memcpy(listpack, &narrow, sizeof(narrow));
+}
+inline uint16_t load_count(const uint8_t* listpack) {
+  uint16_t count;
+  std::memcpy(&count, listpack + 4, sizeof(count));
+  return count;
+}
+inline void store_count(uint8_t* listpack, uint64_t count) {
+  auto narrow = static_cast<uint16_t>(count);
+  std::memcpy(listpack + 4, &narrow, sizeof(narrow));
+}
+
 // Bytes of the encoding that must be readable before body_bytes() may look at them.
 inline size_t head_bytes(uint8_t first) {
   if (first == kText32) return 5;
@@ -63,6 +83,10 @@ inline size_t back_bytes(size_t body) {
 }
 
 inline void store_back(uint8_t* out, size_t body) {
+  if (__builtin_expect(body <= 127, 1)) {
+    *out = static_cast<uint8_t>(body);
+    return;
+  }
   size_t size = back_bytes(body);
   for (size_t i = 0; i < size; ++i) {
     uint8_t group = static_cast<uint8_t>(body >> (7 * (size - 1 - i)) & 0x7f);

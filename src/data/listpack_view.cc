@@ -12,7 +12,7 @@ using namespace listpack_codec;
 bool ListpackView::validate_header(base::Bytes foreign) {
   if (foreign.size() < kListpackEmptyBytes || foreign.size() > UINT32_MAX) return false;
   auto* bytes = reinterpret_cast<const uint8_t*>(foreign.data());
-  return load(bytes, 4) == foreign.size() && bytes[foreign.size() - 1] == kEnd;
+  return load_total(bytes) == foreign.size() && bytes[foreign.size() - 1] == kEnd;
 }
 
 bool ListpackView::validate(base::Bytes foreign) {
@@ -32,12 +32,12 @@ bool ListpackView::validate(base::Bytes foreign) {
     offset += body + back;
     ++count;
   }
-  size_t stated = load(bytes + 4, 2);
+  size_t stated = load_count(bytes);
   return stated == kListpackCountUnknown || stated == count;
 }
 
 size_t ListpackView::count() const {
-  size_t stated = load(bytes_ + 4, 2);
+  size_t stated = load_count(bytes_);
   if (stated != kListpackCountUnknown) return stated;
   size_t count = 0;
   for (Position position = first(); position != kNone; position = next(position)) ++count;
@@ -61,7 +61,7 @@ ListpackView::Position ListpackView::previous(Position position) const {
 }
 
 ListpackView::Position ListpackView::at(int64_t index) const {
-  size_t stated = load(bytes_ + 4, 2);
+  size_t stated = load_count(bytes_);
   bool backwards = index < 0;
   if (stated != kListpackCountUnknown) {
     auto count = static_cast<int64_t>(stated);

@@ -85,7 +85,7 @@ struct UvDisk::Request {
   int error_code = 0;
 };
 
-// What one pool job works on: one request, or several appends.
+// What one pool job works on: one request, or several appends and a sync behind them.
 struct UvDisk::Batch {
   int descriptor;
   std::vector<Request> requests;
@@ -93,6 +93,7 @@ struct UvDisk::Batch {
   void execute();  // on a pool thread
   void write_all();
   void read_one(Request& request);
+  void sync(Request& request) const;
 };
 
 struct UvDisk::File {
@@ -100,6 +101,7 @@ struct UvDisk::File {
   std::deque<Request> queue;
   bool busy = false;
   bool closing = false;  // takes no more requests
+  bool later = false;    // starts at the end of the turn
 };
 
 struct UvDisk::Job {
@@ -115,12 +117,14 @@ void UvDisk::Batch::execute() {
   switch (first.kind) {
     case Request::Kind::append:
       write_all();
+      // Whether or not they succeeded: the caller asked for what the file holds now.
+      if (requests.back().kind == Request::Kind::sync) sync(requests.back());
       break;
     case Request::Kind::read:
       read_one(first);
       break;
     case Request::Kind::sync:
-      if (fdatasync(descriptor) != 0) first.error_code = errno;
+      sync(first);
       break;
     case Request::Kind::truncate:
       if (ftruncate(descriptor, static_cast<off_t>(first.offset)) != 0) first.error_code = errno;
@@ -137,14 +141,19 @@ void UvDisk::Batch::execute() {
   }
 }
 
+void UvDisk::Batch::sync(Request& request) const {
+  if (fdatasync(descriptor) != 0) request.error_code = errno;
+}
+
 void UvDisk::Batch::write_all() {
-  size_t done = 0;    // requests completed
+  const size_t appends = requests.size() - (requests.back().kind == Request::Kind::sync);
+  size_t done = 0;    // appends completed
   size_t inside = 0;  // bytes written of requests[done]
   int code = 0;
-  while (done < requests.size()) {
+  while (done < appends) {
     iovec vectors[kGatherPartsMax];
     int count = 0;
-    for (size_t i = done; i < requests.size(); ++i) {
+    for (size_t i = done; i < appends; ++i) {
       size_t skip = i == done ? inside : 0;
       std::string& bytes = requests[i].bytes;
       vectors[count++] = {bytes.data() + skip, bytes.size() - skip};
@@ -156,7 +165,7 @@ void UvDisk::Batch::write_all() {
       break;
     }
     size_t left = static_cast<size_t>(written);
-    while (done < requests.size() && left >= requests[done].bytes.size() - inside) {
+    while (done < appends && left >= requests[done].bytes.size() - inside) {
       left -= requests[done].bytes.size() - inside;
       inside = 0;
       ++done;
@@ -171,7 +180,7 @@ void UvDisk::Batch::write_all() {
       code = EIO;  // worse than what happened first: the file ends inside an append
     }
   }
-  for (size_t i = done; i < requests.size(); ++i) requests[i].error_code = code;
+  for (size_t i = done; i < appends; ++i) requests[i].error_code = code;
 }
 
 void UvDisk::Batch::read_one(Request& request) {
@@ -245,9 +254,9 @@ void UvDisk::enqueue(FileId id, Request request) {
   auto found = files_.find(id);
   if (found != files_.end() && !found->second->closing) {
     found->second->closing = request.kind == Request::Kind::close;
+    bool append = request.kind == Request::Kind::append;
     found->second->queue.push_back(std::move(request));
-    start_next(id);
-    return;
+    return append ? start_later(id) : start_next(id);
   }
   if (request.kind == Request::Kind::close) return;
   loop_.post([request = std::move(request)] {
@@ -257,20 +266,41 @@ void UvDisk::enqueue(FileId id, Request request) {
   });
 }
 
+// More appends, or their sync, may follow in this turn.
+void UvDisk::start_later(FileId id) {
+  File& file = *files_.at(id);
+  if (file.busy || file.later) return;
+  file.later = true;
+  loop_.before_sleep([this, id, alive = alive_] {
+    if (!*alive) return;
+    auto found = files_.find(id);
+    if (found == files_.end()) return;
+    found->second->later = false;
+    start_next(id);
+  });
+}
+
 void UvDisk::start_next(FileId id) {
   File& file = *files_.at(id);
   if (file.busy || file.queue.empty()) return;
   file.busy = true;
   auto batch = std::make_shared<Batch>(Batch{file.descriptor, {}});
   size_t bytes = 0;
-  do {
+  auto take = [&] {
     bytes += file.queue.front().bytes.size();
     batch->requests.push_back(std::move(file.queue.front()));
     file.queue.pop_front();
-  } while (batch->requests.front().kind == Request::Kind::append && !file.queue.empty() &&
-           file.queue.front().kind == Request::Kind::append &&
-           batch->requests.size() < kGatherPartsMax &&
-           bytes + file.queue.front().bytes.size() <= kGatherBytesMax);
+  };
+  auto next_is = [&](Request::Kind kind) {
+    return !file.queue.empty() && file.queue.front().kind == kind;
+  };
+  take();
+  if (batch->requests.front().kind == Request::Kind::append) {
+    while (next_is(Request::Kind::append) && batch->requests.size() < kGatherPartsMax &&
+           bytes + file.queue.front().bytes.size() <= kGatherBytesMax)
+      take();
+    if (next_is(Request::Kind::sync)) take();
+  }
   run([batch] { batch->execute(); },
       [this, id, batch, alive = alive_] {
         if (*alive) {

@@ -1,12 +1,14 @@
 // UvDisk: file requests on libuv's thread pool, in order per file.
 //
-//   file queue:  [append append append] [sync] [read] ...
-//                 one gathered write      one request in flight per file
+//   file queue:  [append append append sync] [read] [append] ...
+//                 one writev, one fdatasync   one batch in flight per file
 //
-// Appends waiting behind each other leave as one writev. An append that cannot be completed is
-// taken back (the file is cut to its length before), so the file ends at a whole append or, if even
-// that fails, the error says so. Requests on paths are not ordered among each other: callers chain
-// them. Errors are the system's words ("No such file or directory").
+// Appends wait for the end of the turn, or for a request of another kind, and leave as one writev;
+// a sync right behind them goes along, so that a group commit costs one trip to the pool. An append
+// that cannot be completed is taken back (the file is cut to its length before), so the file ends
+// at a whole append or, if even that fails, the error says so. Requests on paths are not ordered
+// among each other: callers chain them. Errors are the system's words ("No such file or
+// directory").
 #pragma once
 
 #include <deque>
@@ -47,6 +49,7 @@ class UvDisk final : public Disk {
   void run(std::function<void()> work, std::function<void()> done);
   void run_path(std::function<int()> work, OnDone done);
   void enqueue(FileId file, Request request);
+  void start_later(FileId id);
   void start_next(FileId id);
   void finish(FileId id, Batch& batch);
 

@@ -40,6 +40,7 @@ UvLoop::~UvLoop() {
   ready_.clear();
   timers_.clear();
   turn_end_.clear();
+  before_sleep_.clear();
   Handles& h = *handles_;
   uv_handle_t* own[] = {
       reinterpret_cast<uv_handle_t*>(&h.prepare), reinterpret_cast<uv_handle_t*>(&h.check),
@@ -65,6 +66,8 @@ Nanos UvLoop::turn_start() {
 void UvLoop::end_turn() {
   enter_turn();
   for (size_t i = 0; i < turn_end_.size(); ++i) turn_end_[i]();
+  for (size_t i = 0; i < before_sleep_.size(); ++i) std::exchange(before_sleep_[i], nullptr)();
+  before_sleep_.clear();
   in_turn_ = false;
   while (!posted_.empty()) {
     ready_.push_back(std::move(posted_.front()));

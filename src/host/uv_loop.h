@@ -3,9 +3,10 @@
 //   libuv iteration:  timers -> idle -> prepare -> poll (sleeps, then I/O callbacks) -> check
 //   turn:             begins with the first callback after the sleep, ends in prepare
 //
-// A turn therefore is: I/O callbacks, posted tasks (in check), timers, then the turn-end tasks (in
-// prepare). libuv gives no hook between waking and the first I/O callback, so every callback calls
-// enter_turn() first; only the first one of a turn reads the clock.
+// A turn therefore is: I/O callbacks, posted tasks (in check), timers, then the turn-end tasks and
+// what is left for before_sleep() (in prepare). libuv gives no hook between waking and the first
+// I/O callback, so every callback calls enter_turn() first; only the first one of a turn reads the
+// clock.
 //
 // Timers: one libuv timer armed for the earliest deadline of an ordered map. An after()/cancel()
 // costs one map operation and no system call. Resolution: libuv's 1 ms, never early.
@@ -40,6 +41,8 @@ class UvLoop final : public Loop {
   void stop();  // from a callback: leaves run() at the end of the turn
 
   void enter_turn();
+  // Runs the task once, after the turn-end tasks of this turn: what they left is complete then.
+  void before_sleep(Task task) { before_sleep_.push_back(std::move(task)); }
   uv_loop_s* raw();
 
  private:
@@ -58,6 +61,7 @@ class UvLoop final : public Loop {
 
   std::unique_ptr<Handles> handles_;
   std::vector<Task> turn_end_;
+  std::vector<Task> before_sleep_;
   std::deque<Task> posted_;  // during this turn
   std::deque<Task> ready_;   // posted in the turn before
   std::map<Timer, Task> timers_;

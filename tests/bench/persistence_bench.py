@@ -1,0 +1,265 @@
+#!/usr/bin/python3
+"""What persistence costs, redis-server and Quoll side by side, as one table.
+
+  scripts/bench-persistence [PART...] [--rounds N] [--keys N]     parts: snapshot files everysec always
+
+The data lies in a temporary directory (TMPDIR): an fsync costs what that disk makes it cost. Threads
+and children of the servers may use every core, as in operation.
+"""
+import argparse
+import multiprocessing
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import workloads
+from measuring import BOTH, CLIENTS, OURS, REFERENCE, Table, cpu_seconds, info, load, resp
+from server import ServerUnderTest, free_port
+
+VALUE = b"v" * 200
+WRITES_AT_ONCE = 20  # of the paced load: so many in a pipeline, every WRITE_PAUSE
+WRITE_PAUSE = 0.001
+PROBE_PAUSE = 0.0005
+MEMORY_PAUSE = 0.1  # adding up the pages of a process is work, too
+QUIET_SECONDS = 6  # of probing before the first save
+SAVES = 3  # one after the other: the probe sees enough of them for a p99.9
+SET_COMMANDS = 1000000
+ALWAYS_COMMANDS = 60000
+
+
+class Kept(ServerUnderTest):
+    """A server whose directory outlives it, so that it can be started again."""
+
+    def __init__(self, binary, folder, *args):
+        self.folder = folder
+        super().__init__(binary, plain_args=["--port", str(free_port()), "--dir", folder, "--save", "", *args], wait=False)
+        self.port = int(self.child.args[2])
+
+    def answering_after(self):
+        return self.wait_until_answering(timeout=300)
+
+
+def key(i):
+    return b"key:%012d" % i
+
+
+def tree_bytes(pid):
+    """Proportional memory of a process and its children: pages shared by a fork count once."""
+    total, waiting = 0, [pid]
+    while waiting:
+        one = waiting.pop()
+        try:
+            for task in os.listdir("/proc/%d/task" % one):
+                waiting += map(int, open("/proc/%d/task/%s/children" % (one, task)).read().split())
+            for line in open("/proc/%d/smaps_rollup" % one):
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+        except (OSError, ProcessLookupError):
+            pass
+    return total
+
+
+def write_load(port, keys, ended):
+    """SETs of keys that exist, a pipeline every millisecond."""
+    connection, dice = resp.Connection(port, timeout=60), random.Random(3)
+    while not ended.is_set():
+        started = time.monotonic()
+        batch = b"".join(resp.encode([b"SET", key(dice.randrange(keys)), VALUE]) for _ in range(WRITES_AT_ONCE))
+        connection.send(batch)
+        for _ in range(WRITES_AT_ONCE):
+            connection.read()
+        time.sleep(max(0, WRITE_PAUSE - (time.monotonic() - started)))
+
+
+def probe(port, keys, ended, latencies):
+    """Times a GET at a steady pace: (when it was sent, ms it took)."""
+    connection, dice = resp.Connection(port, timeout=60), random.Random(4)
+    while not ended.is_set():
+        request = resp.encode([b"GET", key(dice.randrange(keys))])
+        started = time.monotonic()
+        connection.send(request)
+        connection.read()
+        latencies.append((started, (time.monotonic() - started) * 1000))
+        time.sleep(PROBE_PAUSE)
+    connection.close()
+
+
+def probe_process(port, keys, ended, results):
+    latencies = []
+    probe(port, keys, ended, latencies)
+    results.put(latencies)
+
+
+def p999(latencies):
+    return sorted(latencies)[int(len(latencies) * 0.999)] if latencies else None
+
+
+def save(server, one):
+    """One BGSAVE: when it began, when it ended, the extra memory in percent."""
+    before = peak = tree_bytes(server.pid)
+    begun = time.monotonic()
+    one.call("BGSAVE")
+    while info(one, "rdb_bgsave_in_progress") == "1":
+        time.sleep(MEMORY_PAUSE)
+        peak = max(peak, tree_bytes(server.pid))
+    if info(one, "rdb_last_bgsave_status") != "ok":
+        raise RuntimeError("the save failed:\n" + server.log()[-2000:])
+    return begun, time.monotonic(), 100.0 * (peak - before) / before
+
+
+def snapshot_figures(binary, keys):
+    folder = tempfile.mkdtemp(prefix="quoll-bench-")
+    server = Kept(binary, folder)
+    ended, results = multiprocessing.Event(), multiprocessing.Queue()
+    helpers = []
+    try:
+        server.answering_after()
+        one = load(server, keys, lambda i: (b"SET", key(i), VALUE))
+        helpers = [multiprocessing.Process(target=write_load, args=(server.port, keys, ended)),
+                   multiprocessing.Process(target=probe_process, args=(server.port, keys, ended, results))]
+        for helper in helpers:
+            helper.start()
+        time.sleep(1)
+        quiet = time.monotonic()
+        time.sleep(QUIET_SECONDS)
+        begun = time.monotonic()
+        one.call("CONFIG", "RESETSTAT")
+        saves = [save(server, one) for _ in range(SAVES)]
+        turn = info(one, "quoll_loop_turn_max_us")
+        ended.set()
+        latencies = results.get(timeout=60)
+        during = [ms for at, ms in latencies for start, end, _ in saves if start <= at < end]
+        return dict(extra=max(extra for _, _, extra in saves), seconds=statistics.median(end - start for start, end, _ in saves),
+                    turn=float(turn) / 1000 if turn else None, quiet=p999([ms for at, ms in latencies if quiet <= at < begun]),
+                    saving=p999(during), worst=max(during))
+    finally:
+        ended.set()
+        for helper in helpers:
+            helper.join(10)
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def measure_snapshot(table, arguments):
+    runs = {binary: [snapshot_figures(binary, arguments.keys) for _ in range(arguments.rounds)] for binary in BOTH}
+
+    def middle(name):
+        return [statistics.median(run[name] for run in runs[binary]) if runs[binary][0][name] is not None else None for binary in BOTH]
+
+    title = "BGSAVE of %d keys of 200 B under writes: " % arguments.keys
+    table.add(title + "duration", *middle("seconds"), " s")
+    table.add(title + "extra memory", *middle("extra"), " %", 1, "<= 5 %", ratio=False)
+    table.add(title + "p99.9 of a probe before", *middle("quiet"), " ms")
+    table.add(title + "p99.9 of a probe during", *middle("saving"), " ms")
+    times = [saving / quiet for saving, quiet in zip(middle("saving"), middle("quiet"))]
+    table.add(title + "p99.9 during / before", *times, " x", 2, "<= 2 x", ratio=False)
+    table.add(title + "longest wait of the probe", *middle("worst"), " ms")
+    table.add(title + "worst loop turn", *middle("turn"), " ms", 2, "<= 3 ms", ratio=False)
+
+
+def file_figures(binary, keys):
+    folder = tempfile.mkdtemp(prefix="quoll-bench-")
+    server = Kept(binary, folder)
+    try:
+        server.answering_after()
+        one = load(server, keys, lambda i: (b"SET", key(i), VALUE))
+        one.timeout = 600
+        cpu, started = cpu_seconds(server.pid), time.monotonic()
+        one.call("SAVE")
+        save, save_cpu = time.monotonic() - started, cpu_seconds(server.pid) - cpu
+        server.stop()
+        server = Kept(binary, folder)
+        restart = server.answering_after()
+        restart_cpu = cpu_seconds(server.pid)
+        if server.connect().call("DBSIZE") != keys:
+            raise RuntimeError("keys are missing after the restart")
+        return save, save_cpu, restart, restart_cpu
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def measure_files(table, arguments):
+    runs = {binary: [] for binary in BOTH}
+    for turn in range(arguments.rounds):
+        for binary in BOTH if turn % 2 == 0 else BOTH[::-1]:
+            runs[binary].append(file_figures(binary, arguments.keys))
+    theirs, ours = ([statistics.median(column) for column in zip(*runs[binary])] for binary in BOTH)
+    title = "%d keys of 200 B: " % arguments.keys
+    for i, (name, target) in enumerate((("SAVE", "<= 0.80 x"), ("SAVE, CPU of all threads", ""), ("restart to serving", "<= 0.80 x"),
+                                        ("restart to serving, CPU of all threads", ""))):
+        table.add(title + name, theirs[i], ours[i], " s", target=target)
+
+
+def set_figures(binary, pipeline, count, *args):
+    """Requests per second and server CPU per command of SET."""
+    folder = tempfile.mkdtemp(prefix="quoll-bench-")
+    server = Kept(binary, folder, "--auto-aof-rewrite-percentage", "0", *args)
+    try:
+        server.answering_after()
+        workload = workloads.named("set")
+        workloads.run(server.port, workload, pipeline, max(1, count // 5))
+        cpu = cpu_seconds(server.pid)
+        fields = workloads.run(server.port, workload, pipeline, count)
+        return float(fields[1]), (cpu_seconds(server.pid) - cpu) / count * 1e6
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def alternating(rounds, variants):
+    """{variant: medians of its figures}; variants: name -> function."""
+    runs = {name: [] for name in variants}
+    for turn in range(rounds):
+        for name in list(variants) if turn % 2 == 0 else list(variants)[::-1]:
+            runs[name].append(variants[name]())
+    return {name: [statistics.median(column) for column in zip(*figures)] for name, figures in runs.items()}
+
+
+def measure_everysec(table, arguments):
+    everysec = ("--appendonly", "yes", "--appendfsync", "everysec")
+    variants = {(binary, args): (lambda binary=binary, args=args: set_figures(binary, 16, SET_COMMANDS, *args)) for binary in BOTH
+                for args in ((), everysec)}
+    found = alternating(arguments.rounds, variants)
+    title = "SET, pipeline 16, "
+    for i, name, unit, digits in ((0, "requests/s", "", 0), (1, "server CPU per command", " us", 2)):
+        table.add(title + "no AOF: " + name, found[REFERENCE, ()][i], found[OURS, ()][i], unit, digits)
+        table.add(title + "everysec: " + name, found[REFERENCE, everysec][i], found[OURS, everysec][i], unit, digits)
+    shares = [found[binary, everysec][0] / found[binary, ()][0] for binary in BOTH]
+    table.add(title + "requests/s with everysec / without", *shares, " x", 2, ">= 0.85 x", ratio=False)
+
+
+def measure_always(table, arguments):
+    always = ("--appendonly", "yes", "--appendfsync", "always")
+    found = alternating(arguments.rounds, {binary: (lambda binary=binary: set_figures(binary, 1, ALWAYS_COMMANDS, *always)) for binary in BOTH})
+    title = "SET with appendfsync always, %d clients: " % CLIENTS
+    table.add(title + "requests/s", found[REFERENCE][0], found[OURS][0], "", 0, ">= 1.50 x")
+    table.add(title + "server CPU per command", found[REFERENCE][1], found[OURS][1], " us")
+
+
+def main():
+    parts = {"snapshot": measure_snapshot, "files": measure_files, "everysec": measure_everysec, "always": measure_always}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="part", help="of: " + ", ".join(parts))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keys", type=int, default=2000000)
+    arguments = parser.parse_args()
+    unknown = set(arguments.parts) - set(parts)
+    if unknown:
+        parser.error("no part is called %s" % ", ".join(unknown))
+    table = Table()
+    for name in arguments.parts or parts:
+        print("%s ..." % name, file=sys.stderr)
+        parts[name](table, arguments)
+    print("\n%d keys, medians of %d rounds, %s" % (
+        arguments.keys, arguments.rounds, subprocess.run([REFERENCE, "--version"], capture_output=True, text=True).stdout.split(" sha")[0]))
+    table.show()
+
+
+if __name__ == "__main__":
+    main()
