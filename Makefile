@@ -12,7 +12,8 @@ FLAGS_debug := -O0 -g -DQUOLL_DEBUG
 FLAGS_sanitize := -O1 -g1 -DQUOLL_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined \
   -fno-sanitize=null,object-size,vptr -fno-sanitize-recover=undefined
 # GCC 12 sees overflows of std::string that are not there (its bugs 105329 and 105651).
-CXXFLAGS := -std=c++20 -Wall -Wextra -Werror -Wno-array-bounds -Wno-restrict -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL \
+WARNINGS := -Wall -Wextra -Werror -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread
+CXXFLAGS := -std=c++20 $(WARNINGS) -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL \
   -DXXH_INLINE_ALL $(FLAGS_$(VARIANT)) $(EXTRA_CXXFLAGS)
 PRECOMPILED := $(OUT)/precompiled.h
 LIBS := -lspdlog -lfmt -luv -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)

@@ -34,6 +34,7 @@ void Persistence::start(host::OnDone ready) {
     else
       changes_saved_ = server_.store().commits().total_changes();
     ready_ = result.ok();
+    if (ready_) server_.admit_connections();
     ready(std::move(result));
   };
   if (base::Result<> keys = load_keys(); !keys) {
@@ -126,6 +127,9 @@ void Persistence::feed(std::string bytes, bool last, bool then_rest) {
   uint64_t before = items_loaded();
   loading_->loaded_bytes += bytes.size();
   loading_->fed_bytes += bytes.size();
+  auto unseen_bytes =
+      static_cast<uint64_t>(server_.settings().loading_process_events_interval_bytes);
+  if (!ready_ && loading_->loaded_bytes >= unseen_bytes) server_.admit_connections();
   if (!loading_->rdb && !loading_->aof) {
     // A base may be of either kind; an old file may be both, one behind the other.
     if (loading_->plans.front().name.empty() || bytes.starts_with(kRdbMagic)) {

@@ -60,8 +60,10 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   // Listens on every configured address. The error names the address that failed. Loading begins;
-  // `ready` is told at its end, or why the server must end.
+  // `ready` is told at its end, or why the server must end. Connections wait in the kernel's queue
+  // until admit_connections(): loading that is over soon shows to nobody as -LOADING.
   base::Result<> start(host::OnDone ready);
+  void admit_connections();
   // Called once when the server wants its process to end.
   void on_stop(std::function<void(int exit_code)> told) { on_stop_ = std::move(told); }
   // Orderly end: data saved, no new connections, replies flushed, sockets removed. `reason` goes to

@@ -38,12 +38,17 @@ base::Result<> Server::start(host::OnDone ready) {
   if (auto done = listen_tcp(listeners_); !done) return done;
   if (auto done = listen_unix(listeners_); !done) return done;
   if (listeners_.empty()) return base::Error{"Configured to not listen anywhere, exiting."};
+  for (auto& listener : listeners_) listener->pause(true);
   refresh_clock();
   started_ms_ = now_;
   startup_memory_ = base::memory_used();
   host_.loop.after(0, [this] { tick(); });
   persistence_.start(std::move(ready));
   return {};
+}
+
+void Server::admit_connections() {
+  for (auto& listener : listeners_) listener->pause(false);
 }
 
 base::Result<> Server::listen_tcp(Listeners& listeners) {

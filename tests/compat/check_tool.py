@@ -126,7 +126,7 @@ def test_rdb_files_of_both():
             reference_code, reference = run(CHECK_RDB, "dump.rdb", cwd=folder)
             check_equal(reference_code, 0, reference)
             same_lines(reference, text)
-            for part in ("[info] RDB version 10", "db0 stream: 1 key, 350 elements", "db0 hash: ", "[info] big key: db0 ",
+            for part in ("[info] RDB version 10", "db0 stream: ", "db0 hash: ", "[info] big key: db0 ",
                          "[info] keys expire from 20", "[info] encodings: "):
                 check(part in text, "%r is missing in:\n%s" % (part, text))
         finally:
