@@ -2,7 +2,9 @@
 """What survives: snapshots and the append-only file across restarts, kill -9, bad disks, and between
 redis-server and the server under test in both directions.
 
-  persistence.py [WORD...] [--cycles N]     tests whose names hold a word; kill -9 cycles
+  persistence.py [WORD...]     tests whose names hold a word
+
+kill -9 under load is torture.py's.
 """
 import os
 import random
@@ -19,7 +21,6 @@ import time
 import resp
 from server import OURS, REFERENCE, Results, check, check_equal, eventually, free_port
 
-CYCLES = 8
 FIELD_TTL_VERSION = "12"
 
 
@@ -349,40 +350,6 @@ def test_flush_and_swap_during_a_snapshot():
         check_equal(node.start().connect().call("DEBUG", "DIGEST"), digest)
 
 
-def test_kill_under_load_loses_nothing_acknowledged():
-    with Node(OURS, AOF + ["--auto-aof-rewrite-min-size", "100kb", "--auto-aof-rewrite-percentage", "50"]) as node:
-        acknowledged, dice, clients = {}, random.Random(11), 4
-        for cycle in range(CYCLES):
-            node.start()
-            one = node.connect()
-            for client, number in acknowledged.items():
-                value = one.call("GET", client)
-                check(value is not None and int(value) >= number, "cycle %d: %s is %r, %d was acknowledged" % (cycle, client, value, number))
-                check(one.call("LLEN", "list:" + client) >= number, "cycle %d: a list lost elements" % cycle)
-
-            def work(name):
-                try:
-                    mine = node.connect()
-                    while True:
-                        number = acknowledged.get(name, 0) + 1
-                        mine.call("MULTI")
-                        mine.call("SET", name, str(number))
-                        mine.call("RPUSH", "list:" + name, str(number))
-                        if mine.call("EXEC")[0] == b"OK":
-                            acknowledged[name] = number
-                except (OSError, EOFError, AssertionError, Exception):
-                    pass
-
-            threads = [threading.Thread(target=work, args=("client%d" % i,)) for i in range(clients)]
-            for thread in threads:
-                thread.start()
-            time.sleep(dice.uniform(0.05, 0.4))
-            node.kill()
-            for thread in threads:
-                thread.join()
-        check(sum(acknowledged.values()) > CYCLES, "hardly anything was written")
-
-
 def aof_file(node, kind):
     folder = os.path.join(node.dir, "appendonlydir")
     return os.path.join(folder, sorted(name for name in os.listdir(folder) if kind in name)[-1])
@@ -523,13 +490,8 @@ def test_loading_answers():
 
 
 def main():
-    global CYCLES
     results = Results()
     words = sys.argv[1:]
-    if "--cycles" in words:
-        at = words.index("--cycles")
-        CYCLES = int(words[at + 1])
-        del words[at:at + 2]
     for name, test in list(globals().items()):
         if name.startswith("test_") and (not words or any(word in name for word in words)):
             results.run(name[5:].replace("_", " "), test)

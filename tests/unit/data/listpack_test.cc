@@ -376,7 +376,7 @@ TEST_CASE("listpack: foreign bytes") {
 
 TEST_CASE("listpack: every flipped byte and every cut is refused or walks safely") {
   Texts texts = kEdges;
-  texts.push_back(std::string(70, 'x'));
+  texts.emplace_back(70, 'x');
   Listpack listpack = of(texts);
   std::string good(listpack.bytes());
   std::mt19937_64 random(5);

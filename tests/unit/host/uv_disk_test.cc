@@ -107,6 +107,30 @@ TEST_CASE("disk: truncate cuts, append goes on at the new end, opening can empty
   CHECK(f.content("data") == "");
 }
 
+TEST_CASE("disk: appends of a turn and the sync behind them leave together, in order") {
+  DiskFixture f;
+  FileId file = f.open(f.at("data"), OpenMode::append).value();
+  std::string order;
+  bool in_first_turn = true;
+  auto told = [&](char name) {
+    return [&, name](base::Result<> done) {
+      CHECK(done.ok());
+      CHECK(!in_first_turn);
+      order += name;
+    };
+  };
+  f.host.loop.post([&] {
+    f.host.disk.append(file, "one ", told('a'));
+    f.host.disk.append(file, "two ", told('b'));
+    f.host.disk.sync(file, told('s'));
+    f.host.disk.append(file, "three", told('c'));
+    f.host.loop.post([&] { in_first_turn = false; });
+  });
+  REQUIRE(f.run_until([&] { return order.size() == 4; }));
+  CHECK(order == "absc");
+  CHECK(f.content("data") == "one two three");
+}
+
 TEST_CASE("disk: requests issued before close are still served") {
   DiskFixture f;
   FileId file = f.open(f.at("data"), OpenMode::append).value();
@@ -161,11 +185,13 @@ TEST_CASE("disk: an append that does not fit leaves no torn bytes behind") {
       outcome += (done.ok() ? "ok" : done.error()) + ";";
     });
   }
-  REQUIRE(f.run_until([&] { return std::count(outcome.begin(), outcome.end(), ';') == 3; }));
+  // A sync is answered for itself, whatever became of the appends before it.
+  f.host.disk.sync(file, [&](base::Result<> done) { outcome += done.ok() ? "synced;" : "lost;"; });
+  REQUIRE(f.run_until([&] { return std::count(outcome.begin(), outcome.end(), ';') == 4; }));
   setrlimit(RLIMIT_FSIZE, &old);
   std::signal(SIGXFSZ, old_handler);
-  // The first append left alone; the other two may have been gathered, then both fail.
-  CHECK(outcome == "ok;File too large;File too large;");
+  // They were gathered: what stands behind the one that does not fit fails with it.
+  CHECK(outcome == "ok;File too large;File too large;synced;");
   CHECK(f.content("data") == "123456");
 }
 

@@ -42,6 +42,26 @@ TEST_CASE("loop: turn-end tasks run once per turn, after the turn's tasks, in or
   CHECK(trace == "abxycxy");
 }
 
+TEST_CASE("loop: what is left for before_sleep runs once, behind the turn-end tasks") {
+  UvLoop loop;
+  std::string trace;
+  loop.on_turn_end([&] {
+    trace += 'x';
+    if (trace.size() == 2) loop.before_sleep([&] { trace += 'z'; });
+    if (trace.size() >= 6) loop.stop();
+  });
+  loop.post([&] {
+    trace.assign(1, 'a');
+    loop.before_sleep([&] {
+      trace += 'y';
+      loop.before_sleep([&] { trace += 'w'; });
+      loop.post([] {});
+    });
+  });
+  loop.run();
+  CHECK(trace == "axyzwx");
+}
+
 TEST_CASE("loop: timers fire in order of their deadlines and never early") {
   HostFixture f;
   Nanos begin = f.host.clock.steady();
