@@ -1,5 +1,7 @@
 #include "persist/aof_save.h"
 
+#include "base/text.h"
+#include "persist/aof_reader.h"
 #include "persist/dump_payload.h"
 #include "store/entry.h"
 
@@ -26,6 +28,11 @@ void AofSave::complete(store::DbIndex db, const store::Entry& entry) {
   std::string deadline = std::to_string(entry.has_ttl() ? entry.deadline() : 0);
   if (entry.type() != data::Type::string) {
     std::string payload = dump_payload(entry, options_.version, options_.compress);
+    if (payload.size() > static_cast<size_t>(kAofBulkBytesMax) && refusal_.empty())
+      refusal_ = "the value of key " + base::quoted(entry.key()) + " takes " +
+                 std::to_string(payload.size()) +
+                 " bytes, more than one argument of the log may have (see aof-use-rdb-preamble)";
+    if (!refusal_.empty()) return;
     return command({"RESTORE", entry.key(), deadline, payload, "ABSTTL"});
   }
   char scratch[base::kIntTextMax];

@@ -23,7 +23,7 @@ class AofSave final : public SnapshotEncoder {
   SaveOptions options_;
   std::string out_;
   store::DbIndex db_ = UINT32_MAX;
-  std::string refusal_;  // nothing is refused
+  std::string refusal_;  // of a value too large for one command
 };
 
 }  // namespace quoll::persist

@@ -274,9 +274,7 @@ bool DataCheck::check_preamble(File& file, RdbCheck& rdb, std::string& rest) {
   while (!rdb.ended()) {
     std::string bytes;
     if (!next_piece(file, bytes)) return false;
-    const bool last = bytes.empty();
-    if (!rdb.feed(bytes, last)) return false;
-    if (last && !rdb.ended()) return rdb.finish();
+    if (bytes.empty() ? !rdb.finish() : !rdb.feed(bytes)) return false;
   }
   rest = std::string(rdb.tail());
   return true;

@@ -111,8 +111,8 @@ void RdbCheck::tell(uint64_t offset, const std::string& text) const {
   tell_("[offset " + std::to_string(offset) + "] " + text);
 }
 
-bool RdbCheck::feed(base::Bytes bytes, bool last) {
-  const base::Result<> fed = load_.feed(bytes, last);
+bool RdbCheck::feed(base::Bytes bytes) {
+  const base::Result<> fed = load_.feed(bytes);
   if (!fed)
     tell_fault();
   else if (load_.ended())
@@ -122,7 +122,10 @@ bool RdbCheck::feed(base::Bytes bytes, bool last) {
 
 bool RdbCheck::finish() {
   const base::Result<> whole = load_.finish();
-  if (!whole) tell_fault();
+  if (!whole)
+    tell_fault();
+  else
+    tell_end();
   return whole.ok();
 }
 

@@ -32,11 +32,11 @@ class RdbCheck final : public RdbVisitor {
   RdbCheck(std::string file_name, base::Millis now, TellLine tell);
 
   // More of the file. False: it is damaged, and that was told.
-  bool feed(base::Bytes bytes, bool last = false);
+  bool feed(base::Bytes bytes);
   bool ended() const { return load_.ended(); }
   base::Bytes tail() const { return load_.tail(); }
   uint64_t offset() const { return load_.offset(); }
-  // The input is over. False: too early, and that was told.
+  // The input is over, though not ended(). False: it is damaged, and that was told.
   bool finish();
   // What was found, damaged or not.
   void report() const;

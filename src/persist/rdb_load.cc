@@ -16,15 +16,16 @@ RdbLoad::RdbLoad(store::Store& store, LoadOptions options)
 RdbLoad::RdbLoad(RdbVisitor& visitor, LoadOptions options)
     : visitor_(&visitor), options_(std::move(options)) {}
 
-base::Result<> RdbLoad::feed(base::Bytes bytes, bool last) {
-  if (consumed_ > 0) {
-    buffer_.erase(0, consumed_);
-    offset_ += consumed_;
-    summed_ -= consumed_;
-    consumed_ = 0;
-  }
+base::Result<> RdbLoad::feed(base::Bytes bytes) {
+  buffer_.erase(0, consumed_);
+  offset_ += consumed_;
+  summed_ -= consumed_;
+  consumed_ = 0;
   buffer_ += bytes;
-  if (!last && buffer_.size() < retry_bytes_) return {};
+  return buffer_.size() < retry_bytes_ ? base::Result<>() : parse_buffer();
+}
+
+base::Result<> RdbLoad::parse_buffer() {
   RdbReader in(buffer_, offset_);
   bool unique = true;
   while (!ended_ && parse(in)) {
@@ -32,7 +33,10 @@ base::Result<> RdbLoad::feed(base::Bytes bytes, bool last) {
     if (grouped_ == kGroup && !(unique = insert_group())) break;
   }
   if (unique) unique = insert_group();
-  if (!unique) in.fail("a key that occurs twice, before");
+  if (!unique) {
+    in.rewind(consumed_);  // it may have stopped for another reason behind
+    in.fail("a key that occurs twice, before");
+  }
   if (in.failure() == RdbFailure::malformed) return failed(in);
   // What is left is the start of an item: it is looked at again when there is twice as much.
   if (options_.checksum && !ended_) {
@@ -48,6 +52,9 @@ base::Result<> RdbLoad::feed(base::Bytes bytes, bool last) {
 
 base::Result<> RdbLoad::finish() {
   if (ended_) return {};
+  // What waits for more is all there is.
+  retry_bytes_ = 0;
+  if (base::Result<> parsed = feed({}); !parsed || ended_) return parsed;
   uint64_t begin = offset_ + consumed_;
   fault_.kind = RdbFault::Kind::short_read;
   fault_.offset = offset_ + buffer_.size();

@@ -64,15 +64,14 @@ class RdbLoad {
   RdbLoad(store::Store& store, LoadOptions options);
   RdbLoad(RdbVisitor& visitor, LoadOptions options);
 
-  // More of the file, `last`: all that is left of it. The error says what is wrong and at which
-  // offset.
-  base::Result<> feed(base::Bytes bytes, bool last = false);
+  // More of the file. The error says what is wrong and at which offset.
+  base::Result<> feed(base::Bytes bytes);
   // True once the file's end, with its checksum, was read; tail() is what followed.
   bool ended() const { return ended_; }
   base::Bytes tail() const { return base::Bytes(buffer_).substr(consumed_); }
   // In the file: behind what was consumed.
   uint64_t offset() const { return offset_ + consumed_; }
-  // The input is over: an error unless ended().
+  // The input is over. Looks at what waits for more once again: an error unless the file ended().
   base::Result<> finish();
   // What the error of feed() or finish() says, in parts.
   const RdbFault& fault() const { return fault_; }
@@ -104,6 +103,7 @@ class RdbLoad {
     int frequency = -1;
   };
 
+  base::Result<> parse_buffer();
   bool parse(wire::RdbReader& in);
   bool parse_header(wire::RdbReader& in);
   bool parse_item(wire::RdbReader& in);

@@ -130,6 +130,7 @@ class Persistence {
           log(host.clock, host.loop, host.disk, directory, std::move(events)) {}
     persist::AofDirectory directory;
     persist::AofLog log;
+    bool loaded = false;  // the directory is there, and its manifest was read
   };
   // One file to be loaded.
   struct Plan {

@@ -56,6 +56,7 @@ void Persistence::make_aof() {
 
 void Persistence::apply_settings() {
   const Settings& settings = server_.settings();
+  if (settings.appendonly != aof_on_ && !loading()) return turn_aof(settings.appendonly);
   bool hold = aof_on_ && aof_stands_ && settings.appendfsync == Fsync::always;
   server_.gate().require(hold ? Need::fsynced : Need::nothing);
   unsettled_.set_listening(hold);
@@ -63,7 +64,6 @@ void Persistence::apply_settings() {
   aof_->log.set_sync(sync_of(settings.appendfsync));
   aof_->log.set_timestamps(settings.aof_timestamp_enabled);
   aof_->log.suspend_sync(settings.no_appendfsync_on_rewrite && job_ != nullptr);
-  if (settings.appendonly != aof_on_ && !loading()) turn_aof(settings.appendonly);
 }
 
 // --- start -------------------------------------------------------------------------------------
@@ -76,6 +76,7 @@ void Persistence::open_aof(host::OnDone done) {
       return done(base::Error{loaded.error()});
     }
     for (const std::string& line : loaded.value()) log::notice("{}", line);
+    aof_->loaded = true;
     if (!aof_->directory.manifest().empty()) return load_aof(done);
     // Redis would start empty here and the next save would overwrite the RDB file.
     load_rdb([this, done](base::Result<> result) {
@@ -124,7 +125,17 @@ std::string Persistence::base_temporary() const {
 void Persistence::rewrite_aof() {
   log::notice("Background append only file rewriting started");
   make_aof();
-  rewrite();
+  if (aof_->loaded) return rewrite();
+  // The server started without a log: its directory may be missing, or hold an older one, whose
+  // names are not given again.
+  rewriting_ = true;
+  rewrite_started_ms_ = server_.host().clock.wall();
+  aof_->directory.load([this](base::Result<std::vector<std::string>> loaded) {
+    if (!loaded) return rewritten(base::Error{loaded.error()});
+    for (const std::string& line : loaded.value()) log::notice("{}", line);
+    aof_->loaded = true;
+    rewrite();
+  });
 }
 
 // The increment and the snapshot begin at the same commit; the base is published when both stand.

@@ -181,7 +181,8 @@ void Persistence::go_on(base::Nanos due, bool last) {
 base::Result<> Persistence::feed_rdb(std::string& bytes, bool last) {
   store::CommitBuilder& commits = server_.store().commits();
   commits.begin(store::Origin::load, server_.host().clock.wall());
-  base::Result<> fed = loading_->rdb->feed(bytes, last);
+  base::Result<> fed = loading_->rdb->feed(bytes);
+  if (fed && last) fed = loading_->rdb->finish();
   commits.close();
   if (!fed) tell_rdb_fault();
   bytes = loading_->rdb->ended() ? std::string(loading_->rdb->tail()) : std::string();
@@ -222,10 +223,7 @@ base::Result<> Persistence::feed_aof(std::string bytes) {
 // All bytes of the file were fed.
 void Persistence::file_read() {
   if (loading_->aof) return end_aof_file();
-  base::Result<> whole;
-  if (loading_->rdb) whole = loading_->rdb->finish();
-  if (!whole) tell_rdb_fault();
-  end_file(std::move(whole));
+  end_file({});
 }
 
 void Persistence::end_aof_file() {

@@ -291,6 +291,35 @@ def test_what_version_11_cannot_hold_is_refused():
         check_equal(one.call("SAVE"), b"OK")
 
 
+def test_what_version_11_cannot_hold_is_kept_in_other_ways():
+    refusal = "RDB version 11 cannot hold the value of key 'timed' (see rdb-version)"
+    with Node(OURS, AOF) as node:
+        one = node.start().connect()
+        one.call("HSET", "timed", "a", "1")
+        one.call("HPEXPIRE", "timed", "10000000", "FIELDS", "1", "a")
+        one.call("BGSAVE")
+        eventually(lambda: info(one, "rdb_last_bgsave_status") == "err", "BGSAVE fails")
+        check_equal(node.log().count(refusal), 1, node.log())
+        check(not any(name.endswith(".rdb") for name in os.listdir(node.dir)), "a file was left")
+        # What has no other place says its own version: a payload, and the base of the log.
+        payload = one.call("DUMP", "timed")
+        check_equal(payload[-10], int(FIELD_TTL_VERSION), "version of the payload")
+        for preamble in ("yes", "no"):
+            one.call("CONFIG", "SET", "aof-use-rdb-preamble", preamble)
+            rewrites = info(one, "aof_rewrites")
+            one.call("BGREWRITEAOF")
+            eventually(lambda: info(one, "aof_rewrites") != rewrites, "the base is written")
+            check_equal(info(one, "aof_last_bgrewrite_status"), "ok")
+            head = open(aof_file(node, ".base."), "rb").read(9)
+            check_equal(head == b"REDIS0012", preamble == "yes", "the base begins with %r" % head)
+            node.kill()
+            one = node.start().connect()
+            check(one.call("HPTTL", "timed", "FIELDS", "1", "a")[0] > 0, "the deadline is lost")
+        one.call("DEL", "timed")
+        one.call("RESTORE", "timed", "0", payload)
+        check(one.call("HPTTL", "timed", "FIELDS", "1", "a")[0] > 0, "the deadline is lost")
+
+
 def test_snapshot_shows_one_instant():
     """Pairs of keys change together; a snapshot that mixed two instants would show them apart."""
     pairs = 3000
@@ -487,6 +516,175 @@ def test_loading_answers():
         child.join()
         check_equal(node.connect().call("DBSIZE"), 400000)
         check(b"-LOADING" in seen or node.log().count("DB loaded"), "no LOADING reply")
+
+
+def test_appendonly_is_switched_while_running():
+    with Node(OURS, RDB + ["--appendfsync", "always"]) as node:
+        one = node.start().connect()
+        one.call("SET", "before", "1")
+        one.call("BGREWRITEAOF")  # also without a log
+        eventually(lambda: info(one, "aof_rewrites") == "1", "the base is written")
+        check_equal(info(one, "aof_last_bgrewrite_status"), "ok")
+        for value in ("2", "3"):
+            one.call("CONFIG", "SET", "appendonly", "yes")
+            one.call("SET", "while it is written", value)
+            eventually(lambda: info(one, "aof_rewrite_in_progress") == "0" and info(one, "aof_enabled") == "1", "the base is written")
+            check_equal(info(one, "aof_last_bgrewrite_status"), "ok")
+            one.call("SET", "after", value)
+            node.kill()
+            one = node.start("--appendonly", "yes").connect()
+            check_equal(one.call("MGET", "before", "while it is written", "after"), [b"1", value.encode(), value.encode()])
+            one.call("CONFIG", "SET", "appendonly", "no")
+            check_equal(info(one, "aof_enabled"), "0")
+            one.call("SET", "after", "not in the log")
+
+
+def test_log_words_that_tools_wait_for():
+    with Node(OURS, RDB) as node:
+        one = node.start().connect()
+        one.call("HSET", "hash", "field", "value")
+        one.call("SAVE")
+        node.stop()
+        path = os.path.join(node.dir, "dump.rdb")
+        whole = open(path, "rb").read()
+        node.start().kill()
+        check("Done loading RDB, keys loaded: 1, keys expired: 0." in node.log() and "DB loaded from disk" in node.log(), node.log())
+        damaged = bytearray(whole)
+        damaged[-1] ^= 1
+        ziplist = b"REDIS0010\xfe\x00\x0d\x01h\x05abcde\xff" + bytes(8)
+        for data, words in ((bytes(damaged), ("Wrong RDB checksum expected:", "RDB CRC error")),
+                            (whole[:-12], ("Short read or OOM loading DB", "Unexpected EOF reading RDB file")),
+                            (b"REDIS0099" + whole[9:], ("Can't handle RDB format version 99",)),
+                            (ziplist, ("Hash ziplist integrity check failed", 'key "h"'))):
+            with open(path, "wb") as file:
+                file.write(data)
+            check_equal(node.start(expect_exit=True), 1, "exit code")
+            for word in (*words, "Internal error in RDB reading offset ", "Terminating server after rdb file reading failure."):
+                check(word in node.log(), "%r is missing in:\n%s" % (word, node.log()))
+    with Node(OURS, AOF) as node:
+        one = node.start().connect()
+        one.call("BGREWRITEAOF")
+        eventually(lambda: info(one, "aof_rewrite_in_progress") == "0", "the rewrite ends")
+        one.call("SET", "a", "1")
+        node.kill()
+        path = aof_file(node, ".incr.")
+        whole = open(path, "rb").read()
+        node.start().kill()
+        for word in ("Reading RDB base file on AOF loading...", "DB loaded from base file appendonly.aof.2.base.rdb",
+                     "DB loaded from incr file", "DB loaded from append only file"):
+            check(word in node.log(), "%r is missing in:\n%s" % (word, node.log()))
+        multi = b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n1\r\n"
+        for data, words in ((whole + b"*1\r\n$3\r\nbla\r\n", ("Unknown command 'bla' reading the append only file",)),
+                            (whole + b"hello", ("Bad file format reading the append only file",)),
+                            (whole[:-2], ("Unexpected end of file reading the append only file", "--fix"))):
+            with open(path, "wb") as file:
+                file.write(data)
+            check_equal(node.start("--aof-load-truncated", "no", expect_exit=True), 1, "exit code")
+            for word in words:
+                check(word in node.log(), "%r is missing in:\n%s" % (word, node.log()))
+        with open(path, "wb") as file:
+            file.write(whole + multi)
+        node.start().kill()
+        for word in ("Revert incomplete MULTI/EXEC transaction in AOF file", "!!! Truncating the AOF %s at offset %d !!!" % (
+                os.path.basename(path), len(whole)), "loaded anyway because aof-load-truncated is enabled"):
+            check(word in node.log(), "%r is missing in:\n%s" % (word, node.log()))
+
+
+def test_functions_are_kept():
+    library = "#!lua name=lib\nredis.register_function('f', function() return 1 end)"
+    with Node(REFERENCE, RDB) as one, Node(OURS, RDB + ["--rdb-version", "10"]) as two, Node(REFERENCE, RDB) as three:
+        giver = one.start().connect()
+        giver.call("FUNCTION", "LOAD", library)
+        giver.call("SET", "key", "value")
+        giver.call("SAVE")
+        copy(one.dir, two.dir)
+        keeper = two.start().connect()
+        check_equal(keeper.call("SAVE"), b"OK")
+        check_equal(keeper.call("DEBUG", "RELOAD"), b"OK")
+        keeper.call("CONFIG", "SET", "appendonly", "yes")
+        eventually(lambda: info(keeper, "aof_rewrites") == "1", "the first base is written")
+        copy(two.dir, three.dir)
+        for how in ("no", "yes"):
+            taker = three.start("--appendonly", how).connect()
+            check_equal(taker.call("FCALL", "f", "0"), 1, "with appendonly " + how)
+            check_equal(taker.call("GET", "key"), b"value")
+            three.kill()
+
+
+def test_loading_can_be_slowed_down():
+    with Node(OURS, RDB) as node:
+        one = node.start().connect()
+        one.call("DEBUG", "POPULATE", "2000", "key", "100")
+        one.call("SAVE")
+        node.stop()
+        started = time.monotonic()
+        child = threading.Thread(target=lambda: node.start("--key-load-delay", "500"))
+        child.start()
+        percents = set()
+        while child.is_alive():
+            try:
+                slow = node.connect()
+                percents.add(int(float(info(slow, "loading_loaded_perc") or 0)))
+                if len(percents) > 3:
+                    check(slow.error("GET", "key:1").startswith("LOADING"), "commands run while loading")
+                    break
+            except OSError:
+                pass
+            time.sleep(0.02)
+        slow.call("CONFIG", "SET", "key-load-delay", "0")
+        hurried = time.monotonic()
+        child.join()
+        check(len(percents) > 3, "progress seen: %r" % percents)
+        check(hurried - started < 5 and time.monotonic() - hurried < 3, "the delay did not end with the setting")
+        check_equal(node.connect().call("DBSIZE"), 2000)
+        node.kill()
+        started = time.monotonic()
+        node.start("--key-load-delay", "300")
+        check(0.6 <= time.monotonic() - started < 10, "2000 keys took %.2f s" % (time.monotonic() - started))
+
+
+def test_an_edit_waits_for_a_large_value():
+    """The snapshot holds the old value, the client gets its reply, and others are served meanwhile."""
+    with Node(OURS, RDB) as node:
+        one = node.start().connect()
+        for i in range(0, 300000, 20000):
+            one.call("RPUSH", "list", *["%d:" % j + "v" * 200 for j in range(i, i + 20000)])
+        one.call("SET", "key", "before")
+        digest = one.call("DEBUG", "DIGEST-VALUE", "list")
+        other = node.connect()
+        worst = 0
+        one.call("BGSAVE")
+        one.send(resp.encode(["RPUSH", "list", "late"]))
+        deadline = time.monotonic() + 20
+        while info(other, "rdb_bgsave_in_progress") == "1":
+            check(time.monotonic() < deadline, "the snapshot ends")
+            begin = time.monotonic()
+            other.call("SET", "key", "after")
+            worst = max(worst, time.monotonic() - begin)
+        check_equal(one.read(timeout=10), b":300001\r\n")
+        print("     worst SET beside it: %.1f ms" % (worst * 1000))
+        node.kill()
+        one = node.start().connect()
+        check_equal(one.call("LLEN", "list"), 300000)
+        check_equal(one.call("DEBUG", "DIGEST-VALUE", "list"), digest)
+        # A transaction cannot wait: the value is written at once.
+        one.call("BGSAVE")
+        one.call("MULTI")
+        one.call("RPUSH", "list", "in a transaction")
+        check_equal(one.call("EXEC"), [300001])
+        eventually(lambda: info(one, "rdb_bgsave_in_progress") == "0", "the snapshot ends")
+        node.kill()
+        check_equal(node.start().connect().call("DEBUG", "DIGEST-VALUE", "list"), digest)
+
+
+def test_replication_id_changes_on_request():
+    with Node(OURS, RDB) as node:
+        one = node.start().connect()
+        before = info(one, "master_replid")
+        check(len(before) == 40 and before != info(one, "run_id"), before)
+        check_equal(one.call("DEBUG", "CHANGE-REPL-ID"), b"OK")
+        check(len(info(one, "master_replid")) == 40 and info(one, "master_replid") != before, "the id is the same")
+        check("Changing replication IDs after receiving change-repl-id" in node.log(), node.log())
 
 
 def main():
