@@ -222,6 +222,7 @@ def hand_over(giver, taker, giver_args, taker_args, save):
 
 
 RDB = ["--save", ""]
+SEEN_EARLY = ["--loading-process-events-interval-bytes", "1024"]  # loading of little shows
 AOF = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
 
 
@@ -620,7 +621,7 @@ def test_loading_can_be_slowed_down():
         one.call("SAVE")
         node.stop()
         started = time.monotonic()
-        child = threading.Thread(target=lambda: node.start("--key-load-delay", "500"))
+        child = threading.Thread(target=lambda: node.start("--key-load-delay", "500", *SEEN_EARLY))
         child.start()
         percents = set()
         while child.is_alive():
@@ -641,7 +642,7 @@ def test_loading_can_be_slowed_down():
         check_equal(node.connect().call("DBSIZE"), 2000)
         node.kill()
         started = time.monotonic()
-        node.start("--key-load-delay", "300")
+        node.start("--key-load-delay", "300", *SEEN_EARLY)
         check(0.6 <= time.monotonic() - started < 10, "2000 keys took %.2f s" % (time.monotonic() - started))
 
 
