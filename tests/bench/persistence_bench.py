@@ -7,6 +7,7 @@ The data lies in a temporary directory (TMPDIR): an fsync costs what that disk m
 and children of the servers may use every core, as in operation.
 """
 import argparse
+import itertools
 import multiprocessing
 import os
 import random
@@ -18,14 +19,15 @@ import tempfile
 import time
 
 import workloads
-from measuring import BOTH, CLIENTS, OURS, REFERENCE, Table, cpu_seconds, info, load, resp
+from measuring import BOTH, CLIENTS, OURS, REFERENCE, Table, cpu_seconds, info, load, resp, rss_bytes
 from server import ServerUnderTest, free_port
 
 VALUE = b"v" * 200
 WRITES_AT_ONCE = 20  # of the paced load: so many in a pipeline, every WRITE_PAUSE
 WRITE_PAUSE = 0.001
 PROBE_PAUSE = 0.0005
-MEMORY_PAUSE = 0.1  # adding up the pages of a process is work, too
+MEMORY_PAUSE = 0.1  # between two looks at the memory
+BATCHES = 5000  # different pipelines and probes, in turn
 QUIET_SECONDS = 6  # of probing before the first save
 SAVES = 3  # one after the other: the probe sees enough of them for a p99.9
 SET_COMMANDS = 1000000
@@ -48,45 +50,54 @@ def key(i):
     return b"key:%012d" % i
 
 
+def children_of(pid):
+    return [int(child) for task in os.listdir("/proc/%d/task" % pid) for child in open("/proc/%d/task/%s/children" % (pid, task)).read().split()]
+
+
 def tree_bytes(pid):
-    """Proportional memory of a process and its children: pages shared by a fork count once."""
-    total, waiting = 0, [pid]
-    while waiting:
-        one = waiting.pop()
-        try:
-            for task in os.listdir("/proc/%d/task" % one):
-                waiting += map(int, open("/proc/%d/task/%s/children" % (one, task)).read().split())
-            for line in open("/proc/%d/smaps_rollup" % one):
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1]) * 1024
-        except (OSError, ProcessLookupError):
-            pass
-    return total
+    """Memory of a process and its children. Where there are any, each counts its proportional share, so that pages a
+    fork left shared count once; that is work for the kernel, and not done for a single process."""
+    try:
+        children = children_of(pid)
+        if not children:
+            return rss_bytes(pid)
+        total, waiting = 0, [pid]
+        while waiting:
+            one = waiting.pop()
+            waiting += children_of(one)
+            total += sum(int(line.split()[1]) * 1024 for line in open("/proc/%d/smaps_rollup" % one) if line.startswith("Pss:"))
+        return total
+    except (FileNotFoundError, ProcessLookupError):
+        return 0  # a child has just ended
 
 
 def write_load(port, keys, ended):
-    """SETs of keys that exist, a pipeline every millisecond."""
+    """SETs of keys that exist, a pipeline every millisecond. Made beforehand: the load shall not need the processor."""
     connection, dice = resp.Connection(port, timeout=60), random.Random(3)
-    while not ended.is_set():
-        started = time.monotonic()
-        batch = b"".join(resp.encode([b"SET", key(dice.randrange(keys)), VALUE]) for _ in range(WRITES_AT_ONCE))
+    batches = [b"".join(resp.encode([b"SET", key(dice.randrange(keys)), VALUE]) for _ in range(WRITES_AT_ONCE)) for _ in range(BATCHES)]
+    reply = b"+OK\r\n" * WRITES_AT_ONCE
+    for batch in itertools.cycle(batches):
+        if ended.is_set():
+            break
         connection.send(batch)
-        for _ in range(WRITES_AT_ONCE):
-            connection.read()
-        time.sleep(max(0, WRITE_PAUSE - (time.monotonic() - started)))
+        got = 0
+        while got < len(reply):
+            got += len(connection.socket.recv(65536))
+        time.sleep(WRITE_PAUSE)
 
 
 def probe(port, keys, ended, latencies):
     """Times a GET at a steady pace: (when it was sent, ms it took)."""
     connection, dice = resp.Connection(port, timeout=60), random.Random(4)
-    while not ended.is_set():
-        request = resp.encode([b"GET", key(dice.randrange(keys))])
+    requests = [resp.encode([b"GET", key(dice.randrange(keys))]) for _ in range(BATCHES)]
+    for request in itertools.cycle(requests):
+        if ended.is_set():
+            break
         started = time.monotonic()
-        connection.send(request)
-        connection.read()
+        connection.socket.sendall(request)
+        connection.socket.recv(4096)
         latencies.append((started, (time.monotonic() - started) * 1000))
         time.sleep(PROBE_PAUSE)
-    connection.close()
 
 
 def probe_process(port, keys, ended, results):
