@@ -194,7 +194,7 @@ void Persistence::rewritten(base::Result<> result) {
 bool Persistence::rewrite_due() {
   if (!aof_ || !aof_on_ || server_.now() < rewrite_retry_ms_) return false;
   // Switched on while running, and the first base could not be written; or a hole in the log.
-  if (!aof_->log.is_open() || aof_->log.needs_base()) return true;
+  if (!aof_stands_ || !aof_->log.is_open() || aof_->log.needs_base()) return true;
   const Settings& settings = server_.settings();
   if (settings.auto_aof_rewrite_percentage <= 0) return false;
   persist::AofLogStats stats = aof_->log.stats();

@@ -67,6 +67,8 @@ class Server {
   bool ready() const { return ready_; }
   persist::AofLog& log() { return *log_; }
   bool rewriting() const { return rewriting_; }
+  // Nothing becomes durable before a base is published.
+  bool wants_base() const { return log_->needs_base() || !stands_; }
   int rewrites() const { return rewrites_; }
 
   void rewrite() {
@@ -229,7 +231,7 @@ class Server {
         });
         return;
       }
-      ready_ = true;
+      ready_ = stands_ = true;
       work();
     });
   }
@@ -260,7 +262,7 @@ class Server {
     const bool writes = log_->is_open() && (log_->last_write_ok() || chance().ppm(50'000));
     for (int64_t i = writes ? chance().between(0, 4) : 0; i > 0; --i) commit();
     if (chance().ppm(habits_.rewrite_ppm)) rewrite();
-    if (log_->needs_base()) rewrite();
+    if (wants_base()) rewrite();
     if (chance().ppm(20'000)) log_->set_sync(any_policy());
     if (!suspended_ && rewriting_ && chance().ppm(habits_.suspend_ppm)) {
       suspended_ = true;
@@ -309,6 +311,7 @@ class Server {
                                                          [this](Result<> done) {
                                                            rewriting_ = false;
                                                            rewrites_ += done.ok();
+                                                           stands_ = stands_ || done.ok();
                                                          });
                                     });
                                   });
@@ -319,6 +322,7 @@ class Server {
   // CONFIG SET appendonly no, and yes again.
   void switch_off_and_on() {
     rewriting_ = closing_ = true;
+    stands_ = false;
     const Seq last = truth_.absorbed();
     log_->close([this, last](Result<> closed) {
       closing_ = rewriting_ = false;
@@ -342,6 +346,7 @@ class Server {
   bool ready_ = false;
   std::string last_error_;
   bool suspended_ = false;
+  bool stands_ = false;  // files and manifest hold the data
   bool rewriting_ = false;
   bool closing_ = false;
   int rewrites_ = 0;
@@ -382,11 +387,19 @@ struct Stage {
     server->log().suspend_sync(false);
     server->log().set_sync(AofSync::always);
     auto healed = [&] {
-      if (server->log().needs_base()) server->rewrite();
+      if (server->wants_base()) server->rewrite();
       return !server->rewriting() && server->log().is_open() && server->log().last_write_ok() &&
-             !server->log().needs_base() && server->log().durable_seq() == truth.absorbed();
+             !server->wants_base() && server->log().durable_seq() == truth.absorbed();
     };
-    run.check(world.run_until(healed, 60 * kSecond), "the log does not recover by itself");
+    if (!world.run_until(healed, 60 * kSecond)) {
+      const persist::AofLog& log = server->log();
+      run.check(false, "the log does not recover by itself: " +
+                           std::string(log.is_open() ? "open" : "closed") +
+                           (server->wants_base() ? ", needs a base" : "") +
+                           (server->rewriting() ? ", being rewritten" : "") + ", durable " +
+                           std::to_string(log.durable_seq()) + " of " +
+                           std::to_string(truth.absorbed()) + ", error '" + log.last_error() + "'");
+    }
     world.run_for(kSecond);  // what was released while fsync was suspended is synced now
     truth.durable = truth.absorbed();
     crash();
