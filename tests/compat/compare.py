@@ -58,8 +58,10 @@ def alike(kind, theirs, ours):
         return near(theirs, ours, TTL_SECONDS_TOLERANCE)
     if kind in ("ttl_ms", "idle"):
         return near(theirs, ours, TTL_MILLIS_TOLERANCE) if kind == "ttl_ms" else pending_alike(theirs, ours)
-    if kind == "idletime":  # of a shared integer in the reference: since anyone used the number
-        return theirs[0] == ours[0] == ":" and 0 <= ours[1] <= theirs[1] + TTL_SECONDS_TOLERANCE
+    if kind == "idletime":
+        # In the reference that of a small integer counts since anyone used the number, and commands
+        # that refuse what they found (MSETNX, RESTORE, RENAME onto itself, SMOVE) count as use.
+        return theirs[0] == ours[0] == ":" and theirs[1] >= 0 and ours[1] >= 0
     if kind == "unordered":
         return masked(theirs, unordered=True) == masked(ours, unordered=True)
     if kind == "shape":
