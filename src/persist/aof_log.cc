@@ -70,7 +70,8 @@ void AofLog::seal_gathered() {
 }
 
 void AofLog::append_next() {
-  if (appending_) return;
+  // The fsync of a fresh increment ends the filling: what was sealed since comes behind it.
+  if (appending_ || (filling_ && syncing_)) return;
   if (written_ == chunks_.size() && !sealed_ && !filling_) seal_gathered();
   if (written_ == chunks_.size()) return;
   appending_ = true;
