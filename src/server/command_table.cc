@@ -196,7 +196,8 @@ bool counted_keys(const KeySpec& spec, int begin, bool may_be_none, Args args,
   int64_t count;
   if (begin + spec.number >= argc || !base::parse_int(args[begin + spec.number], count))
     return false;
-  if (count < 0 || count > argc || (count == 0 && !may_be_none) || begin + spec.first + (count - 1) * spec.step >= argc)
+  if (count < 0 || count > argc || (count == 0 && !may_be_none) ||
+      begin + spec.first + (count - 1) * spec.step >= argc)
     return false;
   for (int64_t i = 0; i < count; ++i)
     keys.push_back({static_cast<size_t>(begin + spec.first + i * spec.step), spec.flags});
@@ -219,14 +220,24 @@ void sort_keys(Args args, std::vector<KeyArg>& keys) {
   if (stored > 0) keys.push_back({stored, kKeyOw | kKeyUpdate});
 }
 
+// BITFIELD with nothing but GET; what is not understood may write.
+bool bitfield_reads(Args args) {
+  for (size_t i = 2; i < args.size();) {
+    size_t left = args.size() - i - 1;
+    if (left >= 2 && base::equals_ignoring_case(args[i], "get"))
+      i += 3;
+    else if (left >= 1 && base::equals_ignoring_case(args[i], "overflow"))
+      i += 2;
+    else
+      return false;
+  }
+  return true;
+}
+
 // SET overwrites its key unless an option makes it look at the old value.
 uint16_t settled_flags(Args args) {
-  if (base::equals_ignoring_case(args[0], "bitfield")) {
-    for (size_t i = 2; i < args.size(); ++i)
-      for (Bytes word : {Bytes("set"), Bytes("incrby")})
-        if (base::equals_ignoring_case(args[i], word)) return kKeyRw | kKeyAccess | kKeyUpdate;
-    return kKeyRo | kKeyAccess;
-  }
+  if (base::equals_ignoring_case(args[0], "bitfield"))
+    return bitfield_reads(args) ? kKeyRo | kKeyAccess : kKeyRw | kKeyAccess | kKeyUpdate;
   constexpr Bytes kLooks[] = {"get", "ifeq", "ifne", "ifdeq", "ifdne"};
   for (size_t i = 3; i < args.size(); ++i)
     for (Bytes word : kLooks)
@@ -255,8 +266,9 @@ bool find_keys(const CommandSpec& command, Args args, std::vector<KeyArg>& keys)
       begin = from + 1;
     }
     if (begin >= argc) continue;
-    bool ok = spec.find == KeySpec::Find::range ? range_keys(spec, begin, argc, keys)
-                                                : counted_keys(spec, begin, may_be_none, args, keys);
+    bool ok = spec.find == KeySpec::Find::range
+                  ? range_keys(spec, begin, argc, keys)
+                  : counted_keys(spec, begin, may_be_none, args, keys);
     if (!ok) return false;
   }
   for (KeyArg& key : keys)
