@@ -23,7 +23,7 @@ LIB_SOURCES := $(filter-out src/main.cc,$(wildcard src/*/*.cc))
 UNIT_SOURCES := $(wildcard tests/unit/*.cc tests/unit/*/*.cc)
 SIM_SOURCES := $(wildcard tests/sim/*.cc)
 
-.PHONY: all deps run test check bench bench-instructions bench-persistence torture clean unit sim fuzz
+.PHONY: all deps run test check bench bench-instructions bench-persistence torture clean unit sim fuzz fuzz-build
 all: $(OUT)/quoll-server $(OUT)/quoll-check
 
 $(OUT)/libquoll.a: $(call objects,$(LIB_SOURCES))
@@ -63,7 +63,7 @@ sim: $(OUT)/sim-tests
 
 # Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target. What a run finds
 # beside its seeds stays in build/fuzz/corpus, where the next one goes on.
-FUZZ_SECONDS ?= 12
+FUZZ_SECONDS ?= 10
 FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file
 FUZZ_FLAGS := -std=c++20 -O1 -g1 -DQUOLL_DEBUG -DXXH_INLINE_ALL -Isrc -I. -fsanitize=fuzzer-no-link,address,undefined \
   -fno-sanitize-recover=undefined
@@ -91,7 +91,8 @@ build/fuzz/rdb-seeds:
 build/fuzz/seeds: build/fuzz/rdb-seeds
 	@$< $@
 
-fuzz: $(addprefix build/fuzz/,$(FUZZ_TARGETS)) build/fuzz/seeds
+fuzz-build: $(addprefix build/fuzz/,$(FUZZ_TARGETS)) build/fuzz/seeds
+fuzz: fuzz-build
 	@for target in $(FUZZ_TARGETS); do \
 	  mkdir -p build/fuzz/corpus/$$target build/fuzz/seeds/$$target; \
 	  build/fuzz/$$target -max_total_time=$(FUZZ_SECONDS) -max_len=$${FUZZ_LEN:-1024} -rss_limit_mb=1500 -verbosity=0 \
