@@ -119,6 +119,7 @@ def info_alike(theirs, ours):
         if set(theirs) != set(ours) - (NOT_IN_REFERENCE - set(theirs)):
             return False
         return all(name in INSIDE or info_alike(value, ours[name]) or
+                   name == b"radix-tree-keys" and emptied_nodes(value, ours[name]) or
                    name in PASSING and not_earlier(name, value, ours[name]) or
                    name in (b"pending", b"pel") and deliveries_alike(value, ours[name])
                    for name, value in theirs.items())
@@ -127,6 +128,11 @@ def info_alike(theirs, ours):
     if isinstance(theirs[1], list) and isinstance(ours[1], list):
         return theirs[0] == ours[0] and len(theirs[1]) == len(ours[1]) and all(map(info_alike, theirs[1], ours[1]))
     return theirs == ours
+
+
+def emptied_nodes(theirs, ours):
+    """XTRIM of the reference keeps a node of deleted entries alone if the last of them is not below MINID."""
+    return theirs[0] == ours[0] == ":" and ours[1] < theirs[1]
 
 
 def not_earlier(name, theirs, ours):
