@@ -65,6 +65,9 @@ struct Disk {
   virtual void read(FileId file, Offset offset, size_t size, OnBytes done) = 0;  // short at EOF
   virtual void append(FileId file, std::string bytes, OnDone done) = 0;          // all or an error
   virtual void sync(FileId file, OnDone done) = 0;
+  // Whether appends and syncs that wait for earlier ones of the file go on in one step, without the
+  // loop between. Appends on their way behind one that fails fail with it.
+  virtual bool gathers(FileId) const { return false; }
   virtual void truncate(FileId file, Offset size, OnDone done) = 0;
   virtual void size(FileId file, std::function<void(base::Result<Offset>)> done) = 0;
   virtual void rename(const std::string& from, const std::string& to, OnDone done) = 0;

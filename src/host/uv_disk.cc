@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 #include "base/check.h"
@@ -73,6 +74,15 @@ int list_directory(const std::string& path, std::vector<std::string>& names) {
   return code;
 }
 
+// Takes the torn append at the end back. Returns the code to report.
+int take_back(int descriptor, size_t bytes, int code) {
+  if (bytes == 0) return code;
+  struct stat info;
+  const bool cut = fstat(descriptor, &info) == 0 &&
+                   ftruncate(descriptor, info.st_size - static_cast<off_t>(bytes)) == 0;
+  return cut ? code : EIO;  // worse than what happened first: the file ends inside an append
+}
+
 }  // namespace
 
 struct UvDisk::Request {
@@ -83,26 +93,80 @@ struct UvDisk::Request {
   OnBytes on_bytes = {};
   OnSize on_size = {};
   int error_code = 0;
+  bool refused = false;  // an append behind one that failed
+
+  void tell();  // its caller
 };
 
-// What one pool job works on: one request, or several appends and a sync behind them.
+// What a pool thread works on at a time: one request, or the appends and syncs that follow each
+// other.
 struct UvDisk::Batch {
-  int descriptor;
   std::vector<Request> requests;
+  size_t bytes = 0;
 
-  void execute();  // on a pool thread
-  void write_all();
-  void read_one(Request& request);
-  void sync(Request& request) const;
+  static bool gathers(const Request& request) {
+    return request.kind == Request::Kind::append || request.kind == Request::Kind::sync;
+  }
+  bool takes(const Request& next) const;
+  void execute(int& descriptor);
+  void write_all(int descriptor);
+  void read_one(int descriptor, Request& request);
 };
 
+// Shared by the loop, which queues and tells, and the one pool thread that works on the file.
 struct UvDisk::File {
-  int descriptor;
-  std::deque<Request> queue;
-  bool busy = false;
-  bool closing = false;  // takes no more requests
+  explicit File(int file_descriptor) : descriptor(file_descriptor) {}
+  ~File() {
+    if (descriptor >= 0) ::close(descriptor);
+  }
+
+  void work(Doorbell& doorbell, FileId id);  // on a pool thread: until nothing is queued
+  static void refuse(Request& request, int code) {
+    if (code == 0 || request.kind != Request::Kind::append || request.refused) return;
+    request.error_code = code;
+    request.refused = true;
+  }
+
+  int descriptor;  // of who works on it
+
+  // Of the loop.
   bool later = false;    // starts at the end of the turn
+  bool closing = false;  // takes no more requests
+
+  std::mutex mutex;  // of what follows
+  std::deque<Request> queue;
+  std::vector<Request> ended;  // of which the callers have not been told
+  int append_error = 0;        // until they have been told
+  bool rung = false;           // the doorbell, since then
+  bool busy = false;           // somebody works on it
 };
+
+// How pool threads tell the loop which files have something to tell. Lives until both are gone.
+struct UvDisk::Doorbell {
+  void ring(FileId id) {
+    std::lock_guard lock(mutex);
+    rung.push_back(id);
+    if (open) uv_async_send(&async);
+  }
+
+  std::mutex mutex;
+  std::vector<FileId> rung;
+  bool open = true;
+  uv_async_t async;
+};
+
+void UvDisk::Request::tell() {
+  base::Result<> outcome = result_of(error_code);
+  if (done) done(outcome);
+  if (on_bytes) {
+    on_bytes(outcome.ok() ? base::Result<std::string>(std::move(bytes))
+                          : base::Result<std::string>(base::Error{outcome.error()}));
+  }
+  if (on_size) {
+    on_size(outcome.ok() ? base::Result<Offset>(offset)
+                         : base::Result<Offset>(base::Error{outcome.error()}));
+  }
+}
 
 struct UvDisk::Job {
   uv_work_t work_request;
@@ -112,19 +176,29 @@ struct UvDisk::Job {
   std::function<void()> done;
 };
 
-void UvDisk::Batch::execute() {
+bool UvDisk::Batch::takes(const Request& next) const {
+  if (requests.empty()) return true;
+  return gathers(requests.front()) && gathers(next) && requests.size() < kGatherPartsMax &&
+         bytes + next.bytes.size() <= kGatherBytesMax;
+}
+
+void UvDisk::Batch::execute(int& descriptor) {
   Request& first = requests.front();
   switch (first.kind) {
     case Request::Kind::append:
-      write_all();
-      // Whether or not they succeeded: the caller asked for what the file holds now.
-      if (requests.back().kind == Request::Kind::sync) sync(requests.back());
+    case Request::Kind::sync: {
+      write_all(descriptor);
+      auto is_sync = [](const Request& request) { return request.kind == Request::Kind::sync; };
+      if (std::none_of(requests.begin(), requests.end(), is_sync)) break;
+      // Whether or not the appends succeeded: the caller asked for what the file holds now.
+      const int code = fdatasync(descriptor) == 0 ? 0 : errno;
+      for (Request& request : requests) {
+        if (is_sync(request)) request.error_code = code;
+      }
       break;
+    }
     case Request::Kind::read:
-      read_one(first);
-      break;
-    case Request::Kind::sync:
-      sync(first);
+      read_one(descriptor, first);
       break;
     case Request::Kind::truncate:
       if (ftruncate(descriptor, static_cast<off_t>(first.offset)) != 0) first.error_code = errno;
@@ -136,54 +210,45 @@ void UvDisk::Batch::execute() {
       break;
     }
     case Request::Kind::close:
-      ::close(descriptor);
+      ::close(std::exchange(descriptor, -1));
       break;
   }
 }
 
-void UvDisk::Batch::sync(Request& request) const {
-  if (fdatasync(descriptor) != 0) request.error_code = errno;
-}
-
-void UvDisk::Batch::write_all() {
-  const size_t appends = requests.size() - (requests.back().kind == Request::Kind::sync);
+// What was refused beforehand is left out.
+void UvDisk::Batch::write_all(int descriptor) {
+  std::vector<Request*> appends;
+  for (Request& request : requests) {
+    if (!request.bytes.empty() && request.error_code == 0) appends.push_back(&request);
+  }
   size_t done = 0;    // appends completed
-  size_t inside = 0;  // bytes written of requests[done]
-  int code = 0;
-  while (done < appends) {
+  size_t inside = 0;  // bytes written of appends[done]
+  while (done < appends.size()) {
     iovec vectors[kGatherPartsMax];
     int count = 0;
-    for (size_t i = done; i < appends; ++i) {
-      size_t skip = i == done ? inside : 0;
-      std::string& bytes = requests[i].bytes;
+    for (size_t i = done; i < appends.size(); ++i) {
+      const size_t skip = i == done ? inside : 0;
+      std::string& bytes = appends[i]->bytes;
       vectors[count++] = {bytes.data() + skip, bytes.size() - skip};
     }
-    ssize_t written = writev(descriptor, vectors, count);
+    const ssize_t written = writev(descriptor, vectors, count);
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
-      code = errno;
-      break;
+      const int code = take_back(descriptor, inside, errno);
+      for (; done < appends.size(); ++done) appends[done]->error_code = code;
+      return;
     }
     size_t left = static_cast<size_t>(written);
-    while (done < appends && left >= requests[done].bytes.size() - inside) {
-      left -= requests[done].bytes.size() - inside;
+    while (done < appends.size() && left >= appends[done]->bytes.size() - inside) {
+      left -= appends[done]->bytes.size() - inside;
       inside = 0;
       ++done;
     }
     inside += left;
   }
-  if (code == 0) return;
-  if (inside > 0) {  // take the torn append back
-    struct stat info;
-    if (fstat(descriptor, &info) != 0 ||
-        ftruncate(descriptor, info.st_size - static_cast<off_t>(inside)) != 0) {
-      code = EIO;  // worse than what happened first: the file ends inside an append
-    }
-  }
-  for (size_t i = done; i < appends; ++i) requests[i].error_code = code;
 }
 
-void UvDisk::Batch::read_one(Request& request) {
+void UvDisk::Batch::read_one(int descriptor, Request& request) {
   size_t got = 0;
   while (got < request.bytes.size()) {
     ssize_t count = pread(descriptor, request.bytes.data() + got, request.bytes.size() - got,
@@ -196,14 +261,49 @@ void UvDisk::Batch::read_one(Request& request) {
   request.bytes.resize(got);
 }
 
-UvDisk::UvDisk(UvLoop& loop) : loop_(loop) {}
+void UvDisk::File::work(Doorbell& doorbell, FileId id) {
+  std::unique_lock lock(mutex);
+  while (!queue.empty()) {
+    Batch batch;
+    while (!queue.empty() && batch.takes(queue.front())) {
+      batch.bytes += queue.front().bytes.size();
+      batch.requests.push_back(std::move(queue.front()));
+      queue.pop_front();
+    }
+    const int refusal = append_error;
+    for (Request& request : batch.requests) refuse(request, refusal);
+    lock.unlock();
+    batch.execute(descriptor);
+    lock.lock();
+    for (Request& request : batch.requests) {
+      const bool failed = request.kind == Request::Kind::append && request.error_code != 0;
+      if (failed && !request.refused) append_error = request.error_code;
+      ended.push_back(std::move(request));
+    }
+    if (queue.empty() || rung) continue;
+    rung = true;
+    doorbell.ring(id);
+  }
+  busy = false;  // the end of the job tells
+}
 
+UvDisk::UvDisk(UvLoop& loop) : loop_(loop), doorbell_(std::make_shared<Doorbell>()) {
+  doorbell_->async.data = this;
+  QUOLL_CHECK(uv_async_init(loop_.raw(), &doorbell_->async, [](uv_async_t* async) {
+                static_cast<UvDisk*>(async->data)->tell();
+              }) == 0);
+}
+
+// Files that are being worked on are closed by the last one that holds them.
 UvDisk::~UvDisk() {
   *alive_ = false;
-  // A busy descriptor may be in use on a pool thread: its own job closes it (see start_next).
-  for (auto& [id, file] : files_) {
-    if (!file->busy) ::close(file->descriptor);
-  }
+  std::lock_guard lock(doorbell_->mutex);
+  doorbell_->open = false;
+  auto* kept = new std::shared_ptr<Doorbell>(doorbell_);  // until libuv has let go of it
+  doorbell_->async.data = kept;
+  uv_close(reinterpret_cast<uv_handle_t*>(&doorbell_->async), [](uv_handle_t* handle) {
+    delete static_cast<std::shared_ptr<Doorbell>*>(handle->data);
+  });
 }
 
 void UvDisk::run(std::function<void()> work, std::function<void()> done) {
@@ -244,32 +344,36 @@ void UvDisk::open(const std::string& path, OpenMode mode, OnFile done) {
         }
         if (outcome->descriptor < 0) return done(error_of(outcome->code));
         FileId id = ++last_file_;
-        files_.emplace(
-            id, std::make_unique<File>(File{.descriptor = outcome->descriptor, .queue = {}}));
+        files_.emplace(id, std::make_shared<File>(outcome->descriptor));
         done(id);
       });
 }
 
 void UvDisk::enqueue(FileId id, Request request) {
   auto found = files_.find(id);
-  if (found != files_.end() && !found->second->closing) {
-    found->second->closing = request.kind == Request::Kind::close;
-    bool append = request.kind == Request::Kind::append;
-    found->second->queue.push_back(std::move(request));
-    return append ? start_later(id) : start_next(id);
+  if (found == files_.end() || found->second->closing) {
+    request.error_code = EBADF;
+    loop_.post([request = std::move(request)]() mutable { request.tell(); });
+    return;
   }
-  if (request.kind == Request::Kind::close) return;
-  loop_.post([request = std::move(request)] {
-    if (request.done) request.done(error_of(EBADF));
-    if (request.on_bytes) request.on_bytes(error_of(EBADF));
-    if (request.on_size) request.on_size(error_of(EBADF));
-  });
+  File& file = *found->second;
+  file.closing = request.kind == Request::Kind::close;
+  const bool append = request.kind == Request::Kind::append;
+  bool busy;
+  {
+    std::lock_guard lock(file.mutex);
+    file.queue.push_back(std::move(request));
+    busy = file.busy;
+  }
+  if (busy) return;
+  if (append) return start_later(id);
+  start_next(id);
 }
 
 // More appends, or their sync, may follow in this turn.
 void UvDisk::start_later(FileId id) {
   File& file = *files_.at(id);
-  if (file.busy || file.later) return;
+  if (file.later) return;
   file.later = true;
   loop_.before_sleep([this, id, alive = alive_] {
     if (!*alive) return;
@@ -281,60 +385,54 @@ void UvDisk::start_later(FileId id) {
 }
 
 void UvDisk::start_next(FileId id) {
-  File& file = *files_.at(id);
-  if (file.busy || file.queue.empty()) return;
-  file.busy = true;
-  auto batch = std::make_shared<Batch>(Batch{file.descriptor, {}});
-  size_t bytes = 0;
-  auto take = [&] {
-    bytes += file.queue.front().bytes.size();
-    batch->requests.push_back(std::move(file.queue.front()));
-    file.queue.pop_front();
-  };
-  auto next_is = [&](Request::Kind kind) {
-    return !file.queue.empty() && file.queue.front().kind == kind;
-  };
-  take();
-  if (batch->requests.front().kind == Request::Kind::append) {
-    while (next_is(Request::Kind::append) && batch->requests.size() < kGatherPartsMax &&
-           bytes + file.queue.front().bytes.size() <= kGatherBytesMax)
-      take();
-    if (next_is(Request::Kind::sync)) take();
+  std::shared_ptr<File> file = files_.at(id);
+  {
+    std::lock_guard lock(file->mutex);
+    if (file->busy || file->queue.empty()) return;
+    file->busy = true;
   }
-  run([batch] { batch->execute(); },
-      [this, id, batch, alive = alive_] {
-        if (*alive) {
-          finish(id, *batch);
-        } else if (batch->requests.front().kind != Request::Kind::close) {
-          ::close(batch->descriptor);
-        }
+  run([file, id, doorbell = doorbell_] { file->work(*doorbell, id); },
+      [this, id, alive = alive_] {
+        if (*alive) tell_of(id);
       });
 }
 
-void UvDisk::finish(FileId id, Batch& batch) {
-  if (batch.requests.front().kind == Request::Kind::close) {
-    files_.erase(id);
-    return;
+// Requests are complete.
+void UvDisk::tell() {
+  loop_.enter_turn();
+  std::vector<FileId> rung;
+  {
+    std::lock_guard lock(doorbell_->mutex);
+    rung.swap(doorbell_->rung);
   }
-  files_.at(id)->busy = false;
   auto alive = alive_;
-  for (Request& request : batch.requests) {
-    base::Result<> outcome = result_of(request.error_code);
-    if (request.done) request.done(outcome);
-    if (request.on_bytes) {
-      if (outcome.ok()) {
-        request.on_bytes(std::move(request.bytes));
-      } else {
-        request.on_bytes(base::Error{outcome.error()});
-      }
-    }
-    if (request.on_size) {
-      request.on_size(outcome.ok() ? base::Result<Offset>(request.offset)
-                                   : base::Result<Offset>(base::Error{outcome.error()}));
-    }
+  for (FileId id : rung) {
+    tell_of(id);
     if (!*alive) return;
   }
-  if (files_.count(id)) start_next(id);
+}
+
+void UvDisk::tell_of(FileId id) {
+  auto found = files_.find(id);
+  if (found == files_.end()) return;
+  std::shared_ptr<File> file = found->second;
+  std::vector<Request> ended;
+  {
+    std::lock_guard lock(file->mutex);
+    ended.swap(file->ended);
+    file->rung = false;
+    // What was asked for until now fails with it; what is asked for from now on need not.
+    if (file->append_error != 0) {
+      for (Request& request : file->queue) File::refuse(request, file->append_error);
+      file->append_error = 0;
+    }
+  }
+  auto alive = alive_;
+  for (Request& request : ended) {
+    if (request.kind == Request::Kind::close) files_.erase(id);
+    request.tell();
+    if (!*alive) return;
+  }
 }
 
 void UvDisk::close(FileId file) { enqueue(file, {.kind = Request::Kind::close}); }

@@ -41,19 +41,19 @@ void AofLog::flush() {
 
 // Starts whatever can be started now. Everything that ends comes back here.
 void AofLog::step() {
-  if (busy_ || retry_timer_ != 0) return;
+  if (busy_ || draining_ || retry_timer_ != 0) return;
   if (repair_wanted_) {
-    if (!appending_ && !syncing_) repair();
+    if (idle()) repair();
     return;
   }
   if (file_ == 0) return;
   if (publish_) {
-    if (!appending_ && !syncing_) start_publish();
+    if (idle()) start_publish();
     return;
   }
   append_next();
   if (sync_due()) start_sync();
-  if (appending_ || syncing_ || unsynced() || !chunks_.empty()) return;
+  if (!idle() || unsynced() || !chunks_.empty()) return;
   if (sealed_ && begin_done_) return switch_increment();
   if (sealed_ && close_done_) return finish_close({});
   // Commits that left no bytes are as durable as what is before them.
@@ -71,20 +71,24 @@ void AofLog::seal_gathered() {
 
 void AofLog::append_next() {
   // The fsync of a fresh increment ends the filling: what was sealed since comes behind it.
-  if (appending_ || (filling_ && syncing_)) return;
-  if (written_ == chunks_.size() && !sealed_ && !filling_) seal_gathered();
-  if (written_ == chunks_.size()) return;
-  appending_ = true;
-  disk_.append(file_, chunks_[written_].bytes,
-               current([this](const Result<>& result) { appended(result); }));
+  if (filling_ && syncing_ > 0) return;
+  // Gathered behind an fsync, the commits of several turns go out together.
+  if (!streams() && (appending_ > 0 || (strict() && syncing_ > 0))) return;
+  if (written_ + appending_ == chunks_.size() && !sealed_ && !filling_) seal_gathered();
+  if (written_ + appending_ == chunks_.size()) return;
+  const Chunk& next = chunks_[written_ + appending_];
+  ++appending_;
+  sync_wanted_ = true;
+  disk_.append(file_, next.bytes, current([this](const Result<>& result) { appended(result); }));
 }
 
 void AofLog::appended(const Result<>& result) {
-  appending_ = false;
+  --appending_;
+  if (draining_) return go_on();
   if (!result) {
-    append_failed_ = true;
+    append_failed_ = draining_ = true;
     fail(Source::append, result.error());
-    return cut_back();
+    return go_on();
   }
   const Chunk& chunk = chunks_[written_++];
   waiting_bytes_ -= chunk.bytes.size();
@@ -104,6 +108,15 @@ void AofLog::appended(const Result<>& result) {
   step();
 }
 
+// A failed append is over when everything behind it has come back.
+void AofLog::go_on() {
+  if (!draining_) return step();
+  if (!idle()) return;
+  draining_ = false;
+  if (repair_wanted_) return step();
+  cut_back();
+}
+
 // The failed append may have left a part of its bytes.
 void AofLog::cut_back() {
   busy_ = true;
@@ -118,7 +131,7 @@ void AofLog::cut_back() {
 }
 
 bool AofLog::sync_due() {
-  if (syncing_) {
+  if (syncing_ > 0 && !streams()) {
     if (policy_ == AofSync::everysec && !delay_counted_ && second_is_over()) {
       delay_counted_ = true;
       ++delayed_fsync_;
@@ -127,12 +140,12 @@ bool AofLog::sync_due() {
   }
   // The end of an increment, or the whole of a fresh one, is synced under any policy.
   if (sealed_ || filling_) {
-    if (written_ == chunks_.size() && !appending_) return unsynced();
+    if (written_ == chunks_.size() && appending_ == 0) return unsynced();
     if (filling_) return false;
   }
   if (suspended_ || policy_ == AofSync::no) return false;
   // Behind an append in flight: the disk keeps their order, and a turn is saved.
-  if (policy_ == AofSync::always) return unsynced() || appending_;
+  if (policy_ == AofSync::always) return sync_wanted_ || (syncing_ == 0 && unsynced());
   if (!unsynced()) return false;
   if (second_is_over() || chunk_bytes_ - waiting_bytes_ >= kAofEarlySyncBytes) return true;
   if (sync_timer_ == 0) {
@@ -147,7 +160,8 @@ bool AofLog::sync_due() {
 bool AofLog::second_is_over() { return clock_.steady() - last_sync_at_ >= kAofSyncEvery; }
 
 void AofLog::start_sync() {
-  syncing_ = true;
+  ++syncing_;
+  sync_wanted_ = false;
   delay_counted_ = false;
   last_sync_at_ = clock_.steady();
   disk_.sync(file_, current([this](const Result<>& result) { synced(result); }));
@@ -155,12 +169,13 @@ void AofLog::start_sync() {
 
 // Requests of one file complete in order: what is written now was written before the sync.
 void AofLog::synced(const Result<>& result) {
-  syncing_ = false;
+  --syncing_;
+  if (repair_wanted_) return go_on();  // behind one that failed it proves nothing
   if (!result) {
     fail(Source::sync, result.error());
     if (untraced_ || !listed_) return lose(result.error());
     repair_wanted_ = true;
-    if (!filling_) return step();
+    if (!filling_) return go_on();
     if (retry_timer_ == 0) retry([this] { step(); });
     return;
   }
@@ -171,7 +186,7 @@ void AofLog::synced(const Result<>& result) {
   if (filling_) return cut_old();
   if (!append_failed_) recover();
   if (listed_) report(synced_seq_);
-  step();
+  go_on();
 }
 
 void AofLog::drop_written() {
@@ -241,7 +256,7 @@ void AofLog::set_sizes(uint64_t current_size, uint64_t base_size) {
 AofLogStats AofLog::stats() const {
   return {.current_size = current_size_,
           .base_size = base_size_,
-          .pending_fsync = syncing_ ? 1u : 0u,
+          .pending_fsync = syncing_,
           .delayed_fsync = delayed_fsync_,
           .buffer_length = gathered_.size() + waiting_bytes_};
 }

@@ -1,9 +1,13 @@
 // AofLog: the running append-only file. Takes commits as a sink, writes them to the current
 // increment, makes them durable by policy, and repairs itself when the disk fails.
 //
-//   absorb -> gathered --flush--> chunk | chunk | chunk ...          one append in flight at a time
-//                                 '- written, not synced -' '- waiting
+//   absorb -> gathered --flush--> chunk | chunk | chunk | chunk ...
+//                                 '- written, not synced -' '- on their way or waiting
 //                                   ^synced                ^written
+//
+// One append and one fsync are in flight at a time. Under `always`, on a disk that gathers what
+// queues behind a running fsync, every turn hands over its chunk and asks for an fsync at once: the
+// next one starts the moment the last one ends, for all the turns that came meanwhile.
 //
 // When is a seq durable (on_durable, the gate's "fsynced")?
 //   - an fsync of the increment that holds its bytes succeeded after they were written, and
@@ -143,6 +147,7 @@ class AofLog final : public store::CommitSink {
   void seal_gathered();
   void append_next();
   void appended(const base::Result<>& result);
+  void go_on();
   void cut_back();
   bool sync_due();
   bool second_is_over();
@@ -155,6 +160,9 @@ class AofLog final : public store::CommitSink {
   void retry(host::Task task);
   void note_room();
   bool strict() const { return policy_ == AofSync::always && !suspended_; }
+  // Whether requests may queue up in the disk.
+  bool streams() const { return strict() && !sealed_ && !filling_ && disk_.gathers(file_); }
+  bool idle() const { return appending_ == 0 && syncing_ == 0; }
   bool unsynced() const { return good_size_ > synced_size_; }
   bool drained() const;
   void clear_buffers();
@@ -189,7 +197,7 @@ class AofLog final : public store::CommitSink {
   store::Seq gathered_seq_ = 0;
   std::optional<store::DbIndex> gathered_database_;
   std::deque<Chunk> chunks_;  // all of the current increment
-  size_t written_ = 0;        // of chunks_
+  size_t written_ = 0;        // of chunks_; behind them appending_ are on their way
   size_t chunk_bytes_ = 0;
   size_t waiting_bytes_ = 0;  // of those not written
   std::string spare_;
@@ -206,9 +214,10 @@ class AofLog final : public store::CommitSink {
   store::Seq synced_seq_ = 0;
   store::Seq reported_ = 0;
   bool listed_ = false;
-  bool appending_ = false;
-  bool syncing_ = false;
-  bool busy_ = false;  // files are being changed: neither appends nor syncs
+  size_t appending_ = 0;      // appends in flight: the chunks behind written_
+  size_t syncing_ = 0;        // syncs in flight
+  bool sync_wanted_ = false;  // appends went out behind the last sync that was asked for
+  bool busy_ = false;         // files are being changed: neither appends nor syncs
 
   // Policy.
   AofSync policy_ = AofSync::everysec;
@@ -220,7 +229,8 @@ class AofLog final : public store::CommitSink {
   // Failure and repair.
   uint64_t life_ = 0;  // of the file: callbacks for an earlier one are not for us
   std::string error_;
-  bool append_failed_ = false;
+  bool append_failed_ = false;  // and none has succeeded since
+  bool draining_ = false;       // what is in flight behind it fails with it
   Source source_ = Source::none;
   host::TimerId retry_timer_ = 0;
   bool repair_wanted_ = false;

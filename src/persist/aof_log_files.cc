@@ -346,8 +346,9 @@ void AofLog::abandon_file() {
     if (*file != 0) disk_.close(std::exchange(*file, 0));
   }
   good_size_ = synced_size_ = 0;
-  appending_ = syncing_ = busy_ = sealed_ = listed_ = false;
-  append_failed_ = repair_wanted_ = filling_ = false;
+  appending_ = syncing_ = 0;
+  sync_wanted_ = busy_ = sealed_ = listed_ = false;
+  append_failed_ = draining_ = repair_wanted_ = filling_ = false;
   encoder_.begin_file();
   clear_buffers();
 }

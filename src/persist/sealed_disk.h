@@ -52,6 +52,9 @@ class SealedDisk final : public host::Disk {
   void read(host::FileId file, host::Offset offset, size_t size, host::OnBytes done) override;
   void append(host::FileId file, std::string bytes, host::OnDone done) override;
   void sync(host::FileId file, host::OnDone done) override;
+  bool gathers(host::FileId file) const override {
+    return !is_sealed(file) && inner_.gathers(file);
+  }
   // Only to less than there is.
   void truncate(host::FileId file, host::Offset size, host::OnDone done) override;
   void size(host::FileId file, std::function<void(base::Result<host::Offset>)> done) override;

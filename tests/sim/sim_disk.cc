@@ -188,6 +188,13 @@ void SimDrive::lose_power(SimChance& chance, bool torn) {
 
 // ---- disk
 
+SimDisk::SimDisk(SimWorld& world, NodeId node, SimLoop& loop, SimDrive& drive)
+    : world_(world),
+      node_(node),
+      loop_(loop),
+      drive_(drive),
+      gathers_(world.chance().ppm(500'000)) {}
+
 Nanos SimDisk::latency() {
   const FaultPlan& plan = world_.plan();
   SimChance& chance = world_.chance();
@@ -259,8 +266,10 @@ void SimDisk::append(host::FileId file, std::string bytes, host::OnDone done) {
   if (h == nullptr || !h->writable) return fail(done, kBadFile);
   const FaultPlan& plan = world_.plan();
   const char* error = "";
-  if (plan.disk_bytes_max > 0 &&
-      drive_.bytes_used() + bytes.size() > static_cast<size_t>(plan.disk_bytes_max)) {
+  if (gathers_ && h->failing > 0) {
+    error = kIoError;
+  } else if (plan.disk_bytes_max > 0 &&
+             drive_.bytes_used() + bytes.size() > static_cast<size_t>(plan.disk_bytes_max)) {
     error = kNoSpace;
   } else if (world_.chance().ppm(plan.failed_append_ppm)) {
     error = kIoError;
@@ -268,7 +277,9 @@ void SimDisk::append(host::FileId file, std::string bytes, host::OnDone done) {
     h->file->append(bytes);
     world_.note("append", bytes);
   }
-  complete(file, [done, error] {
+  if (*error != '\0') ++h->failing;
+  complete(file, [this, file, done, error] {
+    if (Handle* told = handle(file); told != nullptr && *error != '\0') --told->failing;
     if (done) done(result_of(error));
   });
 }

@@ -85,8 +85,7 @@ class SimDrive {
 
 class SimDisk final : public host::Disk {
  public:
-  SimDisk(SimWorld& world, NodeId node, SimLoop& loop, SimDrive& drive)
-      : world_(world), node_(node), loop_(loop), drive_(drive) {}
+  SimDisk(SimWorld& world, NodeId node, SimLoop& loop, SimDrive& drive);
 
   void freeze() { frozen_ = true; }  // the machine stops: requests have no effect any more
 
@@ -95,6 +94,7 @@ class SimDisk final : public host::Disk {
   void read(host::FileId file, host::Offset offset, size_t size, host::OnBytes done) override;
   void append(host::FileId file, std::string bytes, host::OnDone done) override;
   void sync(host::FileId file, host::OnDone done) override;
+  bool gathers(host::FileId) const override { return gathers_; }
   void truncate(host::FileId file, host::Offset size, host::OnDone done) override;
   void size(host::FileId file, std::function<void(base::Result<host::Offset>)> done) override;
   void rename(const std::string& from, const std::string& to, host::OnDone done) override;
@@ -107,7 +107,8 @@ class SimDisk final : public host::Disk {
   struct Handle {
     SimDrive::File file;
     bool writable;
-    Nanos free_at;  // when the requests before are complete
+    Nanos free_at;       // when the requests before are complete
+    size_t failing = 0;  // appends that failed and whose callers do not know yet
   };
   Nanos latency();
   Handle* handle(host::FileId file);
@@ -125,6 +126,7 @@ class SimDisk final : public host::Disk {
   std::map<host::FileId, Handle> handles_;
   host::FileId last_file_ = 0;
   bool frozen_ = false;
+  const bool gathers_;  // by chance: callers must be right either way
 };
 
 }  // namespace quoll::sim

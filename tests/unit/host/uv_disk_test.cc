@@ -1,6 +1,7 @@
 #include "host/uv_disk.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <fstream>
@@ -193,6 +194,34 @@ TEST_CASE("disk: an append that does not fit leaves no torn bytes behind") {
   // They were gathered: what stands behind the one that does not fit fails with it.
   CHECK(outcome == "ok;File too large;File too large;synced;");
   CHECK(f.content("data") == "123456");
+}
+
+TEST_CASE("disk: appends asked for before a failure was told fail with it, later ones do not") {
+  DiskFixture f;
+  FileId file = f.open(f.at("data"), OpenMode::append).value();
+  FileId other = f.open(f.at("other"), OpenMode::append).value();
+  rlimit old;
+  getrlimit(RLIMIT_FSIZE, &old);
+  auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = old;
+  small.rlim_cur = 4;
+  setrlimit(RLIMIT_FSIZE, &small);
+  std::string outcome;
+  auto note = [&](base::Result<> done) { outcome += (done.ok() ? "ok" : done.error()) + ";"; };
+  f.host.disk.append(file, "too long", note);
+  f.host.disk.sync(file, note);
+  usleep(50'000);  // the pool is through with them, most likely, but the loop has not looked
+  f.host.disk.append(file, "b", note);
+  REQUIRE(f.run_until([&] { return std::count(outcome.begin(), outcome.end(), ';') == 3; }));
+  CHECK(outcome == "File too large;ok;File too large;");
+  outcome.clear();
+  f.host.disk.append(file, "c", note);
+  f.host.disk.append(other, "d", note);
+  REQUIRE(f.run_until([&] { return std::count(outcome.begin(), outcome.end(), ';') == 2; }));
+  CHECK(outcome == "ok;ok;");
+  setrlimit(RLIMIT_FSIZE, &old);
+  std::signal(SIGXFSZ, old_handler);
+  CHECK(f.content("data") == "c");
 }
 
 TEST_CASE("disk: requests in flight end with the host and call nobody") {

@@ -19,6 +19,7 @@ class StrictDisk final : public host::Disk {
 
   int appends = 0;
   int syncs = 0;
+  bool gathering = true;
   std::string append_error;  // "" = none
   std::string sync_error;
 
@@ -34,6 +35,7 @@ class StrictDisk final : public host::Disk {
     if (sync_error.empty()) return below_.sync(file, std::move(done));
     fail(file, sync_error, std::move(done));
   }
+  bool gathers(host::FileId) const override { return gathering; }
   void open(const std::string& path, host::OpenMode mode, host::OnFile done) override {
     below_.open(path, mode, std::move(done));
   }

@@ -69,6 +69,42 @@ TEST_CASE_FIXTURE(LogFixture, "always: one append and one fsync for all commits 
   CHECK(log.stats().current_size == read(inside("appendonly.aof.1.incr.aof")).size());
 }
 
+TEST_CASE_FIXTURE(LogFixture,
+                  "always: turns queue behind a running fsync where the disk gathers them") {
+  open();
+  log.set_sync(AofSync::always);
+  for (const bool gathering : {true, false}) {
+    CAPTURE(gathering);
+    disk.gathering = gathering;
+    disk.appends = disk.syncs = 0;
+    for (int turn = 0; turn < 3; ++turn) {
+      commit();
+      log.flush();
+    }
+    CHECK(disk.appends == (gathering ? 3 : 1));
+    CHECK(disk.syncs == (gathering ? 3 : 1));
+    REQUIRE(until_durable());
+    CHECK(log.stats().pending_fsync == 0);
+  }
+  CHECK(keys("appendonly.aof.1.incr.aof").size() == 6);
+}
+
+TEST_CASE_FIXTURE(LogFixture,
+                  "always: what queued behind a failed append is written once, in order") {
+  open();
+  log.set_sync(AofSync::always);
+  disk.append_error = "No space left on device";
+  for (int turn = 0; turn < 3; ++turn) {
+    commit();
+    log.flush();
+  }
+  REQUIRE(run_until([this] { return !log.last_write_ok(); }));
+  disk.append_error.clear();
+  REQUIRE(until_durable());
+  CHECK(keys("appendonly.aof.1.incr.aof") == Keys{"1", "2", "3"});
+  CHECK(log.last_write_ok());
+}
+
 TEST_CASE_FIXTURE(LogFixture, "everysec: written at once, synced within the second") {
   open();
   log.set_sync(AofSync::everysec);
