@@ -16,7 +16,7 @@ WARNINGS := -Wall -Wextra -Werror -Wno-array-bounds -Wno-restrict -Wno-stringop-
 CXXFLAGS := -std=c++20 $(WARNINGS) -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL \
   -DXXH_INLINE_ALL $(FLAGS_$(VARIANT)) $(EXTRA_CXXFLAGS)
 PRECOMPILED := $(OUT)/precompiled.h
-LIBS := -lspdlog -lfmt -luv -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
+LIBS := -l:liblua5.1-cjson.a -l:liblua5.1-bitop.a -l:liblua5.1.a -lspdlog -lfmt -luv -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
 
 objects = $(patsubst %.cc,$(OUT)/obj/%.o,$(1))
 LIB_SOURCES := $(filter-out src/main.cc,$(wildcard src/*/*.cc))

@@ -40,5 +40,7 @@ Family geo_commands();
 Family stream_commands();
 Family sort_commands();
 Family throttle_commands();
+Family script_commands();
+Family function_commands();
 
 }  // namespace quoll::commands

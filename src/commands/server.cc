@@ -1,4 +1,5 @@
 // The server as a whole: INFO, TIME, ROLE, REPLICAOF, SHUTDOWN, LOLWUT.
+#include "server/script_host.h"
 #include "server/server.h"
 
 #include "base/text.h"
@@ -62,6 +63,10 @@ void shutdown(Call& call) {
     return call.syntax_error();
   // While a shutdown is prepared no command runs, so none can be under way.
   if (asked == kAbort) return call.reply.error("ERR No shutdown in progress.");
+  if (call.server.scripts().running()) {
+    if (!(asked & kShutdownNosave)) return call.reply.error(call.server.scripts().busy_reply());
+    call.server.scripts().abandon();
+  }
   call.session.output_written();  // replies of commands before this one still go out
   // Nobody is told of success: the connection ends with the server.
   call.session.block(0, [](Session& session) {

@@ -16,7 +16,7 @@ std::span<const Family> families() {
       persistence_commands(),   backup_commands(),     set_commands(),
       stream_commands(),        sort_commands(),       throttle_commands(),
       zset_commands(),          geo_commands(),        bitmap_commands(),
-      hyperloglog_commands(),
+      hyperloglog_commands(),   script_commands(),     function_commands(),
   };
   return kFamilies;
 }

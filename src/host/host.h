@@ -45,6 +45,10 @@ struct Loop {
   // callbacks, timers and posted tasks of that turn and before the loop sleeps, in the order of
   // registration. Flushing replies belongs here: one gathered write per connection and turn.
   virtual void on_turn_end(Task task) = 0;
+  // From inside a task that takes long: hears, without sleeping, the listeners and peers that ask for
+  // it (ListenOptions::heard_nested, PeerEvents::heard_nested), each at most once. Nothing else
+  // runs: no timer, no posted task, no turn end, no completion of the disk.
+  virtual void hear_nested() = 0;
   // Start of the current turn (steady ns). The turn's length is steady() - turn_start().
   virtual Nanos turn_start() = 0;
 };
@@ -95,6 +99,8 @@ struct PeerEvents {
   // The other side has sent its last byte but may still read. True: the owner has more to send; it
   // has paused reads and will close. False: the connection closes now and closed("") follows.
   virtual bool ended() { return false; }
+  // Whether Loop::hear_nested() may call.
+  virtual bool heard_nested() const { return false; }
   // The other side is gone, or `reason` says which error ended the connection ("" = orderly).
   virtual void closed(const std::string& reason) = 0;
 };
@@ -124,6 +130,7 @@ struct ListenOptions {
   int backlog = 511;
   unsigned unix_mode = 0;  // permission bits of the socket file; 0 leaves the umask's
   std::string unix_group;  // group owning the socket file; empty leaves the process's
+  bool heard_nested = false;  // see Loop::hear_nested()
 };
 
 struct Listener {

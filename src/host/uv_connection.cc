@@ -65,6 +65,7 @@ Connection::Connection(UvLoop& loop, UvWatch watch, const SocketAddress& remote,
 void Connection::start(PeerEvents& events) {
   if (!watch_.is_open()) return;
   events_ = &events;
+  if (events.heard_nested()) watch_.hear_nested();
   refresh_watch();
 }
 

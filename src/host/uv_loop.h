@@ -24,6 +24,8 @@ struct uv_loop_s;
 
 namespace quoll::host {
 
+struct WatchState;  // of a UvWatch
+
 class UvLoop final : public Loop {
  public:
   UvLoop();
@@ -35,6 +37,8 @@ class UvLoop final : public Loop {
   TimerId after(Nanos delay, Task task) override;
   void cancel(TimerId id) override;
   void on_turn_end(Task task) override;
+  // Asks the descriptors directly, for libuv cannot run inside itself. O(watches that are heard).
+  void hear_nested() override;
   Nanos turn_start() override;
 
   void run();   // until stop(); the last turn is completed, its turn-end tasks included
@@ -44,6 +48,8 @@ class UvLoop final : public Loop {
   // Runs the task once, after the turn-end tasks of this turn: what they left is complete then.
   void before_sleep(Task task) { before_sleep_.push_back(std::move(task)); }
   uv_loop_s* raw();
+  // The watches that hear_nested() asks; UvWatch keeps them up to date.
+  std::vector<WatchState*>& heard_nested() { return heard_nested_; }
 
  private:
   struct Handles;
@@ -62,6 +68,7 @@ class UvLoop final : public Loop {
   std::unique_ptr<Handles> handles_;
   std::vector<Task> turn_end_;
   std::vector<Task> before_sleep_;
+  std::vector<WatchState*> heard_nested_;
   std::deque<Task> posted_;  // during this turn
   std::deque<Task> ready_;   // posted in the turn before
   std::map<Timer, Task> timers_;

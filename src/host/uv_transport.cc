@@ -28,8 +28,9 @@ class Acceptor final : public WatchOwner, public std::enable_shared_from_this<Ac
   Acceptor(UvLoop& loop, const Endpoint& endpoint, OnPeer on_peer)
       : loop_(loop), endpoint_(endpoint), on_peer_(std::move(on_peer)) {}
 
-  bool open(int descriptor) {
+  bool open(int descriptor, bool heard_nested) {
     if (!watch_.open(loop_, descriptor, *this)) return false;
+    if (heard_nested) watch_.hear_nested();
     watch_.want(kReadable);
     return true;
   }
@@ -165,7 +166,7 @@ base::Result<std::unique_ptr<Listener>> UvTransport::listen(const Endpoint& at,
     }
   }
   auto acceptor = std::make_shared<Acceptor>(loop_, bound, std::move(on_peer));
-  if (!acceptor->open(descriptor.value())) return base::Error{"listen: the loop took no socket"};
+  if (!acceptor->open(descriptor.value(), options.heard_nested)) return base::Error{"listen: the loop took no socket"};
   return std::unique_ptr<Listener>(std::make_unique<UvListener>(std::move(acceptor)));
 }
 

@@ -34,12 +34,13 @@ class UvWatch {
   bool is_open() const { return state_ != nullptr; }
   void set_owner(WatchOwner& owner);
   void want(unsigned ready);  // bits of Ready; 0 = nothing
+  // From now on UvLoop::hear_nested() asks it as well.
+  void hear_nested();
   void close();
   int descriptor() const;
 
  private:
-  struct State;
-  State* state_ = nullptr;
+  WatchState* state_ = nullptr;
 };
 
 }  // namespace quoll::host

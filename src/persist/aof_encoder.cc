@@ -47,15 +47,18 @@ void AofEncoder::select(store::DbIndex database, std::string& out) {
 }
 
 void AofEncoder::encode(const store::Commit& commit, std::string& out) {
-  if (commit.effects.empty()) return;
+  size_t count = 0;
+  for (const store::Effect& effect : commit.effects) count += effect.targets & store::kToLog ? 1 : 0;
+  if (count == 0) return;
   if (timestamps_ && last_second_ < commit.at / kMillisPerSecond) {
     last_second_ = commit.at / kMillisPerSecond;
     append_timestamp(last_second_, out);
   }
   select(commit.effects.front().db, out);
-  const bool framed = commit.effects.size() > 1;
+  const bool framed = count > 1;
   if (framed) out += "*1\r\n$5\r\nMULTI\r\n";
   for (const store::Effect& effect : commit.effects) {
+    if (!(effect.targets & store::kToLog)) continue;
     select(effect.db, out);
     append_command(effect.args, out);
   }

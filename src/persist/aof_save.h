@@ -1,5 +1,6 @@
 // AofSave turns a snapshot into commands: the base of an append-only file when aof-use-rdb-preamble
-// is off. Strings become SET, everything else RESTORE with the value's RDB form.
+// is off. Libraries become FUNCTION LOAD, strings SET, everything else RESTORE with the value's RDB
+// form.
 #pragma once
 
 #include "persist/rdb_save.h"
@@ -8,7 +9,9 @@ namespace quoll::persist {
 
 class AofSave final : public SnapshotEncoder {
  public:
-  explicit AofSave(const SaveOptions& options) : options_(options) {}
+  explicit AofSave(const SaveOptions& options) : options_(options) {
+    for (const std::string& code : options_.functions) command({"FUNCTION", "LOAD", code});
+  }
 
   bool piece(store::DbIndex db, const store::Entry& entry, size_t bytes_max) override;
   void complete(store::DbIndex db, const store::Entry& entry) override;

@@ -4,6 +4,7 @@
 
 #include "base/numbers.h"
 #include "base/text.h"
+#include "server/script_host.h"
 #include "server/server.h"
 
 namespace quoll::server {
@@ -112,6 +113,8 @@ bool Dispatcher::admit(Session& session, Command& command, Args args) {
     return reject(session, &command,
                   "ERR wrong number of arguments for '" + std::string(spec.name) + "' command");
   if (!session.ordinary() && !admit_special(session, command)) return false;
+  if (__builtin_expect(server_.scripts().running(), 0) && !(spec.flags & kAllowBusy))
+    return reject(session, &command, server_.scripts().busy_reply());
   if (Bytes refusal = server_.refusal_of(command, session); !refusal.empty())
     return reject(session, &command, refusal);
   return true;
@@ -184,7 +187,7 @@ void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob
     }
   }
   session.end_command();
-  if (__builtin_expect(server_.blocked_keys().ready(), 0))
+  if (__builtin_expect(server_.blocked_keys().ready(), 0) && !server_.scripts().running())
     server_.blocked_keys().serve(server_.now());
 }
 
@@ -226,11 +229,9 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
   account(session, command, args, errors_before, start);
 }
 
-void Dispatcher::account(Session& session, Command& command, Args args, uint64_t errors_before,
-                         base::Nanos start) {
-  base::Nanos end = server_.host().clock.steady();
-  base::Nanos elapsed = end - start;
-  stamp_ = end;
+// What INFO tells of a command that ran.
+void Dispatcher::count(Session& session, Command& command, uint64_t errors_before,
+                       base::Nanos elapsed) {
   CommandCounters& counters = command.counters;
   counters.nanos += static_cast<uint64_t>(elapsed);
   if (__builtin_expect(!session.resumed(), 1)) {  // else counted when it began to wait
@@ -240,14 +241,33 @@ void Dispatcher::account(Session& session, Command& command, Args args, uint64_t
   }
   if (session.reply().errors() != errors_before) {
     ++counters.failed;
-    server_.note_error(session.reply().last_error_code());
+    if (!std::exchange(error_counted_, false))
+      server_.note_error(session.reply().last_error_code());
   }
   if (server_.settings().latency_tracking && !session.waiting()) {
     if (!counters.latency) counters.latency = std::make_unique<base::Histogram>();
     counters.latency->record(elapsed);
   }
+}
+
+void Dispatcher::account(Session& session, Command& command, Args args, uint64_t errors_before,
+                         base::Nanos start) {
+  base::Nanos end = server_.host().clock.steady();
+  base::Nanos elapsed = end - start;
+  stamp_ = end;
+  count(session, command, errors_before, elapsed);
   if (__builtin_expect(elapsed >= server_.slow_threshold(), 0))
     note_slow(session, command, args, elapsed);
+  redacted_.clear();
+}
+
+void Dispatcher::run_in_script(Session& session, Command& command, Args args) {
+  uint64_t errors_before = session.reply().errors();
+  base::Nanos start = server_.host().clock.steady();
+  Call call{args, server_, session, command, session.reply(), server_.store(), server_.now(),
+            session.db};
+  call_handler(call);
+  count(session, command, errors_before, server_.host().clock.steady() - start);
   redacted_.clear();
 }
 

@@ -35,6 +35,13 @@ class Dispatcher {
   }
   // Runs the queued commands of a transaction as one commit (EXEC).
   void execute_queue(Session& session);
+  // Runs a command of a script: its reply stays in `session`, its changes join the open commit.
+  void run_in_script(Session& session, Command& command, Args args);
+  // The error that the running command replies is in the statistics already, as one of a command
+  // that a script called.
+  void error_was_counted() { error_counted_ = true; }
+  // What was written since `reply_start` waits until the commit is settled.
+  void hold_reply(Session& session, store::Seq seq, uint64_t reply_start);
   // The argument is a secret: the slow log shows "(redacted)" for it.
   void redact(size_t argument) { redacted_.push_back(argument); }
   base::Nanos last_end() const { return stamp_; }  // steady time at the end of the last command
@@ -59,9 +66,9 @@ class Dispatcher {
   void call_handler(Call& call);
   void account(Session& session, Command& command, Args args, uint64_t errors_before,
                base::Nanos start);
+  void count(Session& session, Command& command, uint64_t errors_before, base::Nanos elapsed);
   void unknown_command(Session& session, Args args);
 
-  void hold_reply(Session& session, store::Seq seq, uint64_t reply_start);
   store::Seq unsettled_seq(const Call& call);
   void note_slow(Session& session, Command& command, Args args, base::Nanos elapsed);
 
@@ -75,6 +82,7 @@ class Dispatcher {
   const Ahead* current_ = nullptr;  // of the command being executed, if it was looked at ahead
   size_t ahead_count_ = 0;
   size_t ahead_next_ = 0;
+  bool error_counted_ = false;
 };
 
 }  // namespace quoll::server

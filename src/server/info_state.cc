@@ -4,6 +4,9 @@
 #include "server/config_value.h"
 #include "server/info_writer.h"
 #include "server/memory_overview.h"
+#include "server/script_cache.h"
+#include "server/script_host.h"
+#include "server/script_libraries.h"
 #include "server/server.h"
 #include "server/version.h"
 
@@ -107,13 +110,18 @@ void info_memory(Server& server, InfoWriter& out) {
   out.field("allocator_resident", view.allocator.resident);
   out.field("allocator_muzzy", view.allocator.muzzy);
   out.memory("total_system_memory", server.host().process.machine_memory_bytes());
-  out.zeros("used_memory_lua", "used_memory_vm_eval");
-  out.field("used_memory_lua_human", "0B");
-  out.zeros("used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions",
-            "number_of_libraries", "used_memory_vm_functions");
-  out.memory("used_memory_vm_total", 0);
-  out.zeros("used_memory_functions");
-  out.memory("used_memory_scripts", 0);
+  const ScriptCache& scripts = server.scripts().cache();
+  const ScriptLibraries& libraries = server.scripts().libraries();
+  out.field("used_memory_vm_eval", scripts.vm_bytes());
+  out.memory("used_memory_lua", scripts.vm_bytes());
+  out.field("used_memory_scripts_eval", scripts.bytes());
+  out.field("number_of_cached_scripts", scripts.scripts());
+  out.field("number_of_functions", libraries.functions());
+  out.field("number_of_libraries", libraries.libraries().size());
+  out.field("used_memory_vm_functions", libraries.vm_bytes());
+  out.memory("used_memory_vm_total", scripts.vm_bytes() + libraries.vm_bytes());
+  out.field("used_memory_functions", libraries.bytes());
+  out.memory("used_memory_scripts", scripts.bytes() + libraries.bytes());
   out.memory("maxmemory", server.settings().maxmemory);
   out.field("maxmemory_policy", setting(server, "maxmemory-policy"));
   out.ratio("allocator_frag_ratio", view.fragmentation_ratio());

@@ -26,6 +26,10 @@ void Monitors::tell(const Session& session, const Command& command, Args args,
                     int64_t wall_micros) {
   // Administrative commands may carry secrets; Redis leaves them out as well.
   if (command.spec->flags & (kSkipMonitor | kAdmin)) return;
+  show(session, args, wall_micros);
+}
+
+void Monitors::show(const Session& session, Args args, int64_t wall_micros) {
   std::string line =
       fmt::format("+{}.{:06} [{} ", wall_micros / 1'000'000, wall_micros % 1'000'000, session.db);
   const host::Peer& peer = session.peer();

@@ -22,6 +22,8 @@ class Monitors {
   void drop(const Session& session);
 
   // Tells every monitor which command `session` has run.
+  // The same for any line.
+  void show(const Session& session, Args args, int64_t wall_micros);
   void tell(const Session& session, const Command& command, Args args, int64_t wall_micros);
 
  private:

@@ -5,6 +5,8 @@
 #include "persist/aof_save.h"
 #include "server/backups.h"
 #include "server/log.h"
+#include "server/script_host.h"
+#include "server/script_libraries.h"
 #include "server/server.h"
 #include "server/version.h"
 
@@ -69,7 +71,7 @@ std::unique_ptr<persist::SnapshotEncoder> Persistence::encoder(bool aof_base) co
     options.access = persist::SaveOptions::Access::frequency;
   else if (policy == volatile_lru || policy == allkeys_lru)
     options.access = persist::SaveOptions::Access::idle;
-  options.functions = functions_;
+  options.functions = server_.scripts().libraries().codes();
   base::Millis now = server_.host().clock.wall();
   options.aux = {{"redis-ver", std::string(kRedisVersion)},
                  {"redis-bits", "64"},
@@ -301,6 +303,7 @@ void Persistence::reload(Reload how, host::OnDone done) {
     store::Store& store = server_.store();
     if (how.flush)
       for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
+    if (how.flush) server_.scripts().libraries().flush();
     persist::LoadOptions options = load_options();
     options.refuse_present = !how.merge;
     load({Plan{server_.settings().dbfilename}}, options, thaw);

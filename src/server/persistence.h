@@ -202,6 +202,7 @@ class Persistence {
   void file_read();
   void end_file(base::Result<> result);
   void end_aof_file();
+  base::Result<> load_functions();
   void note_rdb();
   void tell_rdb_fault();
   void tell_rdb_origin();
@@ -234,7 +235,6 @@ class Persistence {
   Request current_;
   std::vector<SessionId> waiting_;  // for the snapshot to pass a value
   std::unique_ptr<Loading> loading_;
-  std::vector<std::string> functions_;  // libraries of a file, kept for the next
 
   bool ready_ = false;          // what the disk held at the start, or at a reload, is in the store
   bool saving_ = false;         // an RDB file is being written or waits for its turn

@@ -5,6 +5,8 @@
 #include "base/text.h"
 #include "server/log.h"
 #include "server/persistence.h"
+#include "server/script_host.h"
+#include "server/script_libraries.h"
 #include "server/server.h"
 
 namespace quoll::server {
@@ -184,7 +186,12 @@ base::Result<> Persistence::feed_rdb(std::string& bytes, bool last) {
   base::Result<> fed = loading_->rdb->feed(bytes);
   if (fed && last) fed = loading_->rdb->finish();
   commits.close();
-  if (!fed) tell_rdb_fault();
+  if (!fed) {
+    tell_rdb_fault();
+  } else if (loading_->rdb->ended()) {
+    fed = load_functions();
+    if (!fed) log::warning("{}: {}", loading_->plans.front().path, fed.error());
+  }
   bytes = loading_->rdb->ended() ? std::string(loading_->rdb->tail()) : std::string();
   return fed;
 }
@@ -217,6 +224,16 @@ base::Result<> Persistence::feed_aof(std::string bytes) {
                    ignored.error());
   }
   loading_->damaged = step == persist::AofReader::Step::damaged;
+  return {};
+}
+
+// Of an RDB that has ended: commands behind it may call them. Merged into what is there.
+base::Result<> Persistence::load_functions() {
+  const std::vector<std::string>& codes = loading_->rdb->functions();
+  if (codes.empty()) return {};
+  auto done = server_.scripts().libraries().load_all(
+      codes, ScriptLibraries::OnPresent::replace, false);
+  if (!done) return base::Error{"Failed creating the library: " + done.error()};
   return {};
 }
 
@@ -327,7 +344,6 @@ void Persistence::note_rdb() {
   else
     log::notice("Done loading RDB, keys loaded: {}, keys expired: {}.", rdb.keys_loaded(),
                 rdb.keys_expired());
-  functions_ = rdb.functions();
   loading_->rdb_keys += rdb.keys_loaded();
   last_load_loaded_ = rdb.keys_loaded();
   last_load_expired_ = rdb.keys_expired();

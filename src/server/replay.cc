@@ -1,28 +1,11 @@
 #include "server/replay.h"
 
 #include "server/call.h"
+#include "server/nobody_peer.h"
 #include "server/server.h"
 
 namespace quoll::server {
 namespace {
-
-// The other end of a session that nobody is connected to.
-struct NobodyPeer final : host::Peer {
-  void start(host::PeerEvents&) override {}
-  size_t send(std::span<const Bytes> parts) override {
-    size_t size = 0;
-    for (Bytes part : parts) size += part.size();
-    return size;
-  }
-  void pause_reads(bool) override {}
-  void close() override {}
-  std::string remote_address() const override { return ""; }
-  std::string local_address() const override { return ""; }
-  bool is_unix() const override { return false; }
-  bool is_loopback() const override { return true; }
-  int descriptor() const override { return -1; }
-  void set_keepalive(int) override {}
-};
 
 Command* find_command(const CommandTable& table, Args args) {
   if (args.empty()) return nullptr;

@@ -4,6 +4,7 @@
 
 #include "server/call.h"
 #include "server/log.h"
+#include "server/script_host.h"
 
 namespace quoll::server {
 namespace {
@@ -42,6 +43,7 @@ Server::Server(const host::Host& host, Config config, Families families)
       replication_id_(hex_id(host_.random)) {
   refresh_clock();
   started_ms_ = now_;
+  scripts_ = std::make_unique<ScriptHost>(*this);
   store_.access().set_seed(host_.random.draw());
   // The order in which sinks hear of a commit.
   store_.commits().add_sink(watches_);
@@ -145,7 +147,7 @@ void Server::watch_settings() {
 }
 
 void Server::refresh_clock() {
-  now_ = host_.clock.wall();
+  if (!clock_held_) now_ = host_.clock.wall();
   clock_stamp_ = host_.clock.steady();
 }
 
@@ -179,6 +181,12 @@ void Server::drop_monitor(const Session& session) {
   if (!monitors_.any()) return;
   monitors_.drop(session);
   apply_settings();
+}
+
+void Server::tell_monitors(const Session& session, Args line, const Command* command) {
+  if (__builtin_expect(!monitors_.any(), 1)) return;
+  if (command && (command->spec->flags & (kSkipMonitor | kAdmin))) return;
+  monitors_.show(session, line, host_.clock.wall_micros());
 }
 
 void Server::after_commit(store::Seq) {}
@@ -279,13 +287,31 @@ void Server::arm_expiry() {
   });
 }
 
-void Server::flush_all() {
+void Server::flush_all(const Session* except) {
+  bool left_out = false;
   // Flushing may close a session or write to others, which queues them again.
   while (!flush_queue_.empty()) {
     std::vector<Session*> queue = std::move(flush_queue_);
     flush_queue_.clear();
-    for (Session* session : queue) session->flush();
+    for (Session* session : queue) {
+      if (session != except)
+        session->flush();
+      else
+        left_out = true;
+    }
   }
+  if (left_out) flush_queue_.push_back(const_cast<Session*>(except));
+}
+
+// The session of the script is in the middle of a reply: nothing of it is sent, and the bytes it
+// received stay where they are, for they are the words of its command.
+void Server::serve_while_busy(const Session& busy) {
+  nested_scratch_.resize(kScratchBytes);
+  host_.loop.hear_nested();
+  std::vector<char>().swap(nested_scratch_);
+  dispatcher_.forget_ahead();
+  persistence_.begin_turn_end();
+  flush_all(&busy);
 }
 
 void Server::bury() { buried_.clear(); }

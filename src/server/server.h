@@ -50,6 +50,8 @@ enum class Freeze : uint8_t { ending = 1, reload = 2, disk = 4 };
 
 enum class PauseKind : uint8_t { none, writes, all };
 
+class ScriptHost;
+
 class Server {
  public:
   using Families = std::span<const std::span<const CommandSpec>>;
@@ -83,9 +85,14 @@ class Server {
   BlockedKeys& blocked_keys() { return blocked_keys_; }
   PubSub& pubsub() { return pubsub_; }
   Notifier& notifier() { return notifier_; }
+  ScriptHost& scripts() { return *scripts_; }
+  const ScriptHost& scripts() const { return *scripts_; }
   SlowLog& slow_log() { return slow_log_; }
   LatencyMonitor& latency() { return latency_; }
   const Monitors& monitors() const { return monitors_; }
+  // Shows MONITOR a line that does not come by the usual way: a script, and what it calls
+  // (`command`: unless it is one of those never shown).
+  void tell_monitors(const Session& session, Args line, const Command* command = nullptr);
   bool add_monitor(Session& session);  // false when it was one already
   void drop_monitor(const Session& session);
   Stats& stats() { return stats_; }
@@ -101,13 +108,17 @@ class Server {
   // Wall time in ms as of the current batch of commands.
   base::Millis now() const { return now_; }
   void refresh_clock();
+  // A script sees one instant: now() stands still while held.
+  void hold_clock(bool held) { clock_held_ = held; }
 
   // Sessions.
   const std::map<SessionId, std::unique_ptr<Session>>& sessions() const { return sessions_; }
   Session* find_session(SessionId id);
   void queue_flush(Session& session) { flush_queue_.push_back(&session); }
   void forget(Session& session);
-  std::span<char> scratch() { return scratch_; }
+  std::span<char> scratch() { return nested_scratch_.empty() ? scratch_ : nested_scratch_; }
+  // Inside a long script of `busy`: other clients are heard and answered. See ScriptHost.
+  void serve_while_busy(const Session& busy);
   const wire::ParserLimits& parser_limits() const { return parser_limits_; }
   bool password_required() const { return !settings().requirepass.empty(); }
 
@@ -152,7 +163,7 @@ class Server {
   void expire();
   void reclaim();
   void arm_expiry();
-  void flush_all();
+  void flush_all(const Session* except = nullptr);
   void bury();
   void tick();
   void close_idle();
@@ -174,9 +185,11 @@ class Server {
   Stats stats_;
   Dispatcher dispatcher_;
   Persistence persistence_{*this};
+  std::unique_ptr<ScriptHost> scripts_;
   wire::ParserLimits parser_limits_;
   data::Packing packing_;
   std::vector<char> scratch_;
+  std::vector<char> nested_scratch_;  // while clients are heard inside a script
   std::string run_id_;
   std::string replication_id_;
   std::map<SessionId, std::unique_ptr<Session>> sessions_;
@@ -198,6 +211,7 @@ class Server {
   base::Millis cross_protocol_told_ms_ = 0;  // when the log last mentioned one
   uint64_t ticks_ = 0;
   size_t startup_memory_ = 0;
+  bool clock_held_ = false;
   bool active_expiry_ = true;
   bool periodic_work_ = true;
   uint8_t frozen_ = 0;   // Freeze bits

@@ -55,6 +55,7 @@ base::Result<> Server::listen_tcp(Listeners& listeners) {
   if (settings().port == 0) return {};
   host::ListenOptions options;
   options.backlog = static_cast<int>(settings().tcp_backlog);
+  options.heard_nested = true;
   for (base::Bytes address : settings().bind) {
     bool optional = address.starts_with('-');
     if (optional) address.remove_prefix(1);
@@ -96,6 +97,7 @@ base::Result<> Server::listen_again() {
     fresh.clear();
     host::ListenOptions options;
     options.backlog = static_cast<int>(settings().tcp_backlog);
+    options.heard_nested = true;
     for (const host::Endpoint& endpoint : old) {
       auto listener = host_.transport.listen(
           endpoint, options, [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer)); });
@@ -111,6 +113,7 @@ base::Result<> Server::listen_unix(Listeners& listeners) {
   if (settings().unixsocket.empty()) return {};
   host::ListenOptions options;
   options.backlog = static_cast<int>(settings().tcp_backlog);
+  options.heard_nested = true;
   options.unix_mode = static_cast<unsigned>(settings().unixsocketperm);
   options.unix_group = settings().unixsocketgroup;
   auto listener =

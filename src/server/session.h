@@ -57,6 +57,7 @@ class Session final : public host::PeerEvents {
   void received(size_t bytes) override;
   void writable() override;
   bool ended() override;
+  bool heard_nested() const override { return true; }
   void closed(const std::string& reason) override;
 
   void start();

@@ -15,6 +15,7 @@ void CommitBuilder::begin(Origin origin, Millis now, bool transaction) {
   now_ = now;
   transaction_ = transaction;
   recording_ = false;
+  targets_ = kToAll;
   for (CommitSink* sink : sinks_) recording_ |= sink->listening();
 }
 
@@ -53,7 +54,7 @@ void CommitBuilder::effect(DbIndex db, Args args) {
   argvs_.push_back(std::make_unique<Bytes[]>(args.size()));
   Bytes* kept = argvs_.back().get();
   for (size_t i = 0; i < args.size(); ++i) kept[i] = keep(args[i]);
-  effects_.push_back({db, Args(kept, args.size())});
+  effects_.push_back({db, Args(kept, args.size()), targets_});
 }
 
 Seq CommitBuilder::close() {
@@ -68,12 +69,23 @@ Seq CommitBuilder::close() {
   Commit commit{seq_, now_, origin_, transaction_, touches_, effects_};
   for (CommitSink* sink : sinks_)
     if (sink->listening()) sink->absorb(commit);
+  forget();
+  return seq_;
+}
+
+void CommitBuilder::abandon() {
+  QUOLL_CHECK(open_);
+  open_ = false;
+  touch_count_ = change_count_ = effect_count_ = 0;
+  forget();
+}
+
+void CommitBuilder::forget() {
   touches_.clear();
   effects_.clear();
   argvs_.clear();
   blocks_.clear();
   block_ = nullptr;
-  return seq_;
 }
 
 }  // namespace quoll::store

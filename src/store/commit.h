@@ -39,14 +39,19 @@ struct Touch {
   Change change;
 };
 
+// Who gets an effect: all, unless a script chose by redis.set_repl.
+enum EffectTarget : uint8_t { kToLog = 1, kToReplicas = 2, kToAll = 3 };
+
 struct Effect {
   DbIndex db;
   Args args;
+  uint8_t targets;  // EffectTarget bits
 };
 
 // A keyless touch: what happened to databases as a whole.
 inline constexpr Event kEventFlushDb{"flushdb", 0};
 inline constexpr Event kEventSwapDb{"swapdb", 0};
+inline constexpr Event kEventLibraries{"libraries", 0};  // of functions changed
 inline constexpr Event kEventExpired{"expired", 'x'};
 inline constexpr Event kEventDel{"del", 'g'};
 
@@ -83,6 +88,8 @@ class CommitBuilder {
   Origin origin() const { return origin_; }
   void touch(DbIndex db, Bytes key, const Event& event, Change change);
   void effect(DbIndex db, Args args);
+  // Of the effects from now on, until the commit ends.
+  void set_targets(uint8_t targets) { targets_ = targets; }
   // Touches so far other than keys found expired: what the command itself changed.
   size_t changes() const { return change_count_; }
   size_t effects() const { return effect_count_; }
@@ -90,6 +97,9 @@ class CommitBuilder {
   size_t recorded() const { return touches_.size(); }
   // Tells the sinks; returns the commit's seq, or 0 when nothing changed.
   Seq close();
+  // Ends the commit untold: what it changed is in memory only. For a process that is about to end
+  // without saving.
+  void abandon();
   Seq last_seq() const { return seq_; }
   // Keys changed so far, each as often as an edit changed it: what save points count.
   void note_changes(uint64_t keys) { total_changes_ += keys; }
@@ -97,6 +107,7 @@ class CommitBuilder {
 
  private:
   Bytes keep(Bytes bytes);
+  void forget();
 
   std::vector<CommitSink*> sinks_;
   std::vector<Touch> touches_;
@@ -113,6 +124,7 @@ class CommitBuilder {
   Seq seq_ = 0;
   Millis now_ = 0;
   Origin origin_ = Origin::client;
+  uint8_t targets_ = kToAll;
   bool open_ = false;
   bool recording_ = false;
   bool transaction_ = false;

@@ -83,11 +83,12 @@ class SimPeer final : public host::Peer {
 class SimListener final : public host::Listener {
  public:
   SimListener(SimNetwork& network, SimNetwork::Address address, host::Endpoint endpoint,
-              host::OnPeer on_peer)
+              bool heard_nested, host::OnPeer on_peer)
       : network_(network),
         address_(std::move(address)),
         endpoint_(std::move(endpoint)),
-        on_peer_(std::move(on_peer)) {}
+        on_peer_(std::move(on_peer)),
+        heard_nested_(heard_nested) {}
   ~SimListener() override;
 
   host::Endpoint endpoint() const override { return endpoint_; }
@@ -100,6 +101,7 @@ class SimListener final : public host::Listener {
   SimNetwork::Address address_;
   host::Endpoint endpoint_;
   host::OnPeer on_peer_;
+  bool heard_nested_;
   std::deque<std::shared_ptr<SimConnection>> waiting_;  // while paused
   bool paused_ = false;
 };

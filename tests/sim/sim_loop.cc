@@ -16,6 +16,8 @@ host::TimerId SimLoop::after(Nanos delay, host::Task task) {
   return id;
 }
 
+void SimLoop::hear_nested() { world_.hear_nested(node_, now()); }
+
 Nanos SimLoop::turn_start() { return in_turn_ ? turn_start_ : world_.now(); }
 
 Nanos SimLoop::now() const { return in_turn_ ? turn_start_ + spent_ : world_.now(); }

@@ -30,6 +30,7 @@ class SimLoop final : public host::Loop {
   host::TimerId after(Nanos delay, host::Task task) override;
   void cancel(host::TimerId id) override { timers_.erase(id); }
   void on_turn_end(host::Task task) override { turn_end_.push_back(std::move(task)); }
+  void hear_nested() override;
   Nanos turn_start() override;
 
   void begin_turn();

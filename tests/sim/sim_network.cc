@@ -148,6 +148,14 @@ void SimNetwork::accept(SimListener& listener, const Connection& connection) {
   Address at = listener.address_;
   world_.schedule(at.node, world_.now(), "accept", [this, at, connection] {
     auto found = listeners_.find(at);
+    if (found != listeners_.end() && world_.hearing_nested(at.node) &&
+        !found->second->heard_nested_) {
+      world_.schedule(at.node, world_.now(), "waiting", [this, at, connection] {
+        auto still = listeners_.find(at);
+        if (still != listeners_.end()) accept(*still->second, connection);
+      });
+      return;
+    }
     auto peer = std::make_unique<SimPeer>(*this, connection, 1);
     // A listener closed since then leaves the peer to be destroyed: the dialler sees the end.
     if (found != listeners_.end()) {
@@ -158,7 +166,7 @@ void SimNetwork::accept(SimListener& listener, const Connection& connection) {
 }
 
 base::Result<std::unique_ptr<host::Listener>> SimTransport::listen(const host::Endpoint& at,
-                                                                   const host::ListenOptions&,
+                                                                   const host::ListenOptions& options,
                                                                    host::OnPeer on_peer) {
   host::Endpoint endpoint = at;
   if (at.family != Family::unix_path && at.port == 0) endpoint.port = network_.next_port();
@@ -168,7 +176,8 @@ base::Result<std::unique_ptr<host::Listener>> SimTransport::listen(const host::E
   if (network_.listeners_.count(address) != 0) {
     return base::Error{"bind: Address already in use"};
   }
-  auto listener = std::make_unique<SimListener>(network_, address, endpoint, std::move(on_peer));
+  auto listener = std::make_unique<SimListener>(network_, address, endpoint,
+                                                options.heard_nested, std::move(on_peer));
   network_.listeners_.emplace(address, listener.get());
   return std::unique_ptr<host::Listener>(std::move(listener));
 }
@@ -242,10 +251,16 @@ void SimNetwork::offer_room(const Connection& connection, int side) {
   size_t used = self.in_flight.size() + other.unread.size();
   if (!self.wants_room || used >= static_cast<size_t>(world_.plan().window_bytes)) return;
   self.wants_room = false;
-  world_.schedule(self.node, arrival(other.node, self.node), "writable", [connection, side] {
-    SimSide& sender = connection->sides[side];
-    if (sender.events != nullptr) sender.events->writable();
-  });
+  world_.schedule(self.node, arrival(other.node, self.node), "writable",
+                  [this, connection, side] { hand_room(connection, side); });
+}
+
+void SimNetwork::hand_room(const Connection& connection, int side) {
+  SimSide& self = connection->sides[side];
+  if (self.events == nullptr) return;
+  if (!deaf_now(self.node, *self.events)) return self.events->writable();
+  world_.schedule(self.node, world_.now(), "waiting",
+                  [this, connection, side] { hand_room(connection, side); });
 }
 
 void SimNetwork::close_side(const Connection& connection, int side) {
@@ -329,9 +344,19 @@ void SimNetwork::plan_hand_over(const Connection& connection, int side) {
   });
 }
 
+// Its node is in the middle of a turn and hears only those who asked for it.
+bool SimNetwork::deaf_now(NodeId node, const host::PeerEvents& events) const {
+  return world_.hearing_nested(node) && !events.heard_nested();
+}
+
 void SimNetwork::hand_over(const Connection& connection, int side) {
   SimSide& self = connection->sides[side];
   bool received = false;
+  if (self.events != nullptr && deaf_now(self.node, *self.events)) {
+    world_.schedule(self.node, world_.now(), "waiting",
+                    [this, connection, side] { hand_over(connection, side); });
+    return;
+  }
   for (int i = 0; i < kReceivesPerTurnMax; ++i) {
     if (self.events == nullptr || self.paused || self.unread.empty() || connection->broken) break;
     std::span<char> buffer = self.events->receive_buffer();

@@ -76,7 +76,9 @@ class SimNetwork {
   bool delayed_by_link(const Connection& connection, int from_side);
   void hand_over(const Connection& connection, int side);
   void plan_hand_over(const Connection& connection, int side);
+  bool deaf_now(NodeId node, const host::PeerEvents& events) const;
   void offer_room(const Connection& connection, int side);
+  void hand_room(const Connection& connection, int side);
   void reset(const Connection& connection, NodeId except);
   void send_datagram(NodeId from, const host::Endpoint& sender, const host::Endpoint& to,
                      host::Bytes bytes);

@@ -141,25 +141,56 @@ void SimWorld::take_turn(Node& node, const host::Task& task) {
 bool SimWorld::step() {
   if (queue_.empty()) return false;
   auto first = queue_.extract(queue_.begin());
-  Position position = first.key();
-  Event& event = first.mapped();
-  now_ = position.first;
+  deliver(first.key(), std::move(first.mapped()));
+  return true;
+}
+
+void SimWorld::deliver(Position position, Event event) {
+  now_ = std::max(now_, position.first);  // what waited for a nested hearing is late
   if (event.node == kNobody) {
     note(event.kind, {});
     event.task();
-    return true;
+    return;
   }
   Node& node = *nodes_.at(event.node);
-  if (!node.running || node.life != event.life) return true;
+  if (!node.running || node.life != event.life) return;
   if (node.free_at > now_) {  // still busy: the event keeps its place in the order
-    first.key() = Position{node.free_at, position.second};
-    queue_.insert(std::move(first));
-    return true;
+    queue_.emplace(Position{node.free_at, position.second}, std::move(event));
+    return;
   }
   ++delivered_;
   note(event.kind, std::to_string(event.node) + " " + std::to_string(now_));
   take_turn(node, event.task);
-  return true;
+}
+
+void SimWorld::hear_nested(NodeId id, Nanos until) {
+  QUOLL_CHECK(hearing_ == kNobody);
+  hearing_ = id;
+  uint64_t life = nodes_.at(id)->life;
+  auto heard = [&](const Event& event) {
+    if (event.node != id) return event.node != kNobody;
+    for (std::string_view kind : {"accept", "piece", "readable", "writable"})
+      if (event.kind == kind) return event.life == life;
+    return false;
+  };
+  for (auto at = queue_.begin(); at != queue_.end() && at->first.first <= until;) {
+    if (!heard(at->second)) {
+      ++at;
+      continue;
+    }
+    auto next = queue_.extract(at);
+    if (next.mapped().node != id) {
+      deliver(next.key(), std::move(next.mapped()));
+    } else {
+      now_ = std::max(now_, next.key().first);
+      ++delivered_;
+      note(next.mapped().kind, std::to_string(id) + " nested " + std::to_string(now_));
+      next.mapped().task();
+    }
+    at = queue_.begin();  // it may have planned earlier ones
+  }
+  now_ = std::max(now_, until);
+  hearing_ = kNobody;
 }
 
 void SimWorld::run_for(Nanos time) {

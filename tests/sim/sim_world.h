@@ -88,6 +88,10 @@ class SimWorld {
   // For the parts of the world.
   void schedule(NodeId node, Nanos at, const char* kind, host::Task task);
   void note(const char* what, base::Bytes bytes);  // into the transcript
+  // Inside a turn of the node: what reaches its listeners and peers until then is delivered now,
+  // and the other nodes go on. Its timers, tasks and disk wait, and so do the driver's steps.
+  void hear_nested(NodeId node, Nanos until);
+  bool hearing_nested(NodeId node) const { return hearing_ == node; }
   void received(NodeId node, const std::string& remote);
 
  private:
@@ -123,6 +127,7 @@ class SimWorld {
   static constexpr NodeId kClients = 0x7fff;
 
   void start(NodeId id);
+  void deliver(Position position, Event event);
   void take_turn(Node& node, const host::Task& task);
   void plan_partition();
   void plan_clock_jump();
@@ -141,6 +146,7 @@ class SimWorld {
   std::array<Line, kTailLines> tail_;  // a ring
   bool tracing_ = false;
   bool calmed_ = false;
+  NodeId hearing_ = kNobody;  // the node inside whose turn others go on
   std::map<Position, Event> queue_;
   SimNetwork network_;
   std::map<NodeId, std::unique_ptr<Node>> nodes_;

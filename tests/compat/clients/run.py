@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Plays the basic flows of real clients against the server, and small applications: redis-py, hiredis, ioredis, node-redis,
-redis-cli and redis-benchmark. Names as arguments choose some of them.
+"""Plays the basic flows of real clients against the server, and applications: redis-py, hiredis, ioredis, node-redis,
+redis-cli and redis-benchmark; BullMQ, rate-limiter-flexible, redlock and Celery. Names as arguments choose some of them.
 
 The Node libraries are installed once into build/npm from the npm registry configured on this
 machine; the versions are those of node/package.json."""
@@ -68,7 +68,7 @@ def install_node_libraries():
         subprocess.run(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"],
                        cwd=NPM, check=True, timeout=300)
         open(os.path.join(NPM, ".installed"), "w").close()
-    for name in ("suite.js", "ioredis.js", "node_redis.js"):
+    for name in ("suite.js", "ioredis.js", "node_redis.js", "bullmq.js", "scripted.js"):
         shutil.copy(os.path.join(HERE, "node", name), NPM)
 
 
@@ -84,6 +84,19 @@ def ioredis(results):
 
 def node_redis(results):
     node(results, "node_redis.js")
+
+
+def bullmq(results):
+    node(results, "bullmq.js")
+
+
+def scripted(results):
+    node(results, "scripted.js")
+
+
+def celery(results):
+    with_servers(lambda server, locked: play(results, [
+        "/usr/bin/python3", os.path.join(HERE, "celery_jobs.py"), str(server.port)]))
 
 
 def cli(server, *arguments, stdin="", timeout=30):
@@ -202,7 +215,7 @@ def redis_benchmark(results):
 
 def main():
     results = Results()
-    suites = [redis_py, applications, hiredis, ioredis, node_redis, redis_cli, redis_benchmark]
+    suites = [redis_py, applications, hiredis, ioredis, node_redis, bullmq, scripted, celery, redis_cli, redis_benchmark]
     for suite in suites:
         if not sys.argv[1:] or suite.__name__ in sys.argv[1:]:
             try:

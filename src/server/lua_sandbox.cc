@@ -1,0 +1,401 @@
+#include "server/lua_sandbox.h"
+
+#include <cstdint>
+#include <cstring>
+#include <initializer_list>
+
+#include "base/check.h"
+#include "server/lua_modules.h"
+
+// The packaged headers declare them for C only.
+extern "C" {
+int luaopen_cjson(lua_State* lua);
+int luaopen_bit(lua_State* lua);
+}
+
+namespace quoll::server::lua_sandbox {
+
+// From inside a C function: the error does not say where.
+static int refuse_raw_change(lua_State* lua) {
+  lua_pushliteral(lua, "Attempt to modify a readonly table");
+  return lua_error(lua);
+}
+
+namespace {
+
+// Its address marks the metatables of views; scripts cannot make a light userdata.
+char view_mark;
+
+// If the value at `index` is a view, pushes the table behind it.
+bool push_unveiled(lua_State* lua, int index) {
+  if (!lua_getmetatable(lua, index)) return false;
+  lua_pushlightuserdata(lua, &view_mark);
+  lua_rawget(lua, -2);
+  lua_remove(lua, -2);
+  if (lua_istable(lua, -1)) return true;
+  lua_pop(lua, 1);
+  return false;
+}
+
+bool is_view(lua_State* lua, int index) {
+  if (!push_unveiled(lua, index)) return false;
+  lua_pop(lua, 1);
+  return true;
+}
+
+// --- functions that look past metatables ---
+
+int next(lua_State* lua) {
+  luaL_checktype(lua, 1, LUA_TTABLE);
+  lua_settop(lua, 2);
+  unveil(lua, 1);
+  if (lua_next(lua, 1)) return 2;
+  lua_pushnil(lua);
+  return 1;
+}
+
+int pairs(lua_State* lua) {
+  luaL_checktype(lua, 1, LUA_TTABLE);
+  lua_pushvalue(lua, lua_upvalueindex(1));
+  lua_pushvalue(lua, 1);
+  lua_pushnil(lua);
+  return 3;
+}
+
+int rawget(lua_State* lua) {
+  luaL_checktype(lua, 1, LUA_TTABLE);
+  luaL_checkany(lua, 2);
+  lua_settop(lua, 2);
+  unveil(lua, 1);
+  lua_rawget(lua, 1);
+  return 1;
+}
+
+int rawset(lua_State* lua) {
+  luaL_checktype(lua, 1, LUA_TTABLE);
+  luaL_checkany(lua, 2);
+  luaL_checkany(lua, 3);
+  lua_settop(lua, 3);
+  if (is_view(lua, 1)) return refuse_raw_change(lua);
+  lua_rawset(lua, 1);
+  return 1;
+}
+
+int setmetatable(lua_State* lua) {
+  int type = lua_type(lua, 2);
+  luaL_checktype(lua, 1, LUA_TTABLE);
+  luaL_argcheck(lua, type == LUA_TNIL || type == LUA_TTABLE, 2, "nil or table expected");
+  if (is_view(lua, 1)) return refuse_raw_change(lua);
+  if (luaL_getmetafield(lua, 1, "__metatable"))
+    return luaL_error(lua, "cannot change a protected metatable");
+  lua_settop(lua, 2);
+  lua_setmetatable(lua, 1);
+  return 1;
+}
+
+int getmetatable(lua_State* lua) {
+  luaL_checkany(lua, 1);
+  if (!lua_getmetatable(lua, 1)) {
+    lua_pushnil(lua);
+    return 1;
+  }
+  if (!luaL_getmetafield(lua, 1, "__metatable") && is_view(lua, 1)) lua_pushnil(lua);
+  return 1;
+}
+
+// table.* write without asking metatables. The originals, which need no upvalues, run in place.
+lua_CFunction originals[4];
+
+template <int function>
+int changing(lua_State* lua) {
+  if (is_view(lua, 1)) return refuse_raw_change(lua);
+  static_assert(function < 4);
+  return originals[function](lua);
+}
+
+// --- code ---
+
+constexpr char kBytecode = LUA_SIGNATURE[0];
+
+struct Source {
+  const char* text;
+  size_t size;
+  bool begun;
+};
+
+// A blank in front of what would be taken for bytecode lets the text compiler refuse it.
+const char* read_source(lua_State*, void* from, size_t* size) {
+  auto* source = static_cast<Source*>(from);
+  if (!source->begun && source->size > 0 && source->text[0] == kBytecode) {
+    source->begun = true;
+    *size = 1;
+    return " ";
+  }
+  source->begun = true;
+  *size = source->size;
+  source->size = 0;
+  return *size ? source->text : nullptr;
+}
+
+int give_compiled(lua_State* lua, int status) {
+  if (status == 0) return 1;
+  lua_pushnil(lua);
+  lua_insert(lua, -2);
+  return 2;
+}
+
+int loadstring(lua_State* lua) {
+  size_t size;
+  const char* text = luaL_checklstring(lua, 1, &size);
+  const char* name = luaL_optstring(lua, 2, text);
+  Source source{text, size, false};
+  return give_compiled(lua, lua_load(lua, read_source, &source, name));
+}
+
+// The pieces come from a function; each is kept at index 3 while it is read.
+const char* read_pieces(lua_State* lua, void* from, size_t* size) {
+  auto* held = static_cast<Source*>(from);
+  if (held->size > 0) {  // the piece behind the blank
+    *size = held->size;
+    held->size = 0;
+    return held->text;
+  }
+  luaL_checkstack(lua, 2, "too many nested functions");
+  lua_pushvalue(lua, 1);
+  lua_call(lua, 0, 1);
+  if (lua_isnil(lua, -1)) {
+    *size = 0;
+    return nullptr;
+  }
+  if (!lua_isstring(lua, -1)) luaL_error(lua, "reader function must return a string");
+  lua_replace(lua, 3);
+  const char* text = lua_tolstring(lua, 3, size);
+  bool first = !held->begun && *size > 0;
+  held->begun |= first;
+  if (!first || text[0] != kBytecode) return text;
+  held->text = text;
+  held->size = *size;
+  *size = 1;
+  return " ";
+}
+
+int load(lua_State* lua) {
+  const char* name = luaL_optstring(lua, 2, "=(load)");
+  luaL_checktype(lua, 1, LUA_TFUNCTION);
+  lua_settop(lua, 3);
+  Source held{nullptr, 0, false};
+  return give_compiled(lua, lua_load(lua, read_pieces, &held, name));
+}
+
+// An error of the reply kind is a table; scripts that catch it expect its text.
+int pcall(lua_State* lua) {
+  luaL_checkany(lua, 1);
+  int arguments = lua_gettop(lua) - 1;
+  lua_pushboolean(lua, 1);
+  lua_insert(lua, 1);
+  if (lua_pcall(lua, arguments, LUA_MULTRET, 0) == 0) return lua_gettop(lua);
+  lua_remove(lua, 1);
+  if (lua_istable(lua, -1)) {
+    lua_getfield(lua, -1, "err");
+    if (lua_isstring(lua, -1))
+      lua_replace(lua, -2);
+    else
+      lua_pop(lua, 1);
+  }
+  lua_pushboolean(lua, 0);
+  lua_insert(lua, 1);
+  return lua_gettop(lua);
+}
+
+// --- chance: the generator of drand48 (IEEE 1003.1), started alike in every process, as in Redis
+
+struct Chance {
+  uint64_t state = 0x1234abcd330e;
+};
+
+Chance& chance_of(lua_State* lua) {
+  return *static_cast<Chance*>(lua_touserdata(lua, lua_upvalueindex(1)));
+}
+
+int math_random(lua_State* lua) {
+  constexpr uint64_t kFactor = 0x5deece66d, kAddend = 0xb, kMask = (uint64_t{1} << 48) - 1;
+  Chance& chance = chance_of(lua);
+  chance.state = (chance.state * kFactor + kAddend) & kMask;
+  constexpr int64_t kSteps = INT32_MAX;
+  double fraction = static_cast<double>(static_cast<int64_t>(chance.state >> 17) % kSteps) /
+                    static_cast<double>(kSteps);
+  switch (lua_gettop(lua)) {
+    case 0:
+      lua_pushnumber(lua, fraction);
+      return 1;
+    case 1: {
+      int upper = luaL_checkint(lua, 1);
+      luaL_argcheck(lua, 1 <= upper, 1, "interval is empty");
+      lua_pushnumber(lua, __builtin_floor(fraction * upper) + 1);
+      return 1;
+    }
+    case 2: {
+      int lower = luaL_checkint(lua, 1);
+      int upper = luaL_checkint(lua, 2);
+      luaL_argcheck(lua, lower <= upper, 2, "interval is empty");
+      auto width = static_cast<uint32_t>(upper) - static_cast<uint32_t>(lower) + 1;
+      lua_pushnumber(lua, __builtin_floor(fraction * static_cast<int32_t>(width)) + lower);
+      return 1;
+    }
+    default:
+      return luaL_error(lua, "wrong number of arguments");
+  }
+}
+
+int math_randomseed(lua_State* lua) {
+  auto seed = static_cast<uint32_t>(luaL_checkint(lua, 1));
+  chance_of(lua).state = uint64_t{seed} << 16 | 0x330e;
+  return 0;
+}
+
+// --- putting it together ---
+
+void open(lua_State* lua, const char* name, lua_CFunction opener) {
+  lua_pushcfunction(lua, opener);
+  lua_pushstring(lua, name);
+  lua_call(lua, 1, 0);
+}
+
+void replace(lua_State* lua, int table, const char* name, lua_CFunction function) {
+  lua_pushcfunction(lua, function);
+  lua_setfield(lua, table, name);
+}
+
+void replace_base(lua_State* lua, int globals) {
+  replace(lua, globals, "next", next);
+  lua_getfield(lua, globals, "next");
+  lua_pushcclosure(lua, pairs, 1);
+  lua_setfield(lua, globals, "pairs");
+  replace(lua, globals, "rawget", rawget);
+  replace(lua, globals, "rawset", rawset);
+  replace(lua, globals, "setmetatable", setmetatable);
+  replace(lua, globals, "getmetatable", getmetatable);
+  replace(lua, globals, "loadstring", loadstring);
+  replace(lua, globals, "load", load);
+  replace(lua, globals, "pcall", pcall);
+  for (const char* name : {"dofile", "loadfile", "print", "getfenv", "setfenv", "newproxy"}) {
+    lua_pushnil(lua);
+    lua_setfield(lua, globals, name);
+  }
+}
+
+void replace_table(lua_State* lua, int globals) {
+  constexpr const char* kNames[] = {"insert", "remove", "sort", "setn"};
+  constexpr lua_CFunction kGuarded[] = {changing<0>, changing<1>, changing<2>, changing<3>};
+  lua_getfield(lua, globals, "table");
+  int table = lua_gettop(lua);
+  for (int i = 0; i < 4; ++i) {
+    lua_getfield(lua, table, kNames[i]);
+    originals[i] = lua_tocfunction(lua, -1);
+    lua_pop(lua, 1);
+    replace(lua, table, kNames[i], kGuarded[i]);
+  }
+  lua_pop(lua, 1);
+}
+
+void replace_math(lua_State* lua, int globals) {
+  lua_getfield(lua, globals, "math");
+  *static_cast<Chance*>(lua_newuserdata(lua, sizeof(Chance))) = Chance{};
+  lua_pushvalue(lua, -1);
+  lua_pushcclosure(lua, math_random, 1);
+  lua_setfield(lua, -3, "random");
+  lua_pushcclosure(lua, math_randomseed, 1);
+  lua_setfield(lua, -2, "randomseed");
+  lua_pop(lua, 1);
+}
+
+// Of os only the processor time is harmless.
+void replace_os(lua_State* lua, int globals) {
+  lua_getfield(lua, globals, "os");
+  lua_createtable(lua, 0, 1);
+  lua_getfield(lua, -2, "clock");
+  lua_setfield(lua, -2, "clock");
+  lua_setfield(lua, globals, "os");
+  lua_pop(lua, 1);
+}
+
+// What getmetatable("") shows cannot be changed; strings themselves use the real table.
+void protect_strings(lua_State* lua, int globals) {
+  lua_pushliteral(lua, "");
+  lua_getmetatable(lua, -1);
+  lua_createtable(lua, 0, 1);
+  lua_getfield(lua, globals, "string");
+  lua_setfield(lua, -2, "__index");
+  protect(lua, false);
+  lua_setfield(lua, -2, "__metatable");
+  lua_pop(lua, 2);
+}
+
+}  // namespace
+
+bool unveil(lua_State* lua, int index) {
+  if (!push_unveiled(lua, index)) return false;
+  lua_replace(lua, index);
+  return true;
+}
+
+int refuse_change(lua_State* lua) { return luaL_error(lua, "Attempt to modify a readonly table"); }
+
+int missing_field(lua_State* lua) {
+  const char* name = lua_tostring(lua, 2);
+  return luaL_error(lua, "Script attempted to access nonexistent global variable '%s'",
+                    name ? name : luaL_typename(lua, 2));
+}
+
+void protect(lua_State* lua, bool strict) {
+  lua_newtable(lua);
+  lua_createtable(lua, 1, 4);
+  lua_pushvalue(lua, -3);
+  lua_setfield(lua, -2, "__index");
+  lua_pushcfunction(lua, refuse_change);
+  lua_setfield(lua, -2, "__newindex");
+  lua_pushlightuserdata(lua, &view_mark);
+  lua_pushvalue(lua, -4);
+  lua_rawset(lua, -3);
+  if (strict) {
+    lua_createtable(lua, 0, 1);
+    lua_pushcfunction(lua, missing_field);
+    lua_setfield(lua, -2, "__index");
+    protect(lua, false);
+    lua_setfield(lua, -2, "__metatable");
+  }
+  lua_setmetatable(lua, -2);
+  lua_replace(lua, -2);
+}
+
+void open_libraries(lua_State* lua) {
+  open(lua, "", luaopen_base);
+  open(lua, LUA_TABLIBNAME, luaopen_table);
+  open(lua, LUA_STRLIBNAME, luaopen_string);
+  open(lua, LUA_MATHLIBNAME, luaopen_math);
+  open(lua, LUA_OSLIBNAME, luaopen_os);
+  open(lua, "bit", luaopen_bit);
+  lua_pushvalue(lua, LUA_GLOBALSINDEX);
+  int globals = lua_gettop(lua);
+  lua_pushcfunction(lua, luaopen_cjson);
+  lua_call(lua, 0, 1);
+  lua_setfield(lua, globals, "cjson");
+  lua_pushcfunction(lua, open_struct);
+  lua_call(lua, 0, 1);
+  lua_setfield(lua, globals, "struct");
+  lua_pushcfunction(lua, open_cmsgpack);
+  lua_call(lua, 0, 1);
+  lua_setfield(lua, globals, "cmsgpack");
+  replace_base(lua, globals);
+  replace_table(lua, globals);
+  replace_math(lua, globals);
+  replace_os(lua, globals);
+  for (const char* name : {"table", "string", "math", "os", "bit", "cjson", "struct", "cmsgpack", "coroutine"}) {
+    lua_getfield(lua, globals, name);
+    protect(lua, false);
+    lua_setfield(lua, globals, name);
+  }
+  protect_strings(lua, globals);
+}
+
+}  // namespace quoll::server::lua_sandbox

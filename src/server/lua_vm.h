@@ -1,0 +1,80 @@
+// LuaVm: one Lua 5.1 state inside the sandbox that Redis gives to scripts.
+//
+//   globals seen by scripts = proxy {}            reads -> the real table, then an error
+//                                                 writes -> an error
+//
+// Debian's Lua has no read-only tables, so every table that all scripts share (the globals, the
+// libraries, redis) is an empty proxy whose metatable leads reads to the real table; the base
+// functions that look past metatables (next, rawget, rawset, setmetatable, table.insert, ...) know
+// proxies. Bytecode is never loaded.
+//
+// Lua reports errors by longjmp: no frame that calls into Lua holds an object with a destructor.
+//
+// Cost: about 90 KiB per state; a global read costs one table access more than in plain Lua.
+#pragma once
+
+#include <lua5.1/lua.hpp>
+
+#include <cstddef>
+
+#include "base/bytes.h"
+
+namespace quoll::server {
+
+// Bytes of one state. Beyond it a script fails with "not enough memory" and the server goes on.
+constexpr size_t kLuaBytesMax = size_t{1} << 30;
+
+class LuaVm {
+ public:
+  // What a VM is for: EVAL scripts see KEYS, ARGV and the debugger's entry points; functions do
+  // not.
+  enum class Kind { scripts, functions };
+
+  // `owner` is what owner_of() gives to C functions.
+  LuaVm(Kind kind, void* owner);
+  ~LuaVm();
+  LuaVm(const LuaVm&) = delete;
+  LuaVm& operator=(const LuaVm&) = delete;
+
+  lua_State* state() { return lua_; }
+  size_t bytes() const { return bytes_; }
+  template <class Owner>
+  static Owner& owner_of(lua_State* lua) {
+    void* vm;
+    lua_getallocf(lua, &vm);
+    return *static_cast<Owner*>(static_cast<LuaVm*>(vm)->owner_);
+  }
+
+  // Takes the table or value at the top as a field of the globals or of the redis API.
+  void set_global(const char* name);
+  // Makes a read-only view of the table at the top and puts it in its place.
+  void protect();
+  // Compiles text (never bytecode) to a function, or leaves the error text. True when compiled.
+  bool compile(base::Bytes code, const char* chunk_name);
+  // Calls the function below its `arguments` with the error handler. One result or the error, which
+  // is a table {err, source, line}. True when it went well.
+  bool call(int arguments);
+  // While a library loads, its code sees only the table at the top (popped), until the end.
+  void begin_library_view();
+  void end_library_view();
+  // A reference to the function at the top (popped), for push().
+  int keep() { return luaL_ref(lua_, LUA_REGISTRYINDEX); }
+  void push(int reference) { lua_rawgeti(lua_, LUA_REGISTRYINDEX, reference); }
+  void drop(int reference) { luaL_unref(lua_, LUA_REGISTRYINDEX, reference); }
+
+ private:
+  static void* resize(void* vm, void* block, size_t old_size, size_t size);
+  static int error_handler(lua_State* lua);
+  static int build(lua_State* lua);
+
+  Kind kind_;
+  void* owner_;
+  size_t bytes_ = 0;
+  bool guarded_ = false;  // an error of memory can be caught now
+  lua_State* lua_ = nullptr;
+  int globals_ = 0;       // the real table
+  int globals_meta_ = 0;  // the metatable of the proxy
+  int handler_ = 0;
+};
+
+}  // namespace quoll::server

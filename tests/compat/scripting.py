@@ -1,0 +1,410 @@
+#!/usr/bin/python3
+"""Scripts as the rest of the server lives with them: slow ones, kills, restarts, statistics, limits.
+
+Tests that take a binary run against redis-server as well: what they expect is what it does."""
+import hashlib
+import os
+import signal
+import sys
+import time
+
+import resp
+from server import OURS, REFERENCE, Results, ServerUnderTest, check, check_equal, eventually
+
+SLOW = ["--busy-reply-threshold", "100"]
+FOREVER = "while true do end"
+BUSY_SCRIPT = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+BUSY_FUNCTION = "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
+UNKILLABLE = ("UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the "
+              "script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.")
+
+
+def info(connection, name, section="everything"):
+    for line in connection.call("INFO", section).decode().split("\r\n"):
+        if line.startswith(name + ":"):
+            return line.split(":", 1)[1]
+    return None
+
+
+def start(server, *command):
+    """Sends a command whose reply comes late; returns its connection."""
+    connection = server.connect(timeout=20)
+    connection.send(resp.encode(command))
+    return connection
+
+
+def reply_text(connection):
+    return resp.tree(connection.read())[1].decode()
+
+
+def wait_until_busy(connection, text=BUSY_SCRIPT):
+    connection.timeout = 20
+    eventually(lambda: connection.raw("PING") == b"-" + text.encode() + b"\r\n", "busy")
+
+
+def library(name, body):
+    return "#!lua name=%s\nredis.register_function('%s', function(keys, args) %s end)" % (name, name, body)
+
+
+# Tests of both servers.
+
+def both_busy_and_kill(binary):
+    with ServerUnderTest(binary, SLOW) as server:
+        other = server.connect()
+        other.call("SET", "k", "v")
+        script = start(server, "EVAL", FOREVER, "0")
+        script.send(resp.encode(["PING"]))
+        wait_until_busy(other)
+        for command in (["GET", "k"], ["SET", "k", "w"], ["EVAL", "return 1", "0"], ["INFO"], ["CLIENT", "LIST"], ["EXEC"],
+                        ["FUNCTION", "LIST"], ["SCRIPT", "LOAD", "return 1"], ["CONFIG", "GET", "port"]):
+            expected = BUSY_SCRIPT
+            if command == ["EXEC"]:
+                expected = "EXECABORT Transaction discarded because of: " + BUSY_SCRIPT
+            check_equal(other.error(*command), expected, " ".join(command))
+        check_equal(other.error("NOSUCH")[:19], "ERR unknown command")
+        check_equal(other.error("GET"), "ERR wrong number of arguments for 'get' command")
+        check_equal(other.error("SHUTDOWN"), BUSY_SCRIPT)
+        check_equal(other.error("FUNCTION", "KILL"), BUSY_SCRIPT)
+        check_equal(server.connect().raw("PING"), b"-" + BUSY_SCRIPT.encode() + b"\r\n", "a new connection")
+        fresh = server.connect()
+        check_equal(fresh.raw("MULTI"), b"+OK\r\n")
+        check_equal(fresh.error("GET", "k"), BUSY_SCRIPT)
+        check_equal(fresh.raw("DISCARD"), b"+OK\r\n")
+        check_equal(fresh.raw("WATCH", "k"), b"+OK\r\n")
+        check_equal(fresh.raw("UNWATCH"), b"+OK\r\n")
+        check_equal(fresh.raw("HELLO", "2")[:1], b"*")
+        check_equal(other.raw("SCRIPT", "KILL"), b"+OK\r\n")
+        check_equal(reply_text(script), "ERR Script killed by user with SCRIPT KILL... script: %s, on @user_script:1."
+                    % hashlib.sha1(FOREVER.encode()).hexdigest())
+        check_equal(script.read(), b"+PONG\r\n", "what the client sent behind the script")
+        check_equal(other.call("GET", "k"), b"v")
+        check_equal(other.error("SCRIPT", "KILL"), "NOTBUSY No scripts in execution right now.")
+
+
+def both_functions_are_killed_by_their_own_command(binary):
+    with ServerUnderTest(binary, SLOW) as server:
+        other = server.connect()
+        other.call("FUNCTION", "LOAD", library("forever", FOREVER))
+        function = start(server, "FCALL", "forever", "1", "key", "arg")
+        wait_until_busy(other, BUSY_FUNCTION)
+        check_equal(other.error("SCRIPT", "KILL"), BUSY_FUNCTION)
+        stats = dict(zip(*[iter(other.call("FUNCTION", "STATS"))] * 2))
+        running = dict(zip(*[iter(stats[b"running_script"])] * 2))
+        check_equal(running[b"name"], b"forever")
+        check_equal(running[b"command"], [b"FCALL", b"forever", b"1", b"key", b"arg"])
+        check(running[b"duration_ms"] >= 100, running)
+        check_equal(other.raw("FUNCTION", "KILL"), b"+OK\r\n")
+        check_equal(reply_text(function), "ERR Script killed by user with SCRIPT KILL... script: forever, on @user_function:2.")
+        check_equal(other.error("FUNCTION", "KILL"), "NOTBUSY No scripts in execution right now.")
+
+
+def both_writers_are_not_killed(binary):
+    with ServerUnderTest(binary, SLOW) as server:
+        other = server.connect()
+        script = start(server, "EVAL", "redis.call('SET', 'a', 1) for i = 1, 4e7 do end return 'done'", "0")
+        wait_until_busy(other)
+        check_equal(other.error("SCRIPT", "KILL"), UNKILLABLE)
+        check_equal(reply_text(script), "done")
+        check_equal(other.call("GET", "a"), b"1")
+
+
+def both_shutdown_nosave_ends_a_writer(binary):
+    with ServerUnderTest(binary, SLOW + ["--appendonly", "yes", "--appendfsync", "always"]) as server:
+        other = server.connect()
+        other.call("SET", "before", "1")
+        start(server, "EVAL", "redis.call('SET', 'half', 1) " + FOREVER, "0")
+        wait_until_busy(other)
+        other.send(resp.encode(["SHUTDOWN", "NOSAVE"]))
+        check_equal(server.wait_for_exit(), 0)
+        aof = b"".join(open(os.path.join(root, name), "rb").read()
+                       for root, _, names in os.walk(server.dir) for name in names if "aof" in name)
+        check(b"before" in aof and b"half" not in aof, "the log holds %r" % aof)
+
+
+def both_time_stands_still(binary):
+    with ServerUnderTest(binary, SLOW) as server:
+        other = server.connect()
+        blocked = start(server, "BLPOP", "list", "0.15")
+        text = ("redis.call('SET', 'k', 1, 'PX', 50) local n = 0 "
+                "for i = 1, 6e7 do n = n + 1 end return redis.call('EXISTS', 'k')")
+        script = start(server, "EVAL", text, "0")
+        wait_until_busy(other)
+        check_equal(other.raw("PING"), b"-" + BUSY_SCRIPT.encode() + b"\r\n", "busy still")
+        check_equal(resp.tree(script.read())[1], 1)
+        check_equal(blocked.read(), b"*-1\r\n")
+        eventually(lambda: other.call("EXISTS", "k") == 0, "the key expires behind the script")
+
+
+def both_threshold_zero_means_never_busy(binary):
+    with ServerUnderTest(binary, ["--busy-reply-threshold", "0"]) as server:
+        script = start(server, "EVAL", "for i = 1, 2e7 do end return 'done'", "0")
+        time.sleep(0.02)
+        check_equal(server.connect(timeout=20).raw("PING"), b"+PONG\r\n")
+        check_equal(reply_text(script), "done")
+
+
+def both_clients_come_and_go_meanwhile(binary):
+    with ServerUnderTest(binary, SLOW) as server:
+        other = server.connect()
+        gone = start(server, "EVAL", FOREVER, "0")
+        wait_until_busy(other)
+        gone.socket.close()
+        for _ in range(20):
+            passing = server.connect()
+            passing.send(b"PING\r\nGET x\r\n*2\r\n$3\r\nGET\r\n")  # the last one unfinished
+            passing.socket.close()
+        replies = server.connect(timeout=20).pipeline([["SET", "k%d" % i, "x" * 1000] for i in range(2000)])
+        check_equal(set(replies), {b"-" + BUSY_SCRIPT.encode() + b"\r\n"})
+        half = server.connect()
+        half.send(b"*2\r\n$4\r\nECHO\r\n$10\r\nhello")
+        check_equal(other.raw("SCRIPT", "KILL"), b"+OK\r\n")
+        eventually(lambda: other.raw("PING") == b"+PONG\r\n", "the server goes on")
+        half.send(b"world\r\n")
+        check_equal(half.read(), b"$10\r\nhelloworld\r\n")
+        check_equal(other.call("DBSIZE"), 0)
+
+
+def both_loading_has_a_time_limit(binary):
+    with ServerUnderTest(binary) as server:
+        one = server.connect(timeout=20)
+        text = one.error("FUNCTION", "LOAD", "#!lua name=slow\nwhile true do end")
+        check("FUNCTION LOAD timeout" in text, text)
+        check_equal(one.call("FUNCTION", "LIST"), [])
+        one.call("FUNCTION", "LOAD", library("fine", "for i = 1, 1e6 do end return 1"))
+        check_equal(one.call("FCALL", "fine", "0"), 1)
+
+
+def both_monitor_shows_scripts(binary):
+    with ServerUnderTest(binary) as server:
+        watcher, one = server.connect(), server.connect()
+        watcher.call("MONITOR")
+        one.call("EVAL", "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])", "1", "k", "v")
+        one.call("FUNCTION", "LOAD", library("f", "return redis.call('GET', 'k')"))
+        one.call("FCALL", "f", "0")
+        lines = [reply_text(watcher) for _ in range(6)]
+        seen = [(" lua]" in line, line.split("] ", 1)[1].split(" ")[0].lower()) for line in lines]
+        check_equal(seen, [(False, '"eval"'), (True, '"set"'), (True, '"get"'), (False, '"function"'), (False, '"fcall"'),
+                           (True, '"get"')])
+
+
+def statistics(binary):
+    with ServerUnderTest(binary) as server:
+        one = server.connect()
+        for command in (
+                ["SET", "s", "x"], ["EVAL", "return redis.call('GET', 's')", "0"], ["EVAL", "return redis.call('INCR', 's')", "0"],
+                ["EVAL", "redis.pcall('INCR', 's') return 1", "0"], ["EVAL", "return redis.pcall('INCR', 's')", "0"],
+                ["EVAL", "return redis.call('nosuch')", "0"], ["EVAL", "return redis.pcall('nosuch')", "0"],
+                ["EVAL", "return redis.call('GET')", "0"], ["EVAL", "redis.call('SUBSCRIBE', 'x')", "0"],
+                ["EVAL", "return {err='MYERR x'}", "0"], ["EVAL", "return redis.error_reply('OTHER x')", "0"],
+                ["EVAL", "error('x')", "0"], ["EVAL", "error({err='THROWN x'})", "0"], ["EVAL", "not lua", "0"],
+                ["EVALSHA", "f" * 40, "0"], ["EVAL", "#!lua flags=no-writes\nredis.call('SET', 's', 1)", "0"],
+                ["FUNCTION", "LOAD", library("f", "return redis.call('LPUSH', 's', 1)")], ["FCALL", "f", "0"], ["FCALL", "g", "0"],
+                ["FCALL_RO", "f", "0"], ["EVAL", "return {pcall(redis.call, 'INCR', 's')}", "0"]):
+            one.raw(*command)
+        stats = one.call("INFO", "commandstats").decode() + one.call("INFO", "errorstats").decode()
+        lines = {}
+        for line in stats.split("\r\n"):
+            name, _, value = line.partition(":")
+            if name.startswith(("cmdstat_", "errorstat_")) and name not in ("cmdstat_info", "cmdstat_ping"):
+                lines[name] = [field for field in value.split(",") if not field.startswith("usec")]
+        lines["errors"] = info(one, "total_error_replies", "stats")
+        return lines
+
+
+def test_statistics_are_the_reference_s():
+    ours, theirs = statistics(OURS), statistics(REFERENCE)
+    for name in sorted(set(ours) | set(theirs)):
+        check_equal(ours.get(name), theirs.get(name), name)
+
+
+# Tests of ours.
+
+def test_protected_calls_do_not_save_a_killed_script():
+    scripts = ["while true do pcall(function() while true do end end) end",
+               "while true do pcall(function() redis.call('GET', 'x') end) end",
+               "local function again() return pcall(function() while true do end end), again() end again()",
+               "while true do local c = coroutine.wrap(function() while true do end end) pcall(c) end",
+               "while true do redis.pcall('GET', 'x') end"]
+    with ServerUnderTest(args=SLOW) as server:
+        for text in scripts:
+            other = server.connect()
+            script = start(server, "EVAL", text, "0")
+            wait_until_busy(other)
+            check_equal(other.raw("SCRIPT", "KILL"), b"+OK\r\n")
+            check_equal(reply_text(script)[:42], "ERR Script killed by user with SCRIPT KILL", text)
+            eventually(lambda: other.raw("PING") == b"+PONG\r\n", "the server goes on")
+
+
+def test_cache_of_eval_scripts_is_bounded():
+    with ServerUnderTest() as server:
+        one = server.connect()
+        loaded = one.call("SCRIPT", "LOAD", "return 'loaded'")
+        first = one.call("SCRIPT", "LOAD", "return 0").decode()  # loaded later than run: stays as well
+        for i in range(700):
+            check_equal(one.call("EVAL", "return %d" % i, "0"), i)
+            one.call("EVAL", "return 'often'", "0")
+        check_equal(info(one, "number_of_cached_scripts"), "502")
+        check_equal(info(one, "evicted_scripts"), "200")
+        check_equal(one.call("EVALSHA", loaded, "0"), b"loaded")
+        check_equal(one.call("EVALSHA", first, "0"), 0)
+        check_equal(one.call("EVAL", "return 1", "0"), 1)
+        check(int(info(one, "used_memory_scripts_eval")) > 500 * 50, "memory of the texts")
+        check(int(info(one, "used_memory_vm_eval")) > 10000, "memory of the VM")
+        one.call("SCRIPT", "FLUSH")
+        check_equal(info(one, "number_of_cached_scripts"), "0")
+        check_equal(info(one, "used_memory_scripts_eval"), "0")
+
+
+def test_memory_bombs_fail_alone():
+    bombs = ["local t = {} while true do t[#t + 1] = string.rep('x', 1000000) .. #t end",
+             "local s = 'x' while true do s = s .. s end",
+             "local t = {} for i = 1, 1e9 do t[i] = {} end",
+             "return string.rep('x', 2^31 - 1)"]
+    with ServerUnderTest(args=["--busy-reply-threshold", "0"]) as server:
+        one = server.connect(timeout=60)
+        for bomb in bombs:
+            text = one.error("EVAL", bomb, "0")
+            check("not enough memory" in text or "overflow" in text, "%s: %s" % (bomb, text))
+            check_equal(one.call("EVAL", "return 'fine'", "0"), b"fine")
+        one.call("SCRIPT", "FLUSH")
+        check(int(info(one, "used_memory")) < 50 << 20, "memory is given back: " + info(one, "used_memory"))
+
+
+def restarted(args, fill):
+    """Starts, fills, ends, starts again on the same files; the second server and its connection."""
+    server = ServerUnderTest(args=args + ["--save", "3600 1"])
+    fill(server.connect())
+    server.child.send_signal(signal.SIGTERM)
+    check_equal(server.wait_for_exit(), 0)
+    again = ServerUnderTest(plain_args=["--port", str(server.port), "--dir", server.dir, "--save", ""] + args)
+    again.dir, old = server.dir, again.dir
+    os.rmdir(old) if not os.listdir(old) else None
+    return again
+
+
+def functions_survive(args):
+    def fill(one):
+        one.call("FUNCTION", "LOAD", library("f1", "return 'one'"))
+        one.call("FUNCTION", "LOAD", library("f2", "return redis.call('INCR', 'n')"))
+        one.call("FUNCTION", "LOAD", library("gone", "return 1"))
+        one.call("FUNCTION", "DELETE", "gone")
+        one.call("FUNCTION", "LOAD", "REPLACE", library("f1", "return 'replaced'"))
+        check_equal(one.call("FCALL", "f2", "0"), 1)
+
+    with restarted(args, fill) as server:
+        one = server.connect()
+        check_equal(one.call("FCALL", "f1", "0"), b"replaced")
+        check_equal(one.call("FCALL", "f2", "0"), 2)
+        check_equal(one.error("FCALL", "gone", "0"), "ERR Function not found")
+
+
+def test_functions_survive_in_the_rdb():
+    functions_survive([])
+
+
+def test_functions_survive_in_the_log():
+    functions_survive(["--appendonly", "yes"])
+
+
+def test_functions_survive_a_rewritten_log():
+    for preamble in ("yes", "no"):
+        with ServerUnderTest(args=["--appendonly", "yes", "--aof-use-rdb-preamble", preamble]) as server:
+            one = server.connect()
+            one.call("FUNCTION", "LOAD", library("f", "return 'here'"))
+            one.call("BGREWRITEAOF")
+            eventually(lambda: info(one, "aof_rewrites", "persistence") != "0"
+                       and info(one, "aof_rewrite_in_progress", "persistence") == "0", "rewritten")
+            one.call("DEBUG", "LOADAOF")
+            check_equal(one.call("FCALL", "f", "0"), b"here", "preamble " + preamble)
+
+
+def test_functions_survive_a_reload():
+    with ServerUnderTest(args=["--enable-debug-command", "yes"]) as server:
+        one = server.connect()
+        one.call("FUNCTION", "LOAD", library("f", "return 'here'"))
+        one.call("DEBUG", "RELOAD")
+        check_equal(one.call("FCALL", "f", "0"), b"here")
+
+
+def test_payloads_and_files_travel_both_ways():
+    with ServerUnderTest() as ours, ServerUnderTest(REFERENCE) as theirs:
+        a, b = ours.connect(), theirs.connect()
+        for one in (a, b):
+            one.call("FUNCTION", "LOAD", library("f", "return 'f'"))
+        check_equal(a.call("FUNCTION", "DUMP")[:-10], b.call("FUNCTION", "DUMP")[:-10], "payload but for its footer")
+        a.call("FUNCTION", "LOAD", library("g", "return 'g'"))
+        for source, target in ((a, b), (b, a)):
+            target.call("FUNCTION", "RESTORE", source.call("FUNCTION", "DUMP"), "FLUSH")
+            check_equal(target.call("FCALL", "g", "0"), b"g")
+        b.call("SAVE")
+        with ServerUnderTest(plain_args=["--port", "0", "--unixsocket", os.path.join(theirs.dir, "s"), "--dir", theirs.dir],
+                             wait=False) as reader:
+            path = os.path.join(theirs.dir, "s")
+            eventually(lambda: os.path.exists(path), "the socket")
+            check_equal(resp.Connection(path=path).call("FCALL", "f", "0"), b"f")
+
+
+def test_effects_not_scripts_are_journaled():
+    with ServerUnderTest(args=["--appendonly", "yes", "--enable-debug-command", "yes"]) as server:
+        one = server.connect()
+        one.call("EVAL", "redis.call('SET', 'a', math.random()) redis.call('SPOP', 'none') redis.call('INCR', 'n')", "0")
+        one.call("EVAL", "redis.set_repl(redis.REPL_NONE) redis.call('SET', 'hidden', 1)", "0")
+        one.call("EVAL", "redis.set_repl(redis.REPL_AOF) redis.call('SET', 'logged', 1)", "0")
+        one.call("EVAL", "redis.set_repl(redis.REPL_REPLICA) redis.call('SET', 'replicas', 1) "
+                 "redis.set_repl(redis.REPL_ALL) redis.call('SET', 'all', 1)", "0")
+        check_equal(one.error("EVAL", "redis.call('SET', 'kept', 1) error('after the write')", "0")[:3], "ERR")
+        value = one.call("GET", "a")
+        check_equal(one.call("GET", "hidden"), b"1")
+        one.call("DEBUG", "LOADAOF")
+        check_equal(one.call("GET", "a"), value)
+        check_equal(one.call("MGET", "hidden", "logged", "replicas", "all", "kept", "n"), [None, b"1", None, b"1", b"1", b"1"])
+        log = b"".join(open(os.path.join(root, name), "rb").read()
+                       for root, _, names in os.walk(server.dir) for name in names if ".incr." in name)
+        check(b"EVAL" not in log.upper() and b"MULTI" in log, "the log holds %r" % log)
+
+
+def test_a_script_is_one_commit():
+    """What WATCH, notifications and blocked clients see of a script is one instant."""
+    with ServerUnderTest(args=["--notify-keyspace-events", "KEA"]) as server:
+        one, two, listener = server.connect(), server.connect(), server.connect()
+        blocked = start(server, "BLPOP", "list", "5")
+        eventually(lambda: info(one, "blocked_clients") == "1", "blocked")
+        listener.call("PSUBSCRIBE", "__keyevent@0__:*")
+        two.call("WATCH", "k")
+        commits = int(info(one, "quoll_commits"))
+        one.call("EVAL", "redis.call('RPUSH', 'list', 'a', 'b') redis.call('LPOP', 'list') redis.call('SET', 'k', 1) "
+                 "return redis.call('LLEN', 'list')", "0")
+        check_equal(blocked.read(), b"*2\r\n$4\r\nlist\r\n$1\r\nb\r\n")
+        check_equal(int(info(one, "quoll_commits")), commits + 2, "the script and the pop")
+        two.call("MULTI")
+        check_equal(two.call("EXEC"), None)
+        events = [resp.plain(resp.tree(listener.read()))[2] for _ in range(5)]
+        check_equal(events, [b"__keyevent@0__:rpush", b"__keyevent@0__:lpop", b"__keyevent@0__:set", b"__keyevent@0__:lpop",
+                             b"__keyevent@0__:del"])
+
+
+def test_always_fsync_holds_the_reply_only():
+    with ServerUnderTest(args=["--appendonly", "yes", "--appendfsync", "always"]) as server:
+        one = server.connect()
+        replies = one.pipeline([["EVAL", "return redis.call('INCR', KEYS[1])", "1", "n"] for _ in range(500)])
+        check_equal(replies[-1], b":500\r\n")
+        one.pipeline([["MULTI"], ["EVAL", "redis.call('INCR', 'n') return redis.call('INCR', 'n')", "0"], ["GET", "n"], ["EXEC"]])
+        check_equal(one.call("GET", "n"), b"502")
+
+
+def main():
+    results = Results()
+    wanted = sys.argv[1:]
+    for name, test in list(globals().items()):
+        if wanted and not any(word in name for word in wanted):
+            continue
+        if name.startswith("test_"):
+            results.run(name[5:].replace("_", " "), test)
+        elif name.startswith("both_"):
+            for binary in (REFERENCE, OURS):
+                results.run("%s: %s" % (os.path.basename(binary), name[5:].replace("_", " ")), test, binary)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()
