@@ -2,6 +2,8 @@
 #include "commands/config_rewriter.h"
 #include "commands/families.h"
 #include "commands/help.h"
+#include "server/script_cache.h"
+#include "server/script_host.h"
 #include "server/server.h"
 
 namespace quoll::commands {
@@ -43,6 +45,7 @@ void config_resetstat(Call& call) {
   call.server.stats() = Stats{};
   call.server.store().counters() = store::StoreCounters{};
   call.server.commands().reset_counters();
+  call.server.scripts().cache().reset_evicted();
   call.reply.ok();
 }
 

@@ -95,6 +95,7 @@ void function_delete(Call& call) {
 void function_flush(Call& call) {
   bool mode = call.argc() == 3 && (equals_ignoring_case(call.arg(2), "sync") ||
                                    equals_ignoring_case(call.arg(2), "async"));
+  if (call.argc() > 3) return call.subcommand_error();
   if (call.argc() > 2 && !mode)
     return call.reply.error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
   libraries_of(call).flush();
@@ -210,9 +211,7 @@ Bytes read_codes(Bytes payload, std::vector<std::string>& codes) {
 }
 
 void function_restore(Call& call) {
-  if (call.argc() > 4)
-    return call.reply.error(
-        "ERR unknown subcommand or wrong number of arguments for 'restore'. Try FUNCTION HELP.");
+  if (call.argc() > 4) return call.subcommand_error();
   auto on_present = Libraries::OnPresent::refuse;
   bool flush = false;
   if (call.argc() == 4) {

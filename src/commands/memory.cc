@@ -90,8 +90,8 @@ void memory_stats(Call& call) {
   reply.size("clients.normal", view.clients);
   reply.size("cluster.links", 0);
   reply.size("aof.buffer", 0);
-  reply.size("lua.caches", 0);
-  reply.size("functions.caches", 0);
+  reply.size("lua.caches", view.scripts);
+  reply.size("functions.caches", view.functions);
   for (const DatabaseMemory& database : view.databases) reply.database(database);
   reply.size("overhead.total", view.overhead);
   reply.size("keys.count", view.keys);

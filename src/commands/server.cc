@@ -21,7 +21,7 @@ void info(Call& call) {
 }
 
 void time(Call& call) {
-  const int64_t micros = call.server.host().clock.wall_micros();
+  const int64_t micros = call.server.scripts().wall_micros();
   call.reply.array(2);
   call.reply.bulk_integer(micros / kMicrosPerSecond);
   call.reply.bulk_integer(micros % kMicrosPerSecond);

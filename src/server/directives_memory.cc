@@ -24,6 +24,7 @@ constexpr Directive kRows[] = {
     {.name = "maxmemory", .value = Memory{&Settings::maxmemory}},
     {.name = "maxmemory-policy", .value = choice<&Settings::maxmemory_policy>(kEvictionPolicies)},
     {.name = "maxmemory-samples", .value = Integer{&Settings::maxmemory_samples, 1, kInt32Max}},
+    {.name = "script-memory-max", .value = Memory{&Settings::script_memory_max}},
     {.name = "maxmemory-eviction-tenacity",
      .value = Integer{&Settings::maxmemory_eviction_tenacity, 0, 100}},
     {.name = "lfu-log-factor", .value = Integer{&Settings::lfu_log_factor, 0, kInt32Max}},

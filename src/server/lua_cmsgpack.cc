@@ -159,8 +159,9 @@ Parsed take_root(lua_State**) { return {}; }
 int take_uint8(lua_State** lua, uint8_t value, Parsed*) { return push_number(*lua, value); }
 int take_uint16(lua_State** lua, uint16_t value, Parsed*) { return push_number(*lua, value); }
 int take_uint32(lua_State** lua, uint32_t value, Parsed*) { return push_number(*lua, value); }
+// As Redis reads them: what is beyond int64 comes out negative.
 int take_uint64(lua_State** lua, uint64_t value, Parsed*) {
-  return push_number(*lua, static_cast<lua_Number>(value));
+  return push_number(*lua, static_cast<lua_Number>(static_cast<int64_t>(value)));
 }
 int take_int8(lua_State** lua, int8_t value, Parsed*) { return push_number(*lua, value); }
 int take_int16(lua_State** lua, int16_t value, Parsed*) { return push_number(*lua, value); }

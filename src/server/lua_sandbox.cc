@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "server/lua_modules.h"
+#include "server/lua_vm.h"
 
 // The packaged headers declare them for C only.
 extern "C" {
@@ -103,15 +104,11 @@ int getmetatable(lua_State* lua) {
   return 1;
 }
 
-// table.* write without asking metatables. The originals, which need no upvalues, run in place.
-lua_CFunction originals[4];
+// table.insert writes without asking metatables. The original, which needs no upvalues, runs in
+// place. (Of an empty table, which a view is, the others take nothing.)
+lua_CFunction original_insert;
 
-template <int function>
-int changing(lua_State* lua) {
-  if (is_view(lua, 1)) return refuse_raw_change(lua);
-  static_assert(function < 4);
-  return originals[function](lua);
-}
+int insert(lua_State* lua) { return is_view(lua, 1) ? refuse_raw_change(lua) : original_insert(lua); }
 
 // --- code ---
 
@@ -187,6 +184,18 @@ int load(lua_State* lua) {
   return give_compiled(lua, lua_load(lua, read_pieces, &held, name));
 }
 
+// --- catching errors: none is caught of a script that is to end ---
+
+// Does what the original did, which needs no upvalues.
+template <lua_CFunction& original>
+int catching(lua_State* lua) {
+  int results = original(lua);
+  return LuaVm::interrupted(lua) ? lua_error(lua) : results;
+}
+
+lua_CFunction original_xpcall;
+lua_CFunction original_resume;
+
 // An error of the reply kind is a table; scripts that catch it expect its text.
 int pcall(lua_State* lua) {
   luaL_checkany(lua, 1);
@@ -194,6 +203,7 @@ int pcall(lua_State* lua) {
   lua_pushboolean(lua, 1);
   lua_insert(lua, 1);
   if (lua_pcall(lua, arguments, LUA_MULTRET, 0) == 0) return lua_gettop(lua);
+  if (LuaVm::interrupted(lua)) return lua_error(lua);
   lua_remove(lua, 1);
   if (lua_istable(lua, -1)) {
     lua_getfield(lua, -1, "err");
@@ -266,6 +276,13 @@ void replace(lua_State* lua, int table, const char* name, lua_CFunction function
   lua_setfield(lua, table, name);
 }
 
+lua_CFunction original(lua_State* lua, int table, const char* name) {
+  lua_getfield(lua, table, name);
+  lua_CFunction function = lua_tocfunction(lua, -1);
+  lua_pop(lua, 1);
+  return function;
+}
+
 void replace_base(lua_State* lua, int globals) {
   replace(lua, globals, "next", next);
   lua_getfield(lua, globals, "next");
@@ -278,6 +295,12 @@ void replace_base(lua_State* lua, int globals) {
   replace(lua, globals, "loadstring", loadstring);
   replace(lua, globals, "load", load);
   replace(lua, globals, "pcall", pcall);
+  original_xpcall = original(lua, globals, "xpcall");
+  replace(lua, globals, "xpcall", catching<original_xpcall>);
+  lua_getfield(lua, globals, "coroutine");
+  original_resume = original(lua, lua_gettop(lua), "resume");
+  replace(lua, lua_gettop(lua), "resume", catching<original_resume>);
+  lua_pop(lua, 1);
   for (const char* name : {"dofile", "loadfile", "print", "getfenv", "setfenv", "newproxy"}) {
     lua_pushnil(lua);
     lua_setfield(lua, globals, name);
@@ -285,16 +308,9 @@ void replace_base(lua_State* lua, int globals) {
 }
 
 void replace_table(lua_State* lua, int globals) {
-  constexpr const char* kNames[] = {"insert", "remove", "sort", "setn"};
-  constexpr lua_CFunction kGuarded[] = {changing<0>, changing<1>, changing<2>, changing<3>};
   lua_getfield(lua, globals, "table");
-  int table = lua_gettop(lua);
-  for (int i = 0; i < 4; ++i) {
-    lua_getfield(lua, table, kNames[i]);
-    originals[i] = lua_tocfunction(lua, -1);
-    lua_pop(lua, 1);
-    replace(lua, table, kNames[i], kGuarded[i]);
-  }
+  original_insert = original(lua, lua_gettop(lua), "insert");
+  replace(lua, lua_gettop(lua), "insert", insert);
   lua_pop(lua, 1);
 }
 

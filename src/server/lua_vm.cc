@@ -24,7 +24,7 @@ void* LuaVm::resize(void* self, void* block, size_t old_size, size_t size) {
     return nullptr;
   }
   size_t held = block ? old_size : 0;
-  if (vm.guarded_ && size > held && vm.bytes_ - held + size > kLuaBytesMax) return nullptr;
+  if (size > held && vm.bytes_ - held + size > vm.bytes_max_) return nullptr;
   vm.bytes_ = vm.bytes_ - held + size;
   if (!block) return base::allocate(size);
   if (base::usable_size(old_size) == base::usable_size(size)) return block;
@@ -93,13 +93,14 @@ bool LuaVm::compile(base::Bytes code, const char* chunk_name) {
   return lua_load(lua_, read, &pieces, chunk_name) == 0;
 }
 
-bool LuaVm::call(int arguments) {
+bool LuaVm::call(int arguments, size_t bytes_max) {
   int function = lua_gettop(lua_) - arguments;
   push(handler_);
   lua_insert(lua_, function);
-  guarded_ = true;
+  bytes_max_ = bytes_max;
   bool ok = lua_pcall(lua_, arguments, 1, function) == 0;
-  guarded_ = false;
+  bytes_max_ = SIZE_MAX;
+  interrupted_ = false;
   lua_remove(lua_, function);
   return ok;
 }
@@ -124,6 +125,18 @@ int LuaVm::error_handler(lua_State* lua) {
   lua_pushinteger(lua, where.currentline);
   lua_setfield(lua, -2, "line");
   return 1;
+}
+
+bool LuaVm::interrupted(lua_State* lua) {
+  void* vm;
+  lua_getallocf(lua, &vm);
+  return static_cast<LuaVm*>(vm)->interrupted_;
+}
+
+void LuaVm::tidy() {
+  if (bytes_ < tidy_at_) return;
+  lua_gc(lua_, LUA_GCCOLLECT, 0);
+  tidy_at_ = 2 * bytes_ + kTidyBytes;
 }
 
 void LuaVm::begin_library_view() {

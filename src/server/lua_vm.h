@@ -16,13 +16,14 @@
 #include <lua5.1/lua.hpp>
 
 #include <cstddef>
+#include <cstdint>
 
 #include "base/bytes.h"
 
 namespace quoll::server {
 
-// Bytes of one state. Beyond it a script fails with "not enough memory" and the server goes on.
-constexpr size_t kLuaBytesMax = size_t{1} << 30;
+// Garbage that may stay between scripts, beside as much as is in use.
+constexpr size_t kTidyBytes = size_t{16} << 20;
 
 class LuaVm {
  public:
@@ -38,6 +39,9 @@ class LuaVm {
 
   lua_State* state() { return lua_; }
   size_t bytes() const { return bytes_; }
+  // Collects garbage if much of it may have come since the last time. Lua's own collector runs only
+  // while scripts do, so what a big one left behind would stay.
+  void tidy();
   template <class Owner>
   static Owner& owner_of(lua_State* lua) {
     void* vm;
@@ -52,8 +56,12 @@ class LuaVm {
   // Compiles text (never bytecode) to a function, or leaves the error text. True when compiled.
   bool compile(base::Bytes code, const char* chunk_name);
   // Calls the function below its `arguments` with the error handler. One result or the error, which
-  // is a table {err, source, line}. True when it went well.
-  bool call(int arguments);
+  // is a table {err, source, line}. True when it went well. If the VM would hold more than
+  // `bytes_max`, the call fails with "not enough memory".
+  bool call(int arguments, size_t bytes_max);
+  // The call under way shall end: from now on no pcall() or coroutine of it catches an error.
+  void interrupt() { interrupted_ = true; }
+  static bool interrupted(lua_State* lua);
   // While a library loads, its code sees only the table at the top (popped), until the end.
   void begin_library_view();
   void end_library_view();
@@ -70,7 +78,9 @@ class LuaVm {
   Kind kind_;
   void* owner_;
   size_t bytes_ = 0;
-  bool guarded_ = false;  // an error of memory can be caught now
+  size_t tidy_at_ = kTidyBytes;
+  size_t bytes_max_ = SIZE_MAX;  // while an error of memory can be caught
+  bool interrupted_ = false;
   lua_State* lua_ = nullptr;
   int globals_ = 0;       // the real table
   int globals_meta_ = 0;  // the metatable of the proxy

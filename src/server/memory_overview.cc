@@ -1,6 +1,9 @@
 #include "server/memory_overview.h"
 
 #include "base/memory.h"
+#include "server/script_cache.h"
+#include "server/script_host.h"
+#include "server/script_libraries.h"
 #include "server/server.h"
 
 namespace quoll::server {
@@ -63,7 +66,11 @@ MemoryOverview memory_overview(Server& server) {
     view.keys += keys;
     view.tables += table + wheel;
   }
-  view.overhead = view.startup + view.clients + view.tables;
+  const ScriptCache& scripts = server.scripts().cache();
+  const ScriptLibraries& libraries = server.scripts().libraries();
+  view.scripts = scripts.vm_bytes() + scripts.bytes();
+  view.functions = libraries.vm_bytes() + libraries.bytes();
+  view.overhead = view.startup + view.clients + view.tables + view.scripts + view.functions;
   if (view.overhead > view.used) view.overhead = view.used;
   view.dataset = view.used - view.overhead;
   return view;

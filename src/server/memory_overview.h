@@ -1,7 +1,7 @@
 // MemoryOverview: one consistent reading of where the memory goes; INFO, MEMORY STATS and MEMORY
 // DOCTOR show parts of it.
 //
-//   used = overhead + dataset        overhead = startup + clients + tables
+//   used = overhead + dataset        overhead = startup + clients + tables + scripts + functions
 //
 // Cost: a walk over the sessions and one refresh of the allocator's statistics.
 #pragma once
@@ -29,6 +29,8 @@ struct MemoryOverview {
   size_t startup;
   size_t clients;
   size_t tables;  // of all databases
+  size_t scripts;    // EVAL's VM and texts
+  size_t functions;  // the libraries' VM and codes
   size_t overhead;
   size_t dataset;  // used - overhead
   size_t resident;

@@ -63,6 +63,16 @@ ScriptCache::Script* ScriptCache::find_text(Bytes body) const {
   return at != by_text_.end() && at->second->body == body ? at->second : nullptr;
 }
 
+uint32_t ScriptCache::flags_of_text(Bytes body) const {
+  auto head = read_script_head(body);
+  return head ? head.value().flags : 0;
+}
+
+uint32_t ScriptCache::flags_of_sha(Bytes sha) const {
+  const Script* script = find(sha);
+  return script ? script->flags : 0;
+}
+
 LuaVm& ScriptCache::vm() {
   if (!vm_) {
     vm_ = std::make_unique<LuaVm>(LuaVm::Kind::scripts, &host_);

@@ -34,6 +34,9 @@ class ScriptCache {
   base::Result<std::string> load(base::Bytes body);
   bool has(base::Bytes sha) const { return find(sha) != nullptr; }
   void flush();
+  // ScriptFlag bits; 0 when there is no such script.
+  uint32_t flags_of_text(base::Bytes body) const;
+  uint32_t flags_of_sha(base::Bytes sha) const;
 
   size_t scripts() const { return by_sha_.size(); }
   size_t bytes() const { return bytes_; }  // of texts and bookkeeping, outside the VM

@@ -59,6 +59,14 @@ bool ScriptHost::admit(Call& call, uint32_t flags, bool read_only) {
   return true;
 }
 
+bool ScriptHost::may_write(const Command& command, Args line) const {
+  Bytes name = command.spec->name;
+  if (name == "eval") return !(cache_->flags_of_text(line[1]) & kScriptNoWrites);
+  if (name == "evalsha") return !(cache_->flags_of_sha(line[1]) & kScriptNoWrites);
+  if (name == "fcall") return !(libraries_->flags_of(line[1]) & kScriptNoWrites);
+  return true;
+}
+
 void ScriptHost::run(Call& call, const Start& start) {
   QUOLL_CHECK(!running());
   uint64_t reply_start = call.session.out().end_offset();
@@ -71,6 +79,7 @@ void ScriptHost::run(Call& call, const Start& start) {
   run_.read_only = start.read_only || (start.flags & kScriptNoWrites);
   run_.function = start.function;
   run_.targets = store::kToAll;
+  run_.wall_micros = 0;
   run_.start = run_.heard = server_.clock_stamp();
   run_.began_commit = run_.wrote = run_.slow = run_.killed = run_.abandoned = false;
   session_->db = call.db;
@@ -79,14 +88,14 @@ void ScriptHost::run(Call& call, const Start& start) {
   session_->reply().set_protocol(2);
   server_.hold_clock(true);
 
-  bool ok = start.vm.call(start.arguments);
+  bool ok = start.vm.call(start.arguments, server_.settings().script_memory_max);
 
   server_.hold_clock(false);
-  if (run_.killed) watch(start.vm.state());
   reply(call, ok);
   finish(call, reply_start);
   run_.vm = nullptr;
   run_.caller = nullptr;
+  start.vm.tidy();
 }
 
 // Writes what the script left at the top, and pops it.
@@ -128,12 +137,12 @@ void ScriptHost::reply(Call& call, bool ok) {
 void ScriptHost::finish(Call& call, uint64_t reply_start) {
   store::CommitBuilder& commits = server_.store().commits();
   store::Seq seq = 0;
-  if (commits.open()) commits.set_targets(store::kToAll);
+  if (commits.open()) {
+    commits.set_targets(store::kToAll);
+    if (run_.abandoned) commits.abandon();
+  }
   if (run_.began_commit) {
-    if (run_.abandoned)
-      commits.abandon();
-    else
-      seq = commits.close();
+    seq = commits.close();
     server_.after_commit(seq);
   }
   if (server_.gate().demanding() && !call.session.in_exec)
@@ -299,8 +308,7 @@ void ScriptHost::look_at_clock(lua_State* lua) {
   base::Nanos now = server_.host().clock.steady();
   if (load_deadline_ != 0) {
     if (now < load_deadline_) return;
-    // Every instruction looks here from now on, so that no pcall() of the code goes on.
-    lua_sethook(lua, on_instructions, LUA_MASKLINE, 0);
+    libraries_->interrupt();
     script_values::push_error(lua, "ERR FUNCTION LOAD timeout");
     lua_error(lua);
   }
@@ -312,7 +320,7 @@ void ScriptHost::look_at_clock(lua_State* lua) {
     if (now - run_.heard >= kHearInterval) hear_clients();
   }
   if (!run_.killed) return;
-  lua_sethook(lua, on_instructions, LUA_MASKLINE, 0);
+  run_.vm->interrupt();
   script_values::push_error(lua, "ERR Script killed by user with SCRIPT KILL...");
   lua_error(lua);
 }
@@ -349,6 +357,12 @@ Bytes ScriptHost::kill(bool function) {
 }
 
 void ScriptHost::abandon() { run_.killed = run_.abandoned = true; }
+
+int64_t ScriptHost::wall_micros() {
+  if (!running()) return server_.host().clock.wall_micros();
+  if (run_.wall_micros == 0) run_.wall_micros = server_.host().clock.wall_micros();
+  return run_.wall_micros;
+}
 
 bool ScriptHost::running_function(Running& running) const {
   if (!this->running() || !run_.function) return false;

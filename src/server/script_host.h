@@ -56,6 +56,9 @@ class ScriptHost {
   void run(Call& call, const Start& start);
 
   bool running() const { return run_.vm != nullptr; }
+  // Whether the line, of a command that may replicate, can write: a script that says it does not
+  // cannot.
+  bool may_write(const Command& command, Args line) const;
   // A script runs for too long: commands that are not allowed get this reply. Empty: none does.
   Bytes busy_reply() const;
   // SCRIPT KILL, FUNCTION KILL. The error reply, or empty when the script will end.
@@ -71,6 +74,9 @@ class ScriptHost {
   bool running_function(Running& running) const;
   // The session on whose behalf the script runs; nullptr when none does.
   Session* caller() const { return run_.caller; }
+
+  // Unix time in microseconds; one instant for all of a script.
+  int64_t wall_micros();
 
   // --- what redis.* is made of; see lua_redis_api.cc ---
 
@@ -105,6 +111,7 @@ class ScriptHost {
     bool killed = false;
     bool abandoned = false;
     uint8_t targets = 0;
+    int64_t wall_micros = 0;  // once it was asked for
     base::Nanos start = 0;
     base::Nanos heard = 0;  // when clients were last heard
   };

@@ -128,7 +128,8 @@ const char* ScriptLibraries::take_function(Function& made) {
     return "ERR Library names can only contain letters, numbers, or underscores(_) and must be at "
            "least one character long";
   for (const Function& other : loading_->functions)
-    if (other.name == made.name) return "ERR Function already exists in the library";
+    if (base::equals_ignoring_case(other.name, made.name))
+      return "ERR Function already exists in the library";
   loading_->functions.push_back(std::move(made));
   made = {};
   return nullptr;
@@ -154,9 +155,8 @@ base::Result<std::unique_ptr<ScriptLibraries::Library>> ScriptLibraries::compile
   vm_->begin_library_view();
   loading_ = library.get();
   if (timed) host_.set_load_deadline(host_.server().host().clock.steady() + kLoadTimeMax);
-  bool ok = vm_->call(0);
+  bool ok = vm_->call(0, host_.server().settings().script_memory_max);
   host_.set_load_deadline(0);
-  ScriptHost::watch(lua);
   loading_ = nullptr;
   vm_->end_library_view();
   std::string error;
@@ -185,7 +185,7 @@ base::Result<> ScriptLibraries::check_collisions(const Library& library, const L
     if (name == replaced) continue;
     for (const Function& one : other->functions)
       for (const Function& own : library.functions)
-        if (one.name == own.name)
+        if (base::equals_ignoring_case(one.name, own.name))
           return base::Error{"Function " + own.name + " already exists"};
   }
   return {};
@@ -208,7 +208,7 @@ void ScriptLibraries::index() {
   for (const auto& [name, library] : libraries_) {
     bytes_ += sizeof(Library) + 2 * name.capacity() + library->code.capacity();
     for (const Function& function : library->functions) {
-      functions_.emplace(function.name, &function);
+      functions_.emplace(base::to_lower(function.name), &function);
       bytes_ += sizeof(Function) + function.name.capacity() + function.description.capacity();
     }
   }
@@ -298,10 +298,21 @@ std::vector<std::string> ScriptLibraries::codes() const {
 
 // --- calling -----------------------------------------------------------------------------------
 
+const ScriptLibraries::Function* ScriptLibraries::find(Bytes name) const {
+  auto found = functions_.find(name);
+  if (found == functions_.end()) found = functions_.find(base::to_lower(name));
+  return found == functions_.end() ? nullptr : found->second;
+}
+
+uint32_t ScriptLibraries::flags_of(Bytes name) const {
+  const Function* function = find(name);
+  return function ? function->flags : 0;
+}
+
 void ScriptLibraries::call(Call& call, bool read_only) {
-  auto found = functions_.find(call.arg(1));
-  if (found == functions_.end()) return call.reply.error("ERR Function not found");
-  const Function& function = *found->second;
+  const Function* found = find(call.arg(1));
+  if (!found) return call.reply.error("ERR Function not found");
+  const Function& function = *found;
   int keys;
   if (!read_key_count(call, keys, "ERR Bad number of keys provided") || !host_.admit(call, function.flags, read_only)) return;
   auto count = static_cast<size_t>(keys);

@@ -50,8 +50,13 @@ class ScriptLibraries {
   base::Result<> load_all(const std::vector<std::string>& codes, OnPresent on_present, bool flush);
   bool remove(base::Bytes name);
   void flush();
+  // The library that loads now took too long.
+  void interrupt() { vm_->interrupt(); }
   // FCALL.
   void call(Call& call, bool read_only);
+
+  // ScriptFlag bits of a function; 0 when there is none.
+  uint32_t flags_of(base::Bytes function) const;
 
   const Libraries& libraries() const { return libraries_; }
   std::vector<std::string> codes() const;
@@ -75,6 +80,7 @@ class ScriptLibraries {
   base::Result<std::unique_ptr<Library>> compile(base::Bytes code, base::Bytes name, bool timed);
   base::Result<> check_collisions(const Library& library, const Libraries& among,
                                   base::Bytes replaced) const;
+  const Function* find(base::Bytes name) const;
   void release(Library& library);
   void place(std::unique_ptr<Library> library);
   void index();
@@ -83,7 +89,7 @@ class ScriptLibraries {
   ScriptHost& host_;
   std::unique_ptr<LuaVm> vm_;  // made with the first library
   Libraries libraries_;
-  Functions functions_;
+  Functions functions_;  // by name in lower case
   Library* loading_ = nullptr;  // whose code runs now
   Function registering_;        // kept between calls: nothing is lost when Lua leaves by an error
   size_t bytes_ = 0;

@@ -232,7 +232,11 @@ class ValueWriter {
     } else if (push_field(lua_, "set", LUA_TTABLE)) {
       write_keyed(false);
     } else if (push_field(lua_, "big_number", LUA_TSTRING)) {
-      reply_.big_number(text_at_top(lua_));
+      // Digits are not checked, but they stay on one line.
+      std::string digits(text_at_top(lua_));
+      for (char& c : digits)
+        if (c == '\r' || c == '\n') c = ' ';
+      reply_.big_number(digits);
     } else if (!push_field(lua_, "verbatim_string", LUA_TTABLE)) {
       return write_array();
     } else if (!write_verbatim()) {

@@ -403,13 +403,14 @@ bool Server::postpone_if_paused(Session& session, const Command& command, Args a
                                 void* blob_owner) {
   PauseKind kind = paused();
   if (__builtin_expect(kind == PauseKind::none, 1)) return false;
-  auto replicates = [](const Command& one) {
-    return one.spec->access == Access::write || (one.spec->flags & kMayReplicate);
+  auto replicates = [this](const Command& one, Args line) {
+    return one.spec->access == Access::write ||
+           ((one.spec->flags & kMayReplicate) && scripts_->may_write(one, line));
   };
-  bool writes = replicates(command);
+  bool writes = replicates(command, args);
   if (command.spec->name == "exec")
     for (const QueuedCommand& queued : session.transaction.queue)
-      writes |= replicates(*queued.command);
+      writes |= replicates(*queued.command, queued.line.args());
   if (kind == PauseKind::writes && !writes) return false;
   session.postpone_command(args, blob_of, blob_owner);
   return true;

@@ -187,6 +187,7 @@ struct Settings {
   uint64_t maxmemory = 0;
   EvictionPolicy maxmemory_policy = EvictionPolicy::noeviction;
   int64_t maxmemory_samples = 5;
+  uint64_t script_memory_max = uint64_t{1} << 30;  // bytes of one Lua VM
   int64_t maxmemory_eviction_tenacity = 10;
   int64_t lfu_log_factor = 10;
   int64_t lfu_decay_time_minutes = 1;

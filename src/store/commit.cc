@@ -1,6 +1,7 @@
 #include "store/commit.h"
 
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 
@@ -62,6 +63,10 @@ Seq CommitBuilder::close() {
   // What is loaded was journaled before.
   QUOLL_CHECK(origin_ == Origin::load || (touch_count_ == 0) == (effect_count_ == 0));
   open_ = false;
+  if (std::exchange(abandoned_, false)) {
+    touch_count_ = change_count_ = effect_count_ = 0;
+    forget();
+  }
   if (touch_count_ == 0) return 0;
   ++seq_;
   touch_count_ = change_count_ = effect_count_ = 0;
@@ -71,13 +76,6 @@ Seq CommitBuilder::close() {
     if (sink->listening()) sink->absorb(commit);
   forget();
   return seq_;
-}
-
-void CommitBuilder::abandon() {
-  QUOLL_CHECK(open_);
-  open_ = false;
-  touch_count_ = change_count_ = effect_count_ = 0;
-  forget();
 }
 
 void CommitBuilder::forget() {

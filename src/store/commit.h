@@ -45,7 +45,7 @@ enum EffectTarget : uint8_t { kToLog = 1, kToReplicas = 2, kToAll = 3 };
 struct Effect {
   DbIndex db;
   Args args;
-  uint8_t targets;  // EffectTarget bits
+  uint8_t targets = kToAll;  // EffectTarget bits
 };
 
 // A keyless touch: what happened to databases as a whole.
@@ -97,9 +97,9 @@ class CommitBuilder {
   size_t recorded() const { return touches_.size(); }
   // Tells the sinks; returns the commit's seq, or 0 when nothing changed.
   Seq close();
-  // Ends the commit untold: what it changed is in memory only. For a process that is about to end
-  // without saving.
-  void abandon();
+  // Nobody will be told of the open commit: what it changed stays in memory only. For a process that
+  // is about to end without saving.
+  void abandon() { abandoned_ = true; }
   Seq last_seq() const { return seq_; }
   // Keys changed so far, each as often as an edit changed it: what save points count.
   void note_changes(uint64_t keys) { total_changes_ += keys; }
@@ -128,6 +128,7 @@ class CommitBuilder {
   bool open_ = false;
   bool recording_ = false;
   bool transaction_ = false;
+  bool abandoned_ = false;
 };
 
 }  // namespace quoll::store

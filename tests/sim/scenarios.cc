@@ -43,6 +43,8 @@ void server_resets(Run& run);
 void server_half_closed(Run& run);
 void server_pause(Run& run);
 void server_limits(Run& run);
+// server_script_scenarios.cc
+void server_busy_script(Run& run);
 // server_blocking_scenarios.cc
 void server_blocking_queue(Run& run);
 void server_blocking_order(Run& run);
@@ -93,6 +95,7 @@ const Scenario kScenarios[] = {
     {"server_resets", "resets resets,clock", server_resets},
     {"server_half_closed", "calm choppy", server_half_closed},
     {"server_pause", "calm choppy", server_pause},
+    {"server_busy_script", "calm choppy", server_busy_script},
     {"server_limits", "calm choppy", server_limits},
     {"server_blocking_queue", "calm choppy resets", server_blocking_queue},
     {"server_blocking_order", "calm choppy", server_blocking_order},

@@ -1,0 +1,132 @@
+#include "server/lua_vm.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "base/memory.h"
+
+namespace quoll::server {
+namespace {
+
+constexpr size_t kNoLimit = SIZE_MAX;
+
+// What a script returns as text, or "!" and its error.
+std::string run(LuaVm& vm, base::Bytes code, size_t bytes_max = kNoLimit) {
+  lua_State* lua = vm.state();
+  std::string result;
+  if (!vm.compile(code, "@test")) {
+    result = "!" + std::string(lua_tostring(lua, -1));
+  } else if (vm.call(0, bytes_max)) {
+    size_t size = 0;
+    const char* text = lua_tolstring(lua, -1, &size);
+    result = text ? std::string(text, size) : luaL_typename(lua, -1);
+  } else {
+    if (lua_istable(lua, -1)) lua_getfield(lua, -1, "err");
+    result = "!" + std::string(lua_tostring(lua, -1));
+  }
+  lua_settop(lua, 0);
+  return result;
+}
+
+TEST_CASE("a VM gives back all its memory and counts what it holds") {
+  size_t before = base::memory_used();
+  {
+    LuaVm vm(LuaVm::Kind::scripts, nullptr);
+    size_t empty = vm.bytes();
+    CHECK(empty > 20'000);
+    CHECK(base::memory_used() - before >= empty);
+    CHECK(run(vm, "local t = {} for i = 1, 10000 do t[i] = 'x' .. i end return #t") == "10000");
+    CHECK(vm.bytes() > empty);
+  }
+  CHECK(base::memory_used() == before);
+}
+
+TEST_CASE("what needs more memory than allowed fails, and the VM goes on") {
+  LuaVm vm(LuaVm::Kind::scripts, nullptr);
+  size_t limit = vm.bytes() + (1 << 20);
+  CHECK(run(vm, "local s = 'x' while true do s = s .. s end", limit) == "!not enough memory");
+  CHECK(run(vm, "local t = {} for i = 1, 1e9 do t[i] = {} end", limit) == "!not enough memory");
+  CHECK(run(vm, "return pcall(string.rep, 'x', 1e8) and 'made' or 'refused'", limit) == "refused");
+  CHECK(run(vm, "return 'fine'", limit) == "fine");
+  // Outside of a call nothing is refused: nobody could catch it.
+  lua_pushlstring(vm.state(), std::string(4 << 20, 'x').data(), 4 << 20);
+  lua_settop(vm.state(), 0);
+}
+
+TEST_CASE("garbage of a big script does not stay") {
+  LuaVm vm(LuaVm::Kind::scripts, nullptr);
+  lua_gc(vm.state(), LUA_GCSTOP, 0);
+  run(vm, "for i = 1, 100 do local s = string.rep('x', 1000000) .. i end");
+  lua_gc(vm.state(), LUA_GCRESTART, 0);
+  REQUIRE(vm.bytes() > kTidyBytes);
+  vm.tidy();
+  CHECK(vm.bytes() < 1 << 20);
+}
+
+TEST_CASE("shared tables are read-only, whatever the way") {
+  LuaVm vm(LuaVm::Kind::scripts, nullptr);
+  for (const char* code :
+       {"x = 1", "_G.x = 1", "string.rep = 1", "string.x = 1", "rawset(_G, 'x', 1)",
+        "rawset(string, 'rep', nil)", "setmetatable(_G, {})", "setmetatable(string, nil)",
+        "table.insert(_G, 1)", "table.insert(math, 1, 1)", "getmetatable('').__index = {}",
+        "getmetatable('').__index.rep = 1", "getmetatable(_G).__index = nil",
+        "local _, t = pairs(string) t.rep = 1", "for _, t in pairs({string}) do t.rep = 1 end",
+        "rawget(_G, '_G').x = 1", "rawget(_G, 'string').rep = 1", "_G._G.x = 1",
+        "next({_G}); select(2, next({_G})).x = 1"}) {
+    CAPTURE(code);
+    CHECK(run(vm, code).find("Attempt to modify a readonly table") != std::string::npos);
+  }
+  CHECK(run(vm, "return type(getmetatable(string))") == "nil");
+  CHECK(run(vm, "return ('ab'):rep(2)") == "abab");
+  CHECK(run(vm, "return rawget(string, 'rep') == string.rep and 'same' or 'other'") == "same");
+  CHECK(run(vm, "return x").find("nonexistent global variable 'x'") != std::string::npos);
+}
+
+TEST_CASE("bytecode is text to every way of loading") {
+  LuaVm vm(LuaVm::Kind::scripts, nullptr);
+  CHECK(run(vm, "\033Lua").find("unexpected symbol") != std::string::npos);
+  CHECK(run(vm, "local f, e = loadstring(string.dump(function() end)) return e")
+            .find("unexpected symbol") != std::string::npos);
+  CHECK(run(vm,
+            "local code, sent = string.dump(function() end), false "
+            "local f, e = load(function() if not sent then sent = true return code end end) return e")
+            .find("unexpected symbol") != std::string::npos);
+  CHECK(run(vm, "return loadstring('return 1 + 1')()") == "2");
+  CHECK(run(vm, std::string("return #'a\0b'", 13)) == "3");
+}
+
+TEST_CASE("an interrupted call catches nothing any more") {
+  LuaVm vm(LuaVm::Kind::scripts, &vm);
+  auto hook = [](lua_State* lua, lua_Debug*) {
+    LuaVm::owner_of<LuaVm>(lua).interrupt();
+    luaL_error(lua, "stop");
+  };
+  for (const char* code : {"while true do pcall(function() while true do end end) end",
+                           "while true do xpcall(function() while true do end end, function() end) end",
+                           "while true do local c = coroutine.create(function() while true do end end) "
+                           "coroutine.resume(c) end",
+                           "while true do pcall(coroutine.wrap(function() pcall(function() while true do "
+                           "end end) end)) end"}) {
+    CAPTURE(code);
+    lua_sethook(vm.state(), hook, LUA_MASKCOUNT, 1000);
+    CHECK(run(vm, code)[0] == '!');
+    lua_sethook(vm.state(), nullptr, 0, 0);
+    CHECK(run(vm, "return pcall(error, 'x') and 1 or 'caught'") == "caught");
+  }
+}
+
+TEST_CASE("libraries see their own globals while they load") {
+  LuaVm vm(LuaVm::Kind::functions, nullptr);
+  lua_createtable(vm.state(), 0, 1);
+  lua_pushliteral(vm.state(), "value");
+  lua_setfield(vm.state(), -2, "only");
+  vm.begin_library_view();
+  CHECK(run(vm, "return only") == "value");
+  CHECK(run(vm, "return string == nil and 'hidden'") == "hidden");
+  vm.end_library_view();
+  CHECK(run(vm, "return type(string)") == "table");
+}
+
+}  // namespace
+}  // namespace quoll::server
