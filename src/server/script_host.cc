@@ -1,5 +1,6 @@
 #include "server/script_host.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/numbers.h"
@@ -80,7 +81,7 @@ void ScriptHost::run(Call& call, const Start& start) {
   run_.function = start.function;
   run_.targets = store::kToAll;
   run_.wall_micros = 0;
-  run_.start = run_.heard = server_.clock_stamp();
+  run_.start = run_.heard = std::max(server_.dispatcher().last_end(), server_.clock_stamp());
   run_.began_commit = run_.wrote = run_.slow = run_.killed = run_.abandoned = false;
   session_->db = call.db;
   session_->no_touch = call.session.no_touch;

@@ -4,6 +4,7 @@ Beside redis-benchmark's own tests there are commands on a value of a known size
 take something away find twice as much as they will take.
 """
 import dataclasses
+import hashlib
 import itertools
 import subprocess
 import typing
@@ -47,6 +48,9 @@ def strings(count):
     return ([b"SET", b"key:%012d" % i, b"xxx"] for i in range(100000))
 
 
+THREE_CALLS = b"redis.call('SET', KEYS[1], ARGV[1]) redis.call('EXPIRE', KEYS[1], 100) return redis.call('GET', KEYS[1])"
+
+
 def list_elements(key):
     return lambda count: in_groups([b"RPUSH", key], 2 * count, lambda i: (b"xxx",))
 
@@ -67,6 +71,9 @@ WORKLOADS = [
     Workload("zpopmin", ("-t", "zpopmin"), 0.55, fill=lambda count: in_groups([b"ZADD", b"myzset"], 2 * count, scored)),
     Workload("lrange_100", ("LRANGE", "mylist", "0", "99"), 0.50, share=0.1,
              fill=lambda count: in_groups([b"RPUSH", b"mylist"], 1000, lambda i: (b"xxx",)), text="LRANGE 100"),
+    Workload("eval_nothing", ("EVAL", "return 1", "0"), 0.70, share=0.5, text="EVAL 'return 1'"),
+    Workload("evalsha", ("EVALSHA", hashlib.sha1(THREE_CALLS).hexdigest(), "1", "key:__rand_int__", "value"), 0.70, share=0.3,
+             fill=lambda count: [[b"SCRIPT", b"LOAD", THREE_CALLS]], text="EVALSHA of three calls"),
 ]
 
 

@@ -15,13 +15,14 @@ void server_busy_script(Run& run) {
   run.follow(world);
   ServerNode node(world, {"--busy-reply-threshold", "40"});
   SimClient slow(world, node.id()), other(world, node.id()), blocked(world, node.id());
-  run.check(other.call({"SET", "due", "1", "PX", "30"}) == "+OK\r\n", "no SET");
+  run.check(other.call({"SET", "due", "1", "PX", "2000"}) == "+OK\r\n", "no SET");
   std::string timed_out, killed, behind;
-  blocked.command({"BLPOP", "list", "0.05"}, [&](const std::string& raw) { timed_out = raw; });
+  blocked.command({"BLPOP", "list", "2"}, [&](const std::string& raw) { timed_out = raw; });
   run.check(other.call({"PING"}) == "+PONG\r\n", "no PONG");
 
   size_t busy = 0, late = 0;
   bool over = false, sent = false;
+  Nanos begin = world.now();
   std::unique_ptr<SimClient> fresh;
   std::string fresh_reply;
   std::function<void()> ping = [&] {
@@ -35,14 +36,15 @@ void server_busy_script(Run& run) {
           fresh = std::make_unique<SimClient>(world, node.id());
           fresh->command({"GET", "due"}, [&](const std::string& got) { fresh_reply = got; });
         }
-        if (!fresh_reply.empty() && !std::exchange(sent, true))
+        bool all_due = world.now() - begin > 4 * kSecond;
+        if (all_due && !fresh_reply.empty() && !std::exchange(sent, true))
           other.command({"SCRIPT", "KILL"}, [&](const std::string& got) { killed = got; });
       }
       if (!over) ping();
     });
   };
   ping();
-  world.set_look_cost(node.id(), kMilli);  // so that few instructions take long
+  world.set_look_cost(node.id(), 10 * kMilli);  // so that few instructions take long
   std::string ended;
   slow.command({"EVAL", "while true do end", "0"}, [&](const std::string& raw) { ended = raw; });
   slow.command({"ECHO", "behind"}, [&](const std::string& raw) {
