@@ -54,7 +54,8 @@ constexpr Bytes kHelp[] = {
     "    control how to handle existing libraries (default APPEND):",
     "    * FLUSH: delete all existing libraries.",
     "    * APPEND: appends the restored libraries to the existing libraries. On collision, abort.",
-    "    * REPLACE: appends the restored libraries to the existing libraries, On collision, replace "
+    "    * REPLACE: appends the restored libraries to the existing libraries, On collision, "
+    "replace "
     "the old",
     "      libraries with the new libraries (notice that even on this option there is a chance of "
     "failure",
@@ -132,7 +133,8 @@ void function_list(Call& call) {
   }
   std::vector<const Libraries::Library*> shown;
   for (const auto& [name, library] : libraries_of(call).libraries())
-    if (!filtered || base::glob_match(pattern, name, base::Case::ignored)) shown.push_back(library.get());
+    if (!filtered || base::glob_match(pattern, name, base::Case::ignored))
+      shown.push_back(library.get());
   call.reply.array(shown.size());
   for (const Libraries::Library* library : shown) {
     call.reply.map(with_code ? 4 : 3);
@@ -233,10 +235,10 @@ void function_restore(Call& call) {
 
 void function_help(Call& call) { reply_help(call, kHelp); }
 
-constexpr uint32_t kCallFlags = kNoScript | kStale | kSkipMonitor | kMayReplicate |
-                                kNoMandatoryKeys | kMovableKeys;
-constexpr uint32_t kCallRoFlags = kNoScript | kStale | kSkipMonitor | kNoMandatoryKeys |
-                                  kMovableKeys;
+constexpr uint32_t kCallFlags =
+    kNoScript | kStale | kSkipMonitor | kMayReplicate | kNoMandatoryKeys | kMovableKeys;
+constexpr uint32_t kCallRoFlags =
+    kNoScript | kStale | kSkipMonitor | kNoMandatoryKeys | kMovableKeys;
 constexpr Bytes kOnAllShards = "request_policy:all_shards,response_policy:all_succeeded";
 constexpr Bytes kOnOneShard = "request_policy:all_shards,response_policy:one_succeeded";
 

@@ -70,10 +70,10 @@ void script_debug(Call& call) {
 
 void script_help(Call& call) { reply_help(call, kHelp); }
 
-constexpr uint32_t kEvalFlags = kNoScript | kStale | kSkipMonitor | kMayReplicate |
-                                kNoMandatoryKeys | kMovableKeys;
-constexpr uint32_t kEvalRoFlags = kNoScript | kStale | kSkipMonitor | kNoMandatoryKeys |
-                                  kMovableKeys;
+constexpr uint32_t kEvalFlags =
+    kNoScript | kStale | kSkipMonitor | kMayReplicate | kNoMandatoryKeys | kMovableKeys;
+constexpr uint32_t kEvalRoFlags =
+    kNoScript | kStale | kSkipMonitor | kNoMandatoryKeys | kMovableKeys;
 constexpr KeySpecs kAnyUse = keys::counted(2, kKeyRw | kKeyAccess | kKeyUpdate);
 constexpr KeySpecs kAnyRead = keys::counted(2, kKeyRo | kKeyAccess);
 constexpr Bytes kUseNote =
@@ -183,7 +183,7 @@ constexpr CommandSpec kScriptCommands[] = {
      .since = "3.2.0",
      .summary = "Turns the debugger off; there is none.",
      .complexity = "O(1)",
-     .syntax = "YES | SYNC | NO"},
+     .syntax = "<YES | SYNC | NO>"},
     {.name = "script|help",
      .arity = 2,
      .run = script_help,

@@ -252,8 +252,10 @@ int unpack_limit(lua_State* lua) {
 }  // namespace
 
 int open_cmsgpack(lua_State* lua) {
-  constexpr luaL_Reg kFunctions[] = {
-      {"pack", pack}, {"unpack", unpack}, {"unpack_one", unpack_one}, {"unpack_limit", unpack_limit}};
+  constexpr luaL_Reg kFunctions[] = {{"pack", pack},
+                                     {"unpack", unpack},
+                                     {"unpack_one", unpack_one},
+                                     {"unpack_limit", unpack_limit}};
   lua_newtable(lua);
   for (const luaL_Reg& function : kFunctions) {
     lua_pushcfunction(lua, function.func);

@@ -101,7 +101,7 @@ int setresp(lua_State* lua) {
 }
 
 int set_repl(lua_State* lua) {
-  if (lua_gettop(lua) != 1) return fail(lua, "ERR redis.set_repl() requires one argument.");
+  if (lua_gettop(lua) != 1) return fail(lua, "ERR redis.set_repl() requires two arguments.");
   auto targets = static_cast<int>(lua_tonumber(lua, 1));
   if (targets & ~int{store::kToAll})
     return fail(lua,

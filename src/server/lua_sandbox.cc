@@ -108,7 +108,9 @@ int getmetatable(lua_State* lua) {
 // place. (Of an empty table, which a view is, the others take nothing.)
 lua_CFunction original_insert;
 
-int insert(lua_State* lua) { return is_view(lua, 1) ? refuse_raw_change(lua) : original_insert(lua); }
+int insert(lua_State* lua) {
+  return is_view(lua, 1) ? refuse_raw_change(lua) : original_insert(lua);
+}
 
 // --- code ---
 
@@ -198,8 +200,12 @@ lua_CFunction original_resume;
 
 // An error of the reply kind is a table; scripts that catch it expect its text.
 int pcall(lua_State* lua) {
-  luaL_checkany(lua, 1);
   int arguments = lua_gettop(lua) - 1;
+  if (arguments < 0) {  // Redis calls the result it has put there
+    lua_pushboolean(lua, 0);
+    lua_pushliteral(lua, "attempt to call a boolean value");
+    return 2;
+  }
   lua_pushboolean(lua, 1);
   lua_insert(lua, 1);
   if (lua_pcall(lua, arguments, LUA_MULTRET, 0) == 0) return lua_gettop(lua);
@@ -406,7 +412,8 @@ void open_libraries(lua_State* lua) {
   replace_table(lua, globals);
   replace_math(lua, globals);
   replace_os(lua, globals);
-  for (const char* name : {"table", "string", "math", "os", "bit", "cjson", "struct", "cmsgpack", "coroutine"}) {
+  for (const char* name :
+       {"table", "string", "math", "os", "bit", "cjson", "struct", "cmsgpack", "coroutine"}) {
     lua_getfield(lua, globals, name);
     protect(lua, false);
     lua_setfield(lua, globals, name);

@@ -307,8 +307,7 @@ int size_of(lua_State* lua) {
   size_t position = 0;
   Item item;
   while (format.next(position, item)) {
-    if (item.kind == Item::Kind::zero_ended)
-      luaL_argerror(lua, 1, "option 's' has no fixed size");
+    if (item.kind == Item::Kind::zero_ended) luaL_argerror(lua, 1, "option 's' has no fixed size");
     if (item.kind == Item::Kind::text && item.size == 0)
       luaL_argerror(lua, 1, "option 'c0' has no fixed size");
     if (item.kind == Item::Kind::control && !std::isalnum(static_cast<unsigned char>(item.letter)))

@@ -13,10 +13,9 @@
 // Cost: about 90 KiB per state; a global read costs one table access more than in plain Lua.
 #pragma once
 
-#include <lua5.1/lua.hpp>
-
 #include <cstddef>
 #include <cstdint>
+#include <lua5.1/lua.hpp>
 
 #include "base/bytes.h"
 

@@ -14,6 +14,7 @@ namespace quoll::server {
 namespace {
 
 constexpr base::Millis kRewriteRetryMs = 10'000;  // after a failed rewrite; doubled each time
+constexpr base::Nanos kLookForRewriteEnd = 5 * base::kNanosPerMilli;
 constexpr uint64_t kRewriteRetryShiftMax = 6;
 
 persist::AofSync sync_of(Fsync policy) {
@@ -225,6 +226,10 @@ void Persistence::turn_aof(bool on) {
 // DEBUG LOADAOF.
 void Persistence::reload_aof(host::OnDone done) {
   if (!aof_ || !aof_->log.is_open()) return done(base::Error{"appendonly is off"});
+  if (rewriting_) {  // it removes the files that would be read
+    server_.host().loop.after(kLookForRewriteEnd, [this, done] { reload_aof(done); });
+    return;
+  }
   server_.freeze(Freeze::reload, true);
   auto thaw = [this, done = std::move(done)](base::Result<> result) {
     server_.freeze(Freeze::reload, false);

@@ -76,7 +76,8 @@ class ScriptCache {
   uint64_t evicted_ = 0;
 };
 
-// The numkeys argument at index 2 of the EVAL and FCALL families; replies the error when it is none.
+// The numkeys argument at index 2 of the EVAL and FCALL families; replies the error when it is
+// none.
 bool read_key_count(Call& call, int& keys, base::Bytes not_a_number);
 
 }  // namespace quoll::server

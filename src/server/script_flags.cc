@@ -44,14 +44,14 @@ base::Result<ScriptHead> read_script_head(Bytes body) {
     return Error{"Invalid engine in script shebang"};
   if (words[0] != "#!lua") return Error{"Unexpected engine in script shebang: " + words[0]};
   for (size_t i = 1; i < words.size(); ++i) {
-    if (!words[i].starts_with("flags="))
-      return Error{"Unknown lua shebang option: " + words[i]};
+    if (!words[i].starts_with("flags=")) return Error{"Unknown lua shebang option: " + words[i]};
     Bytes list = Bytes(words[i]).substr(6);
+    bool list_is_empty = list.empty();
     while (true) {
       size_t comma = list.find(',');
       Bytes name = list.substr(0, comma);
       uint32_t flag = script_flag(name);
-      if (!flag && !(name.empty() && comma == Bytes::npos))
+      if (!flag && !list_is_empty)
         return Error{"Unexpected flag in script shebang: " + std::string(name)};
       head.flags |= flag;
       if (comma == Bytes::npos) break;
@@ -72,8 +72,7 @@ base::Result<LibraryHead> read_library_head(Bytes code) {
   if (!words.empty()) head.engine = words[0];
   bool named = false;
   for (size_t i = 1; i < words.size(); ++i) {
-    if (!words[i].starts_with("name="))
-      return Error{"Invalid metadata value given: " + words[i]};
+    if (!words[i].starts_with("name=")) return Error{"Invalid metadata value given: " + words[i]};
     if (named) return Error{"Invalid metadata value, name argument was given multiple times"};
     named = true;
     head.name = words[i].substr(5);

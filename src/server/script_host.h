@@ -13,7 +13,6 @@
 #pragma once
 
 #include <lua5.1/lua.hpp>
-
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,11 +43,11 @@ class ScriptHost {
 
   struct Start {
     LuaVm& vm;
-    Bytes name;           // the script's SHA1 or the function's name, for errors and the log
-    uint32_t flags;       // ScriptFlag
-    bool read_only;       // called by a command that must not write
-    bool function;        // FCALL
-    int arguments;        // on the stack, above the function
+    Bytes name;      // the script's SHA1 or the function's name, for errors and the log
+    uint32_t flags;  // ScriptFlag
+    bool read_only;  // called by a command that must not write
+    bool function;   // FCALL
+    int arguments;   // on the stack, above the function
   };
   // Whether the flags let the script run now; replies why not.
   bool admit(Call& call, uint32_t flags, bool read_only);

@@ -53,10 +53,12 @@ int ScriptLibraries::register_function(lua_State* lua) {
   else if (count < 1 || count > 2)
     error = "ERR wrong number of arguments to redis.register_function";
   else
-    error = count == 1 ? read_named(lua, self.registering_) : read_positional(lua, self.registering_);
+    error =
+        count == 1 ? read_named(lua, self.registering_) : read_positional(lua, self.registering_);
   if (!error) error = self.take_function(self.registering_);
   if (!error) return 0;
-  if (self.registering_.callback != 0) luaL_unref(lua, LUA_REGISTRYINDEX, self.registering_.callback);
+  if (self.registering_.callback != 0)
+    luaL_unref(lua, LUA_REGISTRYINDEX, self.registering_.callback);
   script_values::push_error(lua, error);
   return lua_error(lua);
 }
@@ -128,8 +130,7 @@ const char* ScriptLibraries::take_function(Function& made) {
     return "ERR Library names can only contain letters, numbers, or underscores(_) and must be at "
            "least one character long";
   for (const Function& other : loading_->functions)
-    if (base::equals_ignoring_case(other.name, made.name))
-      return "ERR Function already exists in the library";
+    if (other.name == made.name) return "ERR Function already exists in the library";
   loading_->functions.push_back(std::move(made));
   made = {};
   return nullptr;
@@ -204,11 +205,13 @@ void ScriptLibraries::place(std::unique_ptr<Library> library) {
 
 void ScriptLibraries::index() {
   functions_.clear();
+  function_count_ = 0;
   bytes_ = 0;
   for (const auto& [name, library] : libraries_) {
+    function_count_ += library->functions.size();
     bytes_ += sizeof(Library) + 2 * name.capacity() + library->code.capacity();
     for (const Function& function : library->functions) {
-      functions_.emplace(base::to_lower(function.name), &function);
+      functions_[base::to_lower(function.name)] = &function;
       bytes_ += sizeof(Function) + function.name.capacity() + function.description.capacity();
     }
   }
@@ -286,6 +289,7 @@ bool ScriptLibraries::remove(Bytes name) {
 void ScriptLibraries::flush() {
   libraries_.clear();
   functions_.clear();
+  function_count_ = 0;
   bytes_ = 0;
   vm_.reset();
 }
@@ -314,7 +318,9 @@ void ScriptLibraries::call(Call& call, bool read_only) {
   if (!found) return call.reply.error("ERR Function not found");
   const Function& function = *found;
   int keys;
-  if (!read_key_count(call, keys, "ERR Bad number of keys provided") || !host_.admit(call, function.flags, read_only)) return;
+  if (!read_key_count(call, keys, "ERR Bad number of keys provided") ||
+      !host_.admit(call, function.flags, read_only))
+    return;
   auto count = static_cast<size_t>(keys);
   lua_State* lua = vm_->state();
   vm_->push(function.callback);

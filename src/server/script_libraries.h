@@ -60,7 +60,7 @@ class ScriptLibraries {
 
   const Libraries& libraries() const { return libraries_; }
   std::vector<std::string> codes() const;
-  size_t functions() const { return functions_.size(); }
+  size_t functions() const { return function_count_; }
   size_t bytes() const { return bytes_; }  // of codes and bookkeeping, outside the VM
   size_t vm_bytes() const { return vm_ ? vm_->bytes() : 0; }
 
@@ -89,7 +89,9 @@ class ScriptLibraries {
   ScriptHost& host_;
   std::unique_ptr<LuaVm> vm_;  // made with the first library
   Libraries libraries_;
-  Functions functions_;  // by name in lower case
+  // By name in lower case. Of one library's names that differ in case only, the last is called.
+  Functions functions_;
+  size_t function_count_ = 0;
   Library* loading_ = nullptr;  // whose code runs now
   Function registering_;        // kept between calls: nothing is lost when Lua leaves by an error
   size_t bytes_ = 0;

@@ -25,6 +25,7 @@ struct HandLoop final : host::Loop {
   }
   void cancel(host::TimerId id) override { timers.erase(id); }
   void on_turn_end(host::Task) override {}
+  void hear_nested() override {}
   base::Nanos turn_start() override { return 0; }
 
   void run() {

@@ -88,10 +88,11 @@ TEST_CASE("bytecode is text to every way of loading") {
   CHECK(run(vm, "\033Lua").find("unexpected symbol") != std::string::npos);
   CHECK(run(vm, "local f, e = loadstring(string.dump(function() end)) return e")
             .find("unexpected symbol") != std::string::npos);
-  CHECK(run(vm,
-            "local code, sent = string.dump(function() end), false "
-            "local f, e = load(function() if not sent then sent = true return code end end) return e")
-            .find("unexpected symbol") != std::string::npos);
+  CHECK(
+      run(vm,
+          "local code, sent = string.dump(function() end), false "
+          "local f, e = load(function() if not sent then sent = true return code end end) return e")
+          .find("unexpected symbol") != std::string::npos);
   CHECK(run(vm, "return loadstring('return 1 + 1')()") == "2");
   CHECK(run(vm, std::string("return #'a\0b'", 13)) == "3");
 }
@@ -102,12 +103,13 @@ TEST_CASE("an interrupted call catches nothing any more") {
     LuaVm::owner_of<LuaVm>(lua).interrupt();
     luaL_error(lua, "stop");
   };
-  for (const char* code : {"while true do pcall(function() while true do end end) end",
-                           "while true do xpcall(function() while true do end end, function() end) end",
-                           "while true do local c = coroutine.create(function() while true do end end) "
-                           "coroutine.resume(c) end",
-                           "while true do pcall(coroutine.wrap(function() pcall(function() while true do "
-                           "end end) end)) end"}) {
+  for (const char* code :
+       {"while true do pcall(function() while true do end end) end",
+        "while true do xpcall(function() while true do end end, function() end) end",
+        "while true do local c = coroutine.create(function() while true do end end) "
+        "coroutine.resume(c) end",
+        "while true do pcall(coroutine.wrap(function() pcall(function() while true do "
+        "end end) end)) end"}) {
     CAPTURE(code);
     lua_sethook(vm.state(), hook, LUA_MASKCOUNT, 1000);
     CHECK(run(vm, code)[0] == '!');

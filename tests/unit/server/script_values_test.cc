@@ -30,11 +30,26 @@ std::string through(LuaVm& vm, const std::string& reply, int client = 3, int scr
 
 TEST_CASE("replies that mean the same on both sides come back unchanged") {
   LuaVm vm(LuaVm::Kind::scripts, nullptr);
-  for (const char* reply :
-       {":0\r\n", ":-5\r\n", ":9007199254740992\r\n", "$5\r\nhello\r\n", "$0\r\n\r\n", "+OK\r\n",
-        "-ERR wrong\r\n", "*0\r\n", "*2\r\n:1\r\n$1\r\nx\r\n", "*1\r\n*1\r\n*1\r\n:7\r\n", "_\r\n", "#t\r\n",
-        "#f\r\n", ",1.5\r\n", ",inf\r\n", "(123456789012345678901234567890\r\n", "=7\r\ntxt:abc\r\n",
-        "%1\r\n$1\r\na\r\n:1\r\n", "~1\r\n$1\r\na\r\n", "%1\r\n$1\r\na\r\n*2\r\n~0\r\n%0\r\n"}) {
+  for (const char* reply : {":0\r\n",
+                            ":-5\r\n",
+                            ":9007199254740992\r\n",
+                            "$5\r\nhello\r\n",
+                            "$0\r\n\r\n",
+                            "+OK\r\n",
+                            "-ERR wrong\r\n",
+                            "*0\r\n",
+                            "*2\r\n:1\r\n$1\r\nx\r\n",
+                            "*1\r\n*1\r\n*1\r\n:7\r\n",
+                            "_\r\n",
+                            "#t\r\n",
+                            "#f\r\n",
+                            ",1.5\r\n",
+                            ",inf\r\n",
+                            "(123456789012345678901234567890\r\n",
+                            "=7\r\ntxt:abc\r\n",
+                            "%1\r\n$1\r\na\r\n:1\r\n",
+                            "~1\r\n$1\r\na\r\n",
+                            "%1\r\n$1\r\na\r\n*2\r\n~0\r\n%0\r\n"}) {
     CAPTURE(reply);
     CHECK(through(vm, reply) == reply);
   }
