@@ -57,6 +57,10 @@ void client_list(Call& call) {
   ClientType type{};
   if (typed && !parse_client_type(call.arg(3), type)) return unknown_client_type(call, 3);
   std::string lines;
+  if (!typed || type == ClientType::master) {
+    append_primary_line(lines, call);
+    if (!lines.empty()) lines += '\n';
+  }
   for (const auto& [id, session] : call.server.sessions()) {
     if (typed && client_type(*session) != type) continue;
     append_client_line(lines, call, *session);

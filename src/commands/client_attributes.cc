@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "server/replication.h"
 #include "server/server.h"
 
 namespace quoll::commands {
@@ -29,6 +30,7 @@ bool parse_client_type(Bytes name, ClientType& type) {
 }
 
 ClientType client_type(const Session& session) {
+  if (session.is_replica()) return ClientType::replica;
   return session.subscribed() ? ClientType::pubsub : ClientType::normal;
 }
 
@@ -37,6 +39,7 @@ namespace {
 std::string flags_of(const Call& call, const Session& session) {
   std::string flags;
   if (call.server.monitors().has(session)) flags += 'O';
+  if (session.is_replica()) flags += 'S';
   if (session.subscribed()) flags += 'P';
   if (session.transaction.open) flags += 'x';
   if (session.postponed() != Postponed::no) flags += 'b';
@@ -94,6 +97,19 @@ void append_client_line(std::string& out, const Call& call, const Session& sessi
                  session.last_command ? session.last_command->spec->name : "NULL", session.user);
   fmt::format_to(place, " redir=-1 resp={} lib-name={} lib-ver={}", session.protocol(),
                  session.library_name, session.library_version);
+}
+
+void append_primary_line(std::string& out, const Call& call) {
+  const Following& link = call.server.replication().link();
+  const Following::Info info = link.info();
+  if (info.address.empty()) return;
+  fmt::format_to(
+      std::back_inserter(out),
+      "id=0 addr={} laddr={} fd=-1 name= age={} idle={} flags=M db={} sub=0 psub=0 ssub=0 multi=-1 "
+      "qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r "
+      "cmd=replconf user=(superuser) redir=-1 resp=2 lib-name= lib-ver=",
+      info.address, info.local_address, (call.now - info.since_ms) / 1000,
+      std::max<int64_t>(info.last_io_seconds, 0), link.database());
 }
 
 }  // namespace quoll::commands

@@ -23,6 +23,8 @@ enum class ClientType : uint8_t { normal, replica, pubsub, master };
 // Case is ignored; "slave" is replica. False: no such type.
 bool parse_client_type(base::Bytes name, ClientType& type);
 ClientType client_type(const server::Session& session);
+// The line of the link to this server's primary; nothing without one.
+void append_primary_line(std::string& out, const server::Call& call);
 
 // "id=3 addr=127.0.0.1:5000 ... lib-ver=" without a line end.
 void append_client_line(std::string& out, const server::Call& call, const server::Session& session);

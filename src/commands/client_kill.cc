@@ -5,6 +5,7 @@
 #include "base/numbers.h"
 #include "base/text.h"
 #include "commands/client_attributes.h"
+#include "server/replication.h"
 #include "server/server.h"
 
 namespace quoll::commands {
@@ -31,6 +32,15 @@ struct Filter {
     if (user && session.user != *user) return false;
     if (age_min_ms != 0 && call.now - session.created_ms < age_min_ms) return false;
     return !(skip_caller && &session == &call.session);
+  }
+
+  // The link to our primary, which is no session.
+  bool fits(const Call& call, const Following::Info& link) const {
+    if (link.address.empty() || id != 0 || user) return false;
+    if (address && link.address != *address) return false;
+    if (local_address && link.local_address != *local_address) return false;
+    if (type && *type != ClientType::master) return false;
+    return age_min_ms == 0 || call.now - link.since_ms >= age_min_ms;
   }
 };
 
@@ -104,7 +114,10 @@ size_t kill(Call& call, const Filter& filter, bool& caller) {
       session->close_soon();
     }
   }
-  return meant.size();
+  Following& link = call.server.replication().link();
+  if (!filter.fits(call, link.info())) return meant.size();
+  link.drop_link();
+  return meant.size() + 1;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "commands/client_attributes.h"
 #include "commands/families.h"
 #include "server/call.h"
+#include "server/replication.h"
 #include "server/server.h"
 #include "server/version.h"
 
@@ -121,7 +122,7 @@ void reply_greeting(Call& call) {
   reply.bulk("mode");
   reply.bulk("standalone");
   reply.bulk("role");
-  reply.bulk("master");
+  reply.bulk(call.server.replication().following() ? "replica" : "master");
   reply.bulk("modules");
   reply.array(0);
 }

@@ -13,6 +13,7 @@
 #include "commands/families.h"
 #include "commands/help.h"
 #include "server/log.h"
+#include "server/replication.h"
 #include "server/server.h"
 
 namespace quoll::commands {
@@ -141,7 +142,7 @@ void debug_rewrite_all(Call& call) {
 
 void debug_change_repl_id(Call& call) {
   log::notice("Changing replication IDs after receiving change-repl-id");
-  call.server.change_replication_id();
+  call.server.replication().change_id();
   call.reply.ok();
 }
 

@@ -100,7 +100,7 @@ void debug_populate(Call& call) {
     if (own_commit) commits.begin(store::Origin::client, call.now);
     const uint64_t stop = std::min(end, next + kPopulateBatch);
     for (; next < stop; ++next) populate_key(call, prefix, next, static_cast<size_t>(size));
-    if (own_commit) call.server.after_commit(commits.close());
+    if (own_commit) call.server.after_commit(call.session, commits.close());
   }
   call.reply.ok();
 }

@@ -32,6 +32,7 @@ Family debug_commands();
 Family hash_commands();
 Family persistence_commands();
 Family backup_commands();
+Family replication_commands();
 Family set_commands();
 Family bitmap_commands();
 Family hyperloglog_commands();

@@ -163,18 +163,6 @@ void move(Call& call) {
   call.reply.integer(1);
 }
 
-constexpr int64_t kReplicas = 0;  // there is no replication yet, so nobody ever acknowledges
-
-void wait(Call& call) {
-  int64_t wanted;
-  int64_t timeout_ms;
-  if (!call.integer(1, wanted)) return;
-  if (!call.integer(2, timeout_ms, "ERR timeout is not an integer or out of range")) return;
-  if (timeout_ms < 0) return call.reply.error("ERR timeout is negative");
-  if (wanted <= kReplicas || call.session.in_exec) return call.reply.integer(kReplicas);
-  call.session.block(timeout_ms, [](Session& session) { session.reply().integer(kReplicas); });
-}
-
 constexpr CommandSpec kGenericCommands[] = {
     {.name = "del",
      .arity = -2,
@@ -283,17 +271,6 @@ constexpr CommandSpec kGenericCommands[] = {
      .summary = "Moves a key to another database unless it exists there.",
      .complexity = "O(1)",
      .syntax = "key db"},
-    {.name = "wait",
-     .arity = 3,
-     .run = wait,
-     .flags = kNoScript,
-     .categories = kCatConnection,
-     .group = "generic",
-     .since = "3.0.0",
-     .summary = "Waits until replicas have acknowledged this connection's writes.",
-     .complexity = "O(1)",
-     .syntax = "numreplicas timeout",
-     .tips = "request_policy:all_shards,response_policy:agg_min"},
 };
 static_assert(well_formed(kGenericCommands));
 

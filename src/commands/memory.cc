@@ -6,6 +6,7 @@
 #include "commands/families.h"
 #include "commands/help.h"
 #include "server/memory_overview.h"
+#include "server/replication.h"
 #include "server/server.h"
 
 namespace quoll::commands {
@@ -85,7 +86,7 @@ void memory_stats(Call& call) {
   reply.size("peak.allocated", view.peak);
   reply.size("total.allocated", view.used);
   reply.size("startup.allocated", view.startup);
-  reply.size("replication.backlog", 0);
+  reply.size("replication.backlog", call.server.replication().feed().backlog().footprint());
   reply.size("clients.slaves", 0);
   reply.size("clients.normal", view.clients);
   reply.size("cluster.links", 0);

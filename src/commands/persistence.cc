@@ -1,7 +1,9 @@
 // The persistence family: SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, DUMP, RESTORE.
 #include "base/text.h"
+#include "cluster/replica_dialect.h"
 #include "commands/families.h"
 #include "persist/dump_payload.h"
+#include "server/replication.h"
 #include "server/server.h"
 
 namespace quoll::commands {
@@ -98,7 +100,18 @@ bool parse_options(Call& call, RestoreOptions& options) {
   return true;
 }
 
-// The payload is journaled as it came: replaying it decodes the same bytes.
+// The payload is journaled as it came: replaying it decodes the same bytes. Replicas get it in the
+// oldest form that holds the value, for they may know no newer one.
+void tell_restored(Call& call, const store::Entry& entry, base::Millis deadline) {
+  Bytes payload = call.arg(3);
+  std::string older;
+  if (call.server.replication().feed().listening() && !cluster::knows_payload(payload)) {
+    older = persist::dump_payload(entry, cluster::kReplicaRdbVersion, false);
+    payload = older;
+  }
+  call.effect({"RESTORE", call.arg(1), std::to_string(deadline), payload, "REPLACE", "ABSTTL"});
+}
+
 void restore_value(Call& call, const RestoreOptions& options, base::Millis deadline,
                    data::Value value) {
   store::Edit edit = call.edit(1);
@@ -110,7 +123,7 @@ void restore_value(Call& call, const RestoreOptions& options, base::Millis deadl
     edit.entry()->set_access_clock(
         access.used_so_often(static_cast<uint32_t>(options.frequency), call.now));
   edit.done(kEventRestore);
-  call.effect({"RESTORE", call.arg(1), std::to_string(deadline), call.arg(3), "REPLACE", "ABSTTL"});
+  tell_restored(call, *edit.entry(), deadline);
 }
 
 void restore(Call& call) {

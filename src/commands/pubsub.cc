@@ -2,6 +2,7 @@
 // for no replies. Names in replies about "all" come sorted.
 #include "commands/families.h"
 #include "server/call.h"
+#include "server/replication.h"
 #include "server/server.h"
 
 namespace quoll::commands {
@@ -66,11 +67,13 @@ void sunsubscribe(Call& call) { unsubscribe_from(call, Kind::shard, "sunsubscrib
 void publish(Call& call) {
   size_t recorded = call.store.commits().recorded();
   size_t receivers = call.server.notifier().publish(call.arg(1), call.arg(2), recorded);
+  call.server.replication().publish(call.args);
   call.reply.integer(static_cast<int64_t>(receivers));
 }
 
 void spublish(Call& call) {
   size_t receivers = call.server.pubsub().publish_shard(call.arg(1), call.arg(2), Ticket{});
+  call.server.replication().publish(call.args);
   call.reply.integer(static_cast<int64_t>(receivers));
 }
 

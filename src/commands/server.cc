@@ -1,11 +1,11 @@
-// The server as a whole: INFO, TIME, ROLE, REPLICAOF, SHUTDOWN, LOLWUT.
-#include "server/script_host.h"
+// The server as a whole: INFO, TIME, SHUTDOWN, LOLWUT.
 #include "server/server.h"
 
 #include "base/text.h"
 #include "commands/drawing.h"
 #include "commands/families.h"
 #include "server/info.h"
+#include "server/script_host.h"
 
 namespace quoll::commands {
 namespace {
@@ -27,21 +27,6 @@ void time(Call& call) {
   call.reply.bulk_integer(micros % kMicrosPerSecond);
 }
 
-void role(Call& call) {
-  call.reply.array(3);
-  call.reply.bulk("master");
-  call.reply.integer(0);  // the replication offset
-  call.reply.array(0);    // the replicas
-}
-
-void replicaof(Call& call) {
-  if (is(call.arg(1), "no") && is(call.arg(2), "one")) return call.reply.ok();  // as it is already
-  int64_t port;
-  if (!base::parse_int(call.arg(2), port) || port < 0 || port > kPortMax)
-    return call.reply.error("ERR Invalid master port");
-  call.reply.error("ERR this server cannot follow another one: replication is not available");
-}
-
 void shutdown(Call& call) {
   constexpr int64_t kAbort = 1 << 30;
   int64_t asked = 0;
@@ -61,8 +46,11 @@ void shutdown(Call& call) {
   }
   if ((asked & kShutdownSave && asked & kShutdownNosave) || (asked & kAbort && asked != kAbort))
     return call.syntax_error();
-  // While a shutdown is prepared no command runs, so none can be under way.
-  if (asked == kAbort) return call.reply.error("ERR No shutdown in progress.");
+  // Only while it waits for replicas; later no command runs.
+  if (asked == kAbort) {
+    if (!call.server.abort_shut_down()) return call.reply.error("ERR No shutdown in progress.");
+    return call.reply.ok();
+  }
   if (call.server.scripts().running()) {
     if (!(asked & kShutdownNosave)) return call.reply.error(call.server.scripts().busy_reply());
     call.server.scripts().abandon();
@@ -108,35 +96,6 @@ constexpr CommandSpec kServerCommands[] = {
      .summary = "Returns the server's time: unix seconds and microseconds.",
      .complexity = "O(1)",
      .tips = "nondeterministic_output"},
-    {.name = "role",
-     .arity = 1,
-     .run = role,
-     .flags = kNoScript | kLoading | kStale | kFast,
-     .categories = kCatAdmin | kCatDangerous,
-     .group = "server",
-     .since = "2.8.12",
-     .summary = "Returns the part the server plays in replication.",
-     .complexity = "O(1)"},
-    {.name = "replicaof",
-     .arity = 3,
-     .run = replicaof,
-     .flags = kAdmin | kNoScript | kStale | kNoAsyncLoading,
-     .group = "server",
-     .since = "5.0.0",
-     .summary = "Makes the server follow another one, or stand on its own.",
-     .complexity = "O(1)",
-     .syntax = "<host port | NO ONE>"},
-    {.name = "slaveof",
-     .arity = 3,
-     .run = replicaof,
-     .flags = kAdmin | kNoScript | kStale | kNoAsyncLoading,
-     .group = "server",
-     .since = "1.0.0",
-     .summary = "Makes the server follow another one, or stand on its own.",
-     .complexity = "O(1)",
-     .syntax = "<host port | NO ONE>",
-     .deprecated_since = "5.0.0",
-     .replaced_by = "`REPLICAOF`"},
     {.name = "shutdown",
      .arity = -1,
      .run = shutdown,

@@ -85,7 +85,10 @@ std::string AofEnd::message(const std::string& file_name) const {
 }
 
 AofReader::AofReader(AofReaderOptions options)
-    : options_(std::move(options)), valid_bytes_(options_.base_offset) {}
+    : options_(std::move(options)),
+      database_(options_.database),
+      valid_database_(options_.database),
+      valid_bytes_(options_.base_offset) {}
 
 void AofReader::feed(std::string bytes) {
   QUOLL_CHECK(!block_ready_);

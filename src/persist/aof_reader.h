@@ -41,6 +41,7 @@ struct AofReaderOptions {
   int64_t until = INT64_MAX;                  // unix seconds; see until_offset()
   // Whether this is a command. Unset: all are.
   std::function<bool(base::Args)> known;
+  store::DbIndex database = 0;  // selected before the first byte
 };
 
 struct AofCommand {
@@ -74,6 +75,7 @@ class AofReader {
   AofEnd finish();
 
   uint64_t valid_bytes() const { return valid_bytes_; }
+  store::DbIndex database() const { return valid_database_; }  // selected at valid_bytes()
   // Lines up to there, as redis-check-aof counts them: of commands only, and none inside arguments.
   uint64_t valid_lines() const { return valid_lines_; }
   // The latest annotation read, and where it stands.
@@ -113,6 +115,7 @@ class AofReader {
   void settle() {
     valid_bytes_ = file_offset(pos_);
     valid_lines_ = lines_;
+    valid_database_ = database_;
   }
 
   AofReaderOptions options_;
@@ -135,6 +138,7 @@ class AofReader {
   std::vector<base::Bytes> args_;
 
   store::DbIndex database_ = 0;
+  store::DbIndex valid_database_ = 0;
   uint64_t valid_bytes_;
   uint64_t valid_lines_ = 0;
   uint64_t lines_ = 0;

@@ -200,6 +200,7 @@ bool RdbLoad::parse_value(RdbReader& in, RdbType type, Item& item) {
   }
   if (item.deadline <= options_.decode.now && !options_.keep_expired) {
     ++keys_expired_;
+    if (options_.expired) options_.expired(db_, key.bytes);
     return true;
   }
   if (visitor_) {

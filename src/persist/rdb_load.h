@@ -11,6 +11,7 @@
 // arrives in many pieces is decoded again each time its buffer has doubled.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,10 @@ namespace quoll::persist {
 
 struct LoadOptions {
   DecodeOptions decode;
-  bool checksum = true;        // verify it
-  bool keep_expired = false;   // a replica waits for its primary's DEL
+  bool checksum = true;       // verify it
+  bool keep_expired = false;  // a replica waits for its primary's DEL
+  // Told of every key that is left out because it has expired.
+  std::function<void(store::DbIndex, base::Bytes)> expired = nullptr;
   bool refuse_present = true;  // a key that exists is an error; else it is replaced
 };
 

@@ -10,22 +10,22 @@
 #include <memory>
 #include <string>
 
-#include "host/host.h"
+#include "persist/snapshot_output.h"
 
 namespace quoll::persist {
 
-class SnapshotFile {
+class SnapshotFile final : public SnapshotOutput {
  public:
   // `temporary` must be in the same directory as `path`.
   SnapshotFile(host::Disk& disk, std::string path, std::string temporary);
-  ~SnapshotFile();  // abandons what is not finished
+  ~SnapshotFile() override;  // abandons what is not finished
 
-  void append(std::string piece);
-  size_t waiting_bytes() const;
+  void append(std::string piece) override;
+  size_t waiting_bytes() const override;
   // Not empty: writing failed, with the system's words. What follows is ignored.
-  const std::string& error() const;
+  const std::string& error() const override;
   // Told once, when the file is in place and durable, or why not.
-  void finish(host::OnDone done);
+  void finish(host::OnDone done) override;
 
  private:
   struct State;

@@ -5,12 +5,12 @@
 namespace quoll::persist {
 
 SnapshotJob::SnapshotJob(const host::Host& host, store::Store& store,
-                         std::unique_ptr<SnapshotEncoder> encoder, std::string path,
-                         std::string temporary, host::OnDone done)
+                         std::unique_ptr<SnapshotEncoder> encoder,
+                         std::unique_ptr<SnapshotOutput> output, host::OnDone done)
     : host_(host),
       store_(store),
       encoder_(std::move(encoder)),
-      file_(host_.disk, std::move(path), std::move(temporary)),
+      output_(std::move(output)),
       done_(std::move(done)),
       started_(host_.clock.steady()) {
   keys_total_ = store_.begin_snapshot(*encoder_).keys_total();
@@ -24,7 +24,7 @@ SnapshotJob::~SnapshotJob() {
 
 void SnapshotJob::work(int64_t key_delay_us) {
   if (!walking_) return;
-  if (!file_.error().empty()) return fail(file_.error());
+  if (!output_->error().empty()) return fail(output_->error());
   base::Nanos begin = host_.clock.steady();
   base::Nanos now = begin;
   uint64_t bytes = bytes_ + encoder_->gathered_bytes();
@@ -45,7 +45,7 @@ void SnapshotJob::work(int64_t key_delay_us) {
 
 // True while the walk has to wait; something then makes the loop turn again.
 bool SnapshotJob::rest(int64_t key_delay_us, base::Nanos now) {
-  if (file_.waiting_bytes() > kWaitingBytesMax) return true;  // the disk answers
+  if (output_->waiting_bytes() > kWaitingBytesMax) return true;  // the output has room again
   base::Nanos due =
       started_ + static_cast<base::Nanos>(keys_written_) * key_delay_us * base::kNanosPerMicro;
   // Clients that wait for a value are no part of a slow disk.
@@ -59,7 +59,7 @@ bool SnapshotJob::rest(int64_t key_delay_us, base::Nanos now) {
 void SnapshotJob::hand_over() {
   std::string piece = encoder_->take();
   bytes_ += piece.size();
-  file_.append(std::move(piece));
+  output_->append(std::move(piece));
 }
 
 void SnapshotJob::end_walk() {
@@ -67,7 +67,7 @@ void SnapshotJob::end_walk() {
   store_.end_snapshot();
   encoder_->finish();
   hand_over();
-  file_.finish([this, alive = alive_](base::Result<> result) {
+  output_->finish([this, alive = alive_](base::Result<> result) {
     if (!*alive || ended_) return;
     ended_ = true;
     done_(std::move(result));

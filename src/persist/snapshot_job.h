@@ -1,28 +1,28 @@
-// SnapshotJob: one snapshot on its way into a file: the walk, paced between the commands of the
-// loop, and the file it goes to.
+// SnapshotJob: one snapshot on its way into a file, or to replicas: the walk, paced between the
+// commands of the loop, and the output it goes to.
 //
 // Pace: a turn gives the walk kWalkBudget or kWalkBytesPerTurn, whichever ends first; the walk
-// rests while more than kWaitingBytesMax wait for the disk. What the barrier adds is not paced
+// rests while more than kWaitingBytesMax wait for the output. What the barrier adds is not paced
 // here: backlog_bytes() tells the server when to stop reading from clients.
 #pragma once
 
 #include "host/host.h"
 #include "persist/snapshot_encoder.h"
-#include "persist/snapshot_file.h"
+#include "persist/snapshot_output.h"
 
 namespace quoll::persist {
 
 constexpr base::Nanos kWalkBudget = 200 * base::kNanosPerMicro;
 constexpr size_t kWalkBytesPerTurn = 256 * 1024;
-constexpr size_t kPieceBytes = 256 * 1024;             // of one write to the file
-constexpr size_t kWaitingBytesMax = size_t{8} << 20;   // then the walk waits for the disk
+constexpr size_t kPieceBytes = 256 * 1024;             // of one write to the output
+constexpr size_t kWaitingBytesMax = size_t{8} << 20;   // then the walk waits for the output
 constexpr size_t kBacklogBytesMax = size_t{64} << 20;  // then clients wait, too
 
 class SnapshotJob {
  public:
   // `done` is told once, from a later turn; the job may be destroyed then.
   SnapshotJob(const host::Host& host, store::Store& store, std::unique_ptr<SnapshotEncoder> encoder,
-              std::string path, std::string temporary, host::OnDone done);
+              std::unique_ptr<SnapshotOutput> output, host::OnDone done);
   ~SnapshotJob();  // abandons an unfinished job
 
   // At the end of a turn. `key_delay_us` of pause per key: for tests of slow disks.
@@ -30,7 +30,7 @@ class SnapshotJob {
   // Ends it early with an error.
   void abandon(const std::string& reason);
 
-  size_t backlog_bytes() const { return encoder_->gathered_bytes() + file_.waiting_bytes(); }
+  size_t backlog_bytes() const { return encoder_->gathered_bytes() + output_->waiting_bytes(); }
   bool walking() const { return walking_; }  // else it only has to reach the disk
   uint64_t keys_total() const { return keys_total_; }
   uint64_t keys_written() const { return keys_written_; }
@@ -46,12 +46,12 @@ class SnapshotJob {
   host::Host host_;
   store::Store& store_;
   std::unique_ptr<SnapshotEncoder> encoder_;
-  SnapshotFile file_;
+  std::unique_ptr<SnapshotOutput> output_;
   host::OnDone done_;
   base::Nanos started_;
   uint64_t keys_total_ = 0;
   uint64_t keys_written_ = 0;
-  uint64_t bytes_ = 0;  // handed to the file
+  uint64_t bytes_ = 0;  // handed to the output
   bool walking_ = true;
   bool ended_ = false;
   host::TimerId wake_ = 0;

@@ -220,7 +220,7 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
     store::Seq seq = commits.close();
     if (__builtin_expect(server_.gate().demanding(), 0))
       hold_reply(session, seq ? seq : unsettled_seq(call), reply_start);
-    server_.after_commit(seq);
+    server_.after_commit(session, seq);
   } else {
     call_handler(call);
     if (__builtin_expect(server_.gate().demanding(), 0) && !session.in_exec)
@@ -294,7 +294,7 @@ void Dispatcher::execute_queue(Session& session) {
   session.in_exec = false;
   if (server_.gate().demanding())
     hold_reply(session, seq ? seq : server_.persistence().unsettled().latest(), reply_start);
-  server_.after_commit(seq);
+  server_.after_commit(session, seq);
 }
 
 void Dispatcher::hold_reply(Session& session, store::Seq seq, uint64_t reply_start) {

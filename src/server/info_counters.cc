@@ -2,6 +2,7 @@
 // errorstats, latencystats and quoll.
 #include "server/directive.h"
 #include "server/info_writer.h"
+#include "server/replication.h"
 #include "server/script_cache.h"
 #include "server/script_host.h"
 #include "server/server.h"
@@ -43,8 +44,7 @@ void key_counters(Server& server, InfoWriter& out) {
   out.field("evicted_keys", keys.evicted_keys);
   out.zeros("evicted_clients");
   out.field("evicted_scripts", server.scripts().cache().evicted());
-  out.zeros("total_eviction_exceeded_time",
-            "current_eviction_exceeded_time");
+  out.zeros("total_eviction_exceeded_time", "current_eviction_exceeded_time");
   out.field("keyspace_hits", stats.keyspace_hits);
   out.field("keyspace_misses", stats.keyspace_misses);
 }
@@ -69,10 +69,14 @@ void info_stats(Server& server, InfoWriter& out) {
   out.field("instantaneous_ops_per_sec", static_cast<int64_t>(stats.commands_rate.per_second()));
   out.field("total_net_input_bytes", stats.net_input_bytes);
   out.field("total_net_output_bytes", stats.net_output_bytes);
-  out.zeros("total_net_repl_input_bytes", "total_net_repl_output_bytes");
+  const Replication::Counters& syncs = server.replication().counters;
+  out.field("total_net_repl_input_bytes", syncs.bytes_in);
+  out.field("total_net_repl_output_bytes", syncs.bytes_out);
   rates(stats, out);
   out.field("rejected_connections", stats.connections_rejected);
-  out.zeros("sync_full", "sync_partial_ok", "sync_partial_err");
+  out.field("sync_full", syncs.full);
+  out.field("sync_partial_ok", syncs.partial);
+  out.field("sync_partial_err", syncs.partial_refused);
   key_counters(server, out);
   out.field("pubsub_channels", server.pubsub().channels());
   out.field("pubsub_patterns", server.pubsub().patterns());

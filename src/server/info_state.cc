@@ -1,9 +1,10 @@
-// INFO: what the server is and holds now. Sections server, clients, memory, persistence,
-// replication, cpu, modules, cluster and keyspace.
+// INFO: what the server is and holds now. Sections server, clients, memory, persistence, cpu,
+// modules, cluster and keyspace.
 #include "server/backups.h"
 #include "server/config_value.h"
 #include "server/info_writer.h"
 #include "server/memory_overview.h"
+#include "server/replication.h"
 #include "server/script_cache.h"
 #include "server/script_host.h"
 #include "server/script_libraries.h"
@@ -15,7 +16,6 @@ namespace {
 
 constexpr const char* kSupervisions[] = {"upstart", "systemd", "unknown", "no"};
 constexpr base::Millis kDayMs = 86'400'000;
-constexpr const char kNoReplicationId[] = "0000000000000000000000000000000000000000";
 
 std::string setting(Server& server, base::Bytes name) {
   const std::vector<ConfigEntry> found = server.config().get({&name, 1});
@@ -132,8 +132,13 @@ void info_memory(Server& server, InfoWriter& out) {
   out.field("rss_overhead_bytes", view.rss_overhead_bytes());
   out.ratio("mem_fragmentation_ratio", view.resident_ratio());
   out.field("mem_fragmentation_bytes", view.resident_excess());
-  out.zeros("mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers",
-            "mem_clients_slaves");
+  const Replication& replication = server.replication();
+  const uint64_t backlog = replication.feed().backlog().footprint();
+  const uint64_t buffers = backlog + replication.replicas().buffer_bytes();
+  out.field("mem_not_counted_for_evict", buffers);
+  out.field("mem_replication_backlog", backlog);
+  out.field("mem_total_replication_buffers", buffers);
+  out.field("mem_clients_slaves", replication.replicas().buffer_bytes());
   out.field("mem_clients_normal", view.clients);
   out.zeros("mem_cluster_links", "mem_aof_buffer");
   out.field("mem_allocator", base::allocator_name());
@@ -147,13 +152,14 @@ void info_persistence(Server& server, InfoWriter& out) {
   const Persistence& persistence = server.persistence();
   const Persistence::SaveInfo saves = persistence.save_info();
   out.field("loading", persistence.loading() ? 1 : 0);
-  out.zeros("async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age");
+  out.field("async_loading", persistence.syncing() && !persistence.loading() ? 1 : 0);
+  out.zeros("current_cow_peak", "current_cow_size", "current_cow_size_age");
   const double keys = static_cast<double>(std::max<uint64_t>(saves.keys_total, 1));
   out.ratio("current_fork_perc", 100.0 * static_cast<double>(saves.keys_written) / keys);
   out.field("current_save_keys_processed", saves.keys_written);
   out.field("current_save_keys_total", saves.keys_total);
   out.field("rdb_changes_since_last_save", saves.changes);
-  out.field("rdb_bgsave_in_progress", persistence.saving() ? 1 : 0);
+  out.field("rdb_bgsave_in_progress", persistence.saving() || persistence.streaming() ? 1 : 0);
   out.field("rdb_last_save_time", saves.last_save_ms / 1000);
   out.field("rdb_last_bgsave_status", saves.last_ok ? "ok" : "err");
   out.field("rdb_last_bgsave_time_sec", saves.last_seconds);
@@ -198,20 +204,6 @@ void info_persistence(Server& server, InfoWriter& out) {
   out.ratio("loading_loaded_perc", 100.0 * loaded / total);
   out.field("loading_eta_seconds",
             static_cast<int64_t>(loaded > 0 ? seconds * (total - loaded) / loaded : -1));
-}
-
-void info_replication(Server& server, InfoWriter& out) {
-  out.section("Replication");
-  out.field("role", "master");
-  out.field("connected_slaves", 0);
-  out.field("master_failover_state", "no-failover");
-  out.field("master_replid", server.replication_id());
-  out.field("master_replid2", kNoReplicationId);
-  out.field("master_repl_offset", 0);
-  out.field("second_repl_offset", -1);
-  out.field("repl_backlog_active", 0);
-  out.field("repl_backlog_size", server.settings().repl_backlog_size);
-  out.zeros("repl_backlog_first_byte_offset", "repl_backlog_histlen");
 }
 
 void info_cpu(Server& server, InfoWriter& out) {

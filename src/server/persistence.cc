@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include "persist/aof_save.h"
+#include "persist/snapshot_file.h"
 #include "server/backups.h"
 #include "server/log.h"
+#include "server/replication.h"
 #include "server/script_host.h"
 #include "server/script_libraries.h"
 #include "server/server.h"
@@ -56,11 +58,15 @@ unsigned Persistence::complete_rdb_version() const {
   return static_cast<unsigned>(server_.settings().rdb_version);
 }
 
-std::unique_ptr<persist::SnapshotEncoder> Persistence::encoder(bool aof_base) const {
+// `stream_version`: of the RDB that a replica understands; 0: it is for a file.
+std::unique_ptr<persist::SnapshotEncoder> Persistence::encoder(bool aof_base,
+                                                               unsigned stream_version) const {
   const Settings& settings = server_.settings();
   persist::SaveOptions options;
-  options.version = static_cast<unsigned>(settings.rdb_version);
-  if (aof_base || current_.backup) options.version = complete_rdb_version();
+  options.version =
+      stream_version > 0 ? stream_version : static_cast<unsigned>(settings.rdb_version);
+  if (stream_version == 0 && (aof_base || current_.backup))
+    options.version = complete_rdb_version();
   options.compress = settings.rdbcompression;
   options.checksum = settings.rdbchecksum;
   if (aof_base && !settings.aof_use_rdb_preamble)
@@ -78,6 +84,7 @@ std::unique_ptr<persist::SnapshotEncoder> Persistence::encoder(bool aof_base) co
                  {"ctime", std::to_string(now / 1000)},
                  {"used-mem", std::to_string(base::memory_used())},
                  {"aof-base", aof_base ? "1" : "0"}};
+  if (!aof_base) server_.replication().add_position(options.aux);
   return std::make_unique<persist::RdbSave>(std::move(options), now);
 }
 
@@ -87,20 +94,38 @@ void Persistence::request(Request request) {
 }
 
 void Persistence::begin_next() {
-  if (job_ || requests_.empty()) return;
-  current_ = std::move(requests_.front());
-  requests_.pop_front();
-  job_started_ms_ = server_.host().clock.wall();
-  job_ = std::make_unique<persist::SnapshotJob>(
-      storage_, server_.store(), encoder(current_.aof_base), current_.path, current_.temporary,
-      [this](base::Result<> result) {
+  while (!job_ && !requests_.empty()) {
+    current_ = std::move(requests_.front());
+    requests_.pop_front();
+    job_started_ms_ = server_.host().clock.wall();
+    job_ = begun(current_);
+    if (job_) server_.host().loop.post([] {});  // the walk begins at the end of a turn
+  }
+}
+
+// The job of a request, or null when nobody wants it any more.
+std::unique_ptr<persist::SnapshotJob> Persistence::begun(Request& request) {
+  Stream stream = request.make();
+  if (!stream.output && request.path.empty()) return nullptr;
+  if (!stream.output)
+    stream.output =
+        std::make_unique<persist::SnapshotFile>(storage_.disk, request.path, request.temporary);
+  return std::make_unique<persist::SnapshotJob>(
+      storage_, server_.store(), encoder(request.aof_base, stream.rdb_version),
+      std::move(stream.output), [this](base::Result<> result) {
         finished_job_ = std::move(job_);  // this runs inside it
         host::OnDone done = std::move(current_.done);
         done(std::move(result));
         begin_next();
       });
-  current_.begun();
-  server_.host().loop.post([] {});  // the walk begins at the end of a turn
+}
+
+void Persistence::stream(MakeStream make, host::OnDone done) {
+  request({.path = {},
+           .temporary = {},
+           .aof_base = false,
+           .done = std::move(done),
+           .make = std::move(make)});
 }
 
 void Persistence::save_as(bool background, host::OnDone done) {
@@ -118,7 +143,10 @@ void Persistence::save_as(bool background, host::OnDone done) {
            .temporary = fmt::format("temp-{}.rdb", server_.host().process.pid()),
            .aof_base = false,
            .done = std::move(ended),
-           .begun = [this] { changes_at_begin_ = server_.store().commits().total_changes(); }});
+           .make = [this] {
+             changes_at_begin_ = server_.store().commits().total_changes();
+             return Stream{};
+           }});
 }
 
 void Persistence::write_backup(std::string path, std::string temporary, host::Task begun,
@@ -128,7 +156,10 @@ void Persistence::write_backup(std::string path, std::string temporary, host::Ta
            .aof_base = false,
            .backup = true,
            .done = std::move(done),
-           .begun = std::move(begun)});
+           .make = [begun = std::move(begun)] {
+             begun();
+             return Stream{};
+           }});
 }
 
 const persist::SnapshotJob* Persistence::backup_job() const {
@@ -216,8 +247,10 @@ void Persistence::end_turn() {
   finished_job_.reset();
   if (job_) job_->work(server_.settings().rdb_key_save_delay_us);
   if (__builtin_expect(!waiting_.empty(), 0)) resume_waiting();
-  bool behind =
-      (job_ && job_->backlog_bytes() > persist::kBacklogBytesMax) || (aof_ && aof_->log.full());
+  // A replica that is slow to take its data holds up nobody: it is dropped instead.
+  bool job_behind =
+      job_ && !current_.path.empty() && job_->backlog_bytes() > persist::kBacklogBytesMax;
+  bool behind = job_behind || (aof_ && aof_->log.full());
   server_.freeze(Freeze::disk, behind);
 }
 
@@ -252,11 +285,12 @@ bool Persistence::save_point_due() const {
 }
 
 void Persistence::tick() {
-  // Also not while DEBUG LOADAOF has closed the log (everybody is held up then): that it is not open
-  // would look like a hole to be mended by a rewrite.
+  // Also not while DEBUG LOADAOF has closed the log (everybody is held up then): that it is not
+  // open would look like a hole to be mended by a rewrite.
   bool held_up = server_.paused() == PauseKind::all;
-  if (!ready_ || loading_ || held_up || server_.shutting_down()) return;
+  if (!ready_ || loading_ || syncing_ || held_up || server_.shutting_down()) return;
   if (plain_loaded_) check_sealing();
+  if (server_.settings().appendonly != aof_on_) apply_settings();  // after a full synchronization
   if (!saving_ && save_point_due()) save_in_background();
   if (!rewriting_ && rewrite_due()) rewrite_aof();
 }
@@ -288,6 +322,32 @@ Persistence::SaveInfo Persistence::save_info() const {
   info.last_load_expired = last_load_expired_;
   info.last_load_loaded = last_load_loaded_;
   return info;
+}
+
+// --- a primary's data ---------------------------------------------------------------------------
+
+void Persistence::begin_sync(bool serving) {
+  syncing_ = true;
+  if (!serving) ready_ = false;
+  // The log on disk belongs to the data that goes. A new one begins when the new data stands.
+  std::erase_if(requests_, [](const Request& request) { return request.aof_base; });
+  stale_rewrite_ = job_ && current_.aof_base;
+  if (stale_rewrite_)
+    job_->abandon("all data is replaced by the primary's");
+  else
+    rewriting_ = false;
+  if (aof_on_) turn_aof(false);
+}
+
+void Persistence::end_sync() {
+  syncing_ = false;
+  ready_ = true;
+  apply_settings();
+}
+
+std::optional<store::Seq> Persistence::durable_seq() const {
+  if (!aof_ || !aof_on_ || !aof_stands_) return std::nullopt;
+  return aof_->log.durable_seq();
 }
 
 // --- reload ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "persist/aof_log.h"
@@ -59,6 +60,22 @@ class Persistence {
   // Whether a command that changes the key must wait because the snapshot has much of the value to
   // write before. The session is to run it again when it is resumed.
   bool waits_for_snapshot(SessionId session, store::DbIndex db, Bytes key);
+  // A snapshot for replicas. `make` is asked at the instant the snapshot will show; nothing made:
+  // nobody wants it any more.
+  struct Stream {
+    unsigned rdb_version = 0;
+    std::unique_ptr<persist::SnapshotOutput> output;
+  };
+  using MakeStream = std::function<Stream()>;
+  void stream(MakeStream make, host::OnDone done);
+  bool streaming() const { return job_ && current_.path.empty(); }
+  // All data is about to come from a primary. `serving`: into another store, and commands go on.
+  void begin_sync(bool serving);
+  // It came, or it did not: what the store holds counts now.
+  void end_sync();
+  bool syncing() const { return syncing_; }
+  // Up to which commit the append-only file is durable; nothing when it is off.
+  std::optional<store::Seq> durable_seq() const;
   // BGREWRITEAOF: begins at once, or when what runs now has ended.
   void rewrite_aof();
   bool rewriting() const { return rewriting_; }
@@ -169,7 +186,7 @@ class Persistence {
     bool aof_base = false;
     bool backup = false;
     host::OnDone done;
-    std::function<void()> begun;  // at the instant the snapshot shows
+    MakeStream make;  // at the instant the snapshot shows; nothing: `path`, by way of `temporary`
   };
 
   void check_sealing();
@@ -179,7 +196,8 @@ class Persistence {
   void begin_next();
   void save_as(bool background, host::OnDone done);
   void saved(base::Result<> result);
-  std::unique_ptr<persist::SnapshotEncoder> encoder(bool aof_base) const;
+  std::unique_ptr<persist::SnapshotEncoder> encoder(bool aof_base, unsigned stream_version) const;
+  std::unique_ptr<persist::SnapshotJob> begun(Request& request);
   bool save_point_due() const;
   void prepare_exit_save(int how, host::OnDone done);
 
@@ -238,6 +256,8 @@ class Persistence {
 
   bool ready_ = false;          // what the disk held at the start, or at a reload, is in the store
   bool saving_ = false;         // an RDB file is being written or waits for its turn
+  bool syncing_ = false;        // with a primary that sends all data
+  bool stale_rewrite_ = false;  // of data that went meanwhile: being given up
   uint64_t changes_saved_ = 0;  // changes contained in the last snapshot
   uint64_t changes_at_begin_ = 0;
   base::Millis last_save_ms_ = 0;

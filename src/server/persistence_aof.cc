@@ -57,7 +57,8 @@ void Persistence::make_aof() {
 
 void Persistence::apply_settings() {
   const Settings& settings = server_.settings();
-  if (settings.appendonly != aof_on_ && !loading()) return turn_aof(settings.appendonly);
+  const bool settled = !loading() && !syncing_ && !stale_rewrite_;
+  if (settings.appendonly != aof_on_ && settled) return turn_aof(settings.appendonly);
   bool hold = aof_on_ && aof_stands_ && settings.appendfsync == Fsync::always;
   server_.gate().require(hold ? Need::fsynced : Need::nothing);
   unsettled_.set_listening(hold);
@@ -147,7 +148,11 @@ void Persistence::rewrite() {
            .temporary = path + ".part",
            .aof_base = true,
            .done = [this](base::Result<> written) { part_done(std::move(written)); },
-           .begun = [this] { begin_rewrite(); }});
+           .make =
+               [this] {
+                 begin_rewrite();
+                 return Stream{};
+               }});
 }
 
 void Persistence::begin_rewrite() {
@@ -171,7 +176,7 @@ void Persistence::part_done(base::Result<> result) {
 }
 
 void Persistence::rewritten(base::Result<> result) {
-  rewriting_ = false;
+  rewriting_ = stale_rewrite_ = false;
   aof_->log.suspend_sync(false);
   if (first_base_done_)
     server_.host().loop.post([done = std::move(first_base_done_), result] { done(result); });

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "server/log.h"
 #include "server/persistence.h"
+#include "server/replication.h"
 #include "server/script_host.h"
 #include "server/script_libraries.h"
 #include "server/server.h"
@@ -138,7 +139,11 @@ void Persistence::feed(std::string bytes, bool last, bool then_rest) {
       persist::LoadOptions options = loading_->options;
       // What expired is removed by the log's own DEL, or by the wheel when all is loaded.
       const std::string& name = loading_->plans.front().name;
-      options.keep_expired = !name.empty();
+      options.keep_expired = !name.empty() || !server_.settings().replicaof.host.empty();
+      options.expired = [this](store::DbIndex db, Bytes key) {
+        if (!ready_) server_.replication().restore(loading_->rdb->aux());
+        server_.replication().feed().erase(db, key);
+      };
       if (name.ends_with(".rdb"))
         log::notice("Reading RDB base file on AOF loading...");
       else if (!name.empty())
@@ -231,8 +236,8 @@ base::Result<> Persistence::feed_aof(std::string bytes) {
 base::Result<> Persistence::load_functions() {
   const std::vector<std::string>& codes = loading_->rdb->functions();
   if (codes.empty()) return {};
-  auto done = server_.scripts().libraries().load_all(
-      codes, ScriptLibraries::OnPresent::replace, false);
+  auto done =
+      server_.scripts().libraries().load_all(codes, ScriptLibraries::OnPresent::replace, false);
   if (!done) return base::Error{"Failed creating the library: " + done.error()};
   return {};
 }
@@ -344,6 +349,7 @@ void Persistence::note_rdb() {
   else
     log::notice("Done loading RDB, keys loaded: {}, keys expired: {}.", rdb.keys_loaded(),
                 rdb.keys_expired());
+  if (!ready_ && loading_->plans.front().name.empty()) server_.replication().restore(rdb.aux());
   loading_->rdb_keys += rdb.keys_loaded();
   last_load_loaded_ = rdb.keys_loaded();
   last_load_expired_ = rdb.keys_expired();

@@ -16,25 +16,49 @@ Command* find_command(const CommandTable& table, Args args) {
 
 }  // namespace
 
+constexpr base::Millis kBeforeAllDeadlines = 0;
+
 Replay::Replay(Server& server)
     : server_(server),
       session_(std::make_unique<Session>(server, 0, std::make_unique<NobodyPeer>())) {
-  server_.store().access().set_earliest(server_.host().clock.wall());
+  session_->in_exec = true;  // nothing may wait
+  set_time(server_.host().clock.wall());
 }
 
-Replay::~Replay() { server_.store().access().set_earliest(0); }
+Replay::~Replay() { set_time(0); }
 
-bool Replay::known(Args args) const { return find_command(server_.commands(), args) != nullptr; }
+void Replay::set_time(base::Millis wall) { server_.store().access().set_earliest(wall); }
 
-base::Result<> Replay::run(store::DbIndex db, Args args) {
-  constexpr base::Millis kBeforeAllDeadlines = 0;
+bool Replay::known(Args args) const { return command(args) != nullptr; }
+
+const Command* Replay::command(Args args) const { return find_command(server_.commands(), args); }
+
+Command* Replay::admitted(store::DbIndex db, Args args, std::string& error) const {
   Command* command = find_command(server_.commands(), args);
-  if (!command) return base::Error{"Unknown command '" + std::string(args[0]) + "'"};
+  if (!command) {
+    error = "Unknown command '" + std::string(args[0]) + "'";
+    return nullptr;
+  }
   const CommandSpec& spec = *command->spec;
   int count = static_cast<int>(args.size());
-  if (db >= server_.store().databases() ||
-      (spec.arity > 0 ? count != spec.arity : count < -spec.arity))
-    return base::Error{"Wrong arguments of '" + std::string(spec.name) + "'"};
+  if (db < server_.store().databases() &&
+      (spec.arity > 0 ? count == spec.arity : count >= -spec.arity))
+    return command;
+  error = "Wrong arguments of '" + std::string(spec.name) + "'";
+  return nullptr;
+}
+
+base::Result<> Replay::outcome(uint64_t errors_before) {
+  ++commands_;
+  session_->out().clear();
+  if (session_->reply().errors() == errors_before) return {};
+  return base::Error{std::string(session_->reply().last_error_code())};
+}
+
+base::Result<> Replay::run(store::DbIndex db, Args args) {
+  std::string error;
+  Command* command = admitted(db, args, error);
+  if (!command) return base::Error{error};
   session_->db = db;
   uint64_t errors = session_->reply().errors();
   store::CommitBuilder& commits = server_.store().commits();
@@ -42,12 +66,26 @@ base::Result<> Replay::run(store::DbIndex db, Args args) {
       args, server_, *session_, *command, session_->reply(), server_.store(), kBeforeAllDeadlines,
       db};
   commits.begin(store::Origin::load, kBeforeAllDeadlines);
-  spec.run(call);
+  command->spec->run(call);
   commits.close();
-  ++commands_;
-  session_->out().clear();
-  if (session_->reply().errors() == errors) return {};
-  return base::Error{std::string(session_->reply().last_error_code())};
+  return outcome(errors);
+}
+
+base::Result<> Replay::run_in_commit(store::DbIndex db, Args args) {
+  std::string error;
+  Command* command = admitted(db, args, error);
+  if (!command) return base::Error{error};
+  session_->db = db;
+  uint64_t errors = session_->reply().errors();
+  store::CommitBuilder& commits = server_.store().commits();
+  size_t changes = commits.changes();
+  Call call{
+      args, server_, *session_, *command, session_->reply(), server_.store(), kBeforeAllDeadlines,
+      db};
+  command->spec->run(call);
+  if (command->spec->journal == Journal::verbatim && commits.changes() > changes)
+    call.effect_verbatim();
+  return outcome(errors);
 }
 
 }  // namespace quoll::server

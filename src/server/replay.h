@@ -21,11 +21,20 @@ class Replay {
 
   // Whether `args` begin with a command.
   bool known(Args args) const;
-  // Runs one effect. The error is the command's own reply.
+  // Runs one effect, as a commit of its own. The error is the command's own reply.
   base::Result<> run(store::DbIndex db, Args args);
+  // The same inside the commit that is open, if one is; what it changes is journaled again.
+  base::Result<> run_in_commit(store::DbIndex db, Args args);
+  // The command that `args` begin with; null: there is none.
+  const Command* command(Args args) const;
+  // What is accessed from now on counts as accessed at this time.
+  void set_time(base::Millis wall);
   uint64_t commands() const { return commands_; }
 
  private:
+  Command* admitted(store::DbIndex db, Args args, std::string& error) const;
+  base::Result<> outcome(uint64_t errors_before);
+
   Server& server_;
   std::unique_ptr<Session> session_;
   uint64_t commands_ = 0;

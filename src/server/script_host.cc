@@ -7,6 +7,7 @@
 #include "server/log.h"
 #include "server/lua_vm.h"
 #include "server/nobody_peer.h"
+#include "server/replication.h"
 #include "server/script_access.h"
 #include "server/script_cache.h"
 #include "server/script_libraries.h"
@@ -47,6 +48,12 @@ ScriptHost::~ScriptHost() = default;
 // --- running -----------------------------------------------------------------------------------
 
 bool ScriptHost::admit(Call& call, uint32_t flags, bool read_only) {
+  if (__builtin_expect(server_.replication().restricts(), 0)) {
+    if (Bytes refusal = server_.replication().refusal_of_script(flags); !refusal.empty()) {
+      call.reply.error(refusal);
+      return false;
+    }
+  }
   if ((flags & (kScriptCompatible | kScriptNoWrites)) == 0) {
     if (Bytes refusal = server_.persistence().write_refusal(); !refusal.empty()) {
       call.reply.error(refusal);
@@ -144,7 +151,7 @@ void ScriptHost::finish(Call& call, uint64_t reply_start) {
   }
   if (run_.began_commit) {
     seq = commits.close();
-    server_.after_commit(seq);
+    server_.after_commit(call.session, seq);
   }
   if (server_.gate().demanding() && !call.session.in_exec)
     server_.dispatcher().hold_reply(

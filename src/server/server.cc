@@ -4,6 +4,7 @@
 
 #include "server/call.h"
 #include "server/log.h"
+#include "server/replication.h"
 #include "server/script_host.h"
 
 namespace quoll::server {
@@ -40,7 +41,7 @@ Server::Server(const host::Host& host, Config config, Families families)
       dispatcher_(*this, families),
       scratch_(kScratchBytes),
       run_id_(hex_id(host_.random)),
-      replication_id_(hex_id(host_.random)) {
+      replication_(std::make_unique<Replication>(*this)) {
   refresh_clock();
   started_ms_ = now_;
   scripts_ = std::make_unique<ScriptHost>(*this);
@@ -50,6 +51,7 @@ Server::Server(const host::Host& host, Config config, Families families)
   store_.commits().add_sink(blocked_keys_);
   store_.commits().add_sink(notifier_);
   store_.commits().add_sink(persistence_.unsettled());
+  store_.commits().add_sink(replication_->feed());
   gate_.on_advance([this] {
     for (auto& [id, session] : sessions_)
       if (session->out().size() > 0) session->output_written();
@@ -101,8 +103,6 @@ void Server::apply_settings() {
   packing_ = packing_of(now);
   log::set_level(now.loglevel);
 }
-
-void Server::change_replication_id() { replication_id_ = hex_id(host_.random); }
 
 void Server::watch_settings() {
   auto apply = [this]() -> base::Result<> {
@@ -165,7 +165,10 @@ Bytes Server::refusal_of(const Command& command, const Session& session) const {
     if (given == Permission::no || (given == Permission::local && !session.peer().is_loopback()))
       return debug ? errors::kDebugNotAllowed : errors::kModuleNotAllowed;
   }
-  if (monitors_.any() && monitors_.has(session) &&
+  if (__builtin_expect(replication_->restricts(), 0))
+    if (Bytes refusal = replication_->refusal_of(command, session); !refusal.empty())
+      return refusal;
+  if (((monitors_.any() && monitors_.has(session)) || session.is_replica()) &&
       (spec.access != Access::none || (spec.flags & kMayReplicate)))
     return errors::kReplicaKeyspace;
   return {};
@@ -189,7 +192,9 @@ void Server::tell_monitors(const Session& session, Args line, const Command* com
   monitors_.show(session, line, host_.clock.wall_micros());
 }
 
-void Server::after_commit(store::Seq) {}
+void Server::after_commit(Session& session, store::Seq seq) {
+  if (seq != 0) session.note_write(seq, replication_->offset());
+}
 
 void Server::note_error(Bytes code) {
   ++stats_.error_replies;
@@ -218,13 +223,15 @@ void Server::note_slow(Session& session, const Command& command, Args args, base
 void Server::end_turn() {
   persistence_.begin_turn_end();
   serve_blocked();
+  replication_->begin_turn_end();
   flush_all();  // replies do not wait for the work below
-  if (active_expiry_ && periodic_work_ && !frozen_ && pause_kind_ == PauseKind::none &&
-      expiry_due_ <= host_.clock.wall())
+  if (active_expiry_ && !replication_->following() && periodic_work_ &&
+      paused() == PauseKind::none && expiry_due_ <= host_.clock.wall())
     expire();
   serve_blocked();  // of keys that expired
   if (store_.reclaiming()) reclaim();
   persistence_.end_turn();
+  replication_->end_turn();
   flush_all();
   bury();
   measure_turn();
@@ -251,7 +258,7 @@ void Server::expire() {
     done = store_.expire_due(now_, kExpireBatch, [&](base::Millis late) {
       stats_.expire_lag.record(late * base::kNanosPerMilli);
     });
-    after_commit(store_.commits().close());
+    store_.commits().close();
   } while (!done && host_.clock.steady() - begin < budget);
   expiry_due_ = store::kNoDeadline;
   if (!done) ++stats_.expire_time_capped;
@@ -274,7 +281,7 @@ void Server::reclaim() {
 // Sleeps until the wheel has something to do; an earlier deadline re-arms. Deadlines are wall time
 // and timers are not, so only the near ones get a timer: ticks see to the far ones.
 void Server::arm_expiry() {
-  if (!active_expiry_) return;
+  if (!active_expiry_ || replication_->following()) return;
   base::Millis due = store_.next_expiry();
   if (due == store::kNoDeadline || due >= expiry_due_ || due - now_ > kExpiryTimerMax) return;
   expiry_due_ = due;
@@ -338,6 +345,9 @@ void Server::tick() {
                                  now_);
   base::memory_peak();
   persistence_.tick();
+  replication_->tick();
+  if (replicas_until_ != 0 && (now_ >= replicas_until_ || replication_->replicas_caught_up()))
+    prepare_end();
   if (ticks_ % 10 == 0) close_idle();
 }
 
@@ -346,8 +356,8 @@ void Server::close_idle() {
   for (auto& [id, session] : sessions_) {
     // Flushing looks at the soft output limit.
     if (session->out().size() > 0) session->output_written();
-    if (timeout == 0 || session->subscribed() || session->postponed() != Postponed::no ||
-        monitors_.has(*session))
+    if (timeout == 0 || session->subscribed() || session->is_replica() ||
+        session->postponed() != Postponed::no || monitors_.has(*session))
       continue;
     if (now_ - session->last_command_ms > timeout * 1000) {
       log::verbose("Closing idle client");
@@ -387,11 +397,18 @@ void Server::freeze(Freeze why, bool on) {
   auto bit = static_cast<uint8_t>(why);
   if (((frozen_ & bit) != 0) == on) return;
   frozen_ ^= bit;
+  replication_->link().pause_reads(frozen_ != 0);
   if (frozen_ == 0 && paused() == PauseKind::none) let_go_on();
 }
 
+void Server::hold_writes(HoldWrites why, bool on) {
+  auto bit = static_cast<uint8_t>(why);
+  writes_held_ = static_cast<uint8_t>(on ? writes_held_ | bit : writes_held_ & ~bit);
+  if (paused() == PauseKind::none) let_go_on();
+}
+
 void Server::let_go_on() {
-  if (frozen_) return;
+  if (frozen_ || paused() != PauseKind::none) return;
   std::vector<SessionId> waiting;
   for (auto& [id, session] : sessions_)
     if (session->postponed() == Postponed::paused) waiting.push_back(id);

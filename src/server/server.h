@@ -34,6 +34,7 @@ namespace quoll::server {
 struct Ending {
   int save = 0;
   bool force = false;                      // end though saving failed
+  bool now = false;                        // do not wait for replicas
   std::function<void()> failed = nullptr;  // told when the server stays because it did
 };
 // Of the bits of SHUTDOWN's options and of shutdown-on-sigterm.
@@ -42,14 +43,19 @@ inline Ending ending_of(int64_t shutdown_bits) {
   if (shutdown_bits & kShutdownSave) ending.save = 1;
   if (shutdown_bits & kShutdownNosave) ending.save = -1;
   ending.force = shutdown_bits & kShutdownForce;
+  ending.now = shutdown_bits & kShutdownNow;
   return ending;
 }
 
 // Why no command at all may run.
 enum class Freeze : uint8_t { ending = 1, reload = 2, disk = 4 };
 
+// Why writes wait though no client asked for it: so that replicas catch up.
+enum class HoldWrites : uint8_t { ending = 1, failover = 2 };
+
 enum class PauseKind : uint8_t { none, writes, all };
 
+class Replication;
 class ScriptHost;
 
 class Server {
@@ -72,6 +78,10 @@ class Server {
   // the log.
   void shut_down(const std::string& reason, Ending how);
   bool shutting_down() const { return ending_; }
+  // Ends the wait for replicas, if that is all that was done yet. False: nothing to abort.
+  bool abort_shut_down();
+  // Ms until the wait for replicas is given up; 0: none waits.
+  base::Millis shut_down_in() const;
 
   host::Host& host() { return host_; }
   Config& config() { return config_; }
@@ -81,6 +91,8 @@ class Server {
   CommandTable& commands() { return dispatcher_.table(); }
   OutputGate& gate() { return gate_; }
   Persistence& persistence() { return persistence_; }
+  Replication& replication() { return *replication_; }
+  const Replication& replication() const { return *replication_; }
   WatchTable& watches() { return watches_; }
   BlockedKeys& blocked_keys() { return blocked_keys_; }
   PubSub& pubsub() { return pubsub_; }
@@ -98,9 +110,6 @@ class Server {
   Stats& stats() { return stats_; }
   const data::Packing& packing() const { return packing_; }  // of the settings in force
   const std::string& run_id() const { return run_id_; }
-  // Of the history of this data, for replicas.
-  const std::string& replication_id() const { return replication_id_; }
-  void change_replication_id();
   base::Millis started_ms() const { return started_ms_; }
   size_t startup_memory() const { return startup_memory_; }  // bytes used when start() was done
   uint16_t port() const;  // the TCP port actually bound, 0 if none
@@ -127,7 +136,7 @@ class Server {
   bool postpone_if_paused(Session& session, const Command& command, Args args, BlobOf blob_of,
                           void* blob_owner);
   void refuse_cross_protocol(Session& session);
-  void after_commit(store::Seq seq);
+  void after_commit(Session& session, store::Seq seq);
   void note_error(Bytes code);
   void note_slow(Session& session, const Command& command, Args args, base::Nanos elapsed);
   base::Nanos slow_threshold() const { return slow_threshold_; }
@@ -138,10 +147,13 @@ class Server {
   void unpause();
   PauseKind paused() const {
     if (frozen_) return PauseKind::all;
-    return now_ < pause_until_ ? pause_kind_ : PauseKind::none;
+    PauseKind asked = now_ < pause_until_ ? pause_kind_ : PauseKind::none;
+    return asked == PauseKind::none && writes_held_ ? PauseKind::writes : asked;
   }
+  void hold_writes(HoldWrites why, bool on);
   // While any reason holds no command at all runs, and nothing expires: the data must not change.
   void freeze(Freeze why, bool on);
+  bool frozen() const { return frozen_ != 0; }
 
   void set_active_expiry(bool on) { active_expiry_ = on; }
   // DEBUG PAUSE-CRON: expiry and the ten-times-a-second work rest.
@@ -168,6 +180,7 @@ class Server {
   void tick();
   void close_idle();
   void measure_turn();
+  void prepare_end();
   void end_now();
   void let_go_on();
 
@@ -191,7 +204,6 @@ class Server {
   std::vector<char> scratch_;
   std::vector<char> nested_scratch_;  // while clients are heard inside a script
   std::string run_id_;
-  std::string replication_id_;
   std::map<SessionId, std::unique_ptr<Session>> sessions_;
   std::vector<std::unique_ptr<Session>> buried_;
   std::vector<Session*> flush_queue_;
@@ -217,6 +229,10 @@ class Server {
   uint8_t frozen_ = 0;   // Freeze bits
   bool ending_ = false;  // the end is being prepared
   bool stopping_ = false;
+  uint8_t writes_held_ = 0;  // HoldWrites bits
+  Ending ending_how_;
+  base::Millis replicas_until_ = 0;  // the end waits for replicas; 0: it does not
+  std::unique_ptr<Replication> replication_;
 };
 
 }  // namespace quoll::server

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "server/log.h"
+#include "server/replication.h"
 #include "server/server.h"
 
 namespace quoll::server {
@@ -43,7 +44,10 @@ base::Result<> Server::start(host::OnDone ready) {
   started_ms_ = now_;
   startup_memory_ = base::memory_used();
   host_.loop.after(0, [this] { tick(); });
-  persistence_.start(std::move(ready));
+  persistence_.start([this, ready = std::move(ready)](base::Result<> loaded) {
+    if (loaded) replication_->start();
+    ready(std::move(loaded));
+  });
   return {};
 }
 
@@ -168,6 +172,7 @@ void Server::forget(Session& session) {
   pubsub_.drop(session);
   watches_.unwatch(session);
   drop_monitor(session);
+  replication_->forget(session);
   std::erase(flush_queue_, &session);
   auto at = sessions_.find(session.id);
   QUOLL_CHECK(at != sessions_.end());
@@ -190,17 +195,51 @@ void Server::refuse_cross_protocol(Session& session) {
 }
 
 void Server::shut_down(const std::string& reason, Ending how) {
-  if (stopping_ || ending_) return;
+  if (stopping_) return;
+  if (ending_) {
+    // Asked again, and now without waiting for replicas.
+    if (replicas_until_ != 0 && how.now) prepare_end();
+    return;
+  }
   ending_ = true;
+  ending_how_ = std::move(how);
   log::warning("{}", reason);
+  const base::Millis patience = settings().shutdown_timeout_seconds * 1000;
+  if (ending_how_.now || patience == 0 || replication_->replicas_caught_up()) return prepare_end();
+  replicas_until_ = now_ + patience;
+  hold_writes(HoldWrites::ending, true);
+  log::notice("{} of {} replicas are in sync when shutting down. Waiting up to {} seconds.",
+              replication_->replicas_in_sync(), replication_->replicas_online(), patience / 1000);
+}
+
+bool Server::abort_shut_down() {
+  if (replicas_until_ == 0) return false;
+  replicas_until_ = 0;
+  ending_ = false;
+  hold_writes(HoldWrites::ending, false);
+  log::notice("Shutdown manually aborted.");
+  if (ending_how_.failed) ending_how_.failed();
+  return true;
+}
+
+base::Millis Server::shut_down_in() const {
+  return replicas_until_ == 0 ? 0 : std::max<base::Millis>(replicas_until_ - now_, 1);
+}
+
+void Server::prepare_end() {
+  if (replicas_until_ != 0) {
+    replication_->tell_lagging();
+    replicas_until_ = 0;
+  }
   freeze(Freeze::ending, true);  // what is acknowledged from now on would not be saved
-  persistence_.prepare_exit(how.save, [this, how](base::Result<> saved) {
-    if (saved || how.force) return end_now();
+  persistence_.prepare_exit(ending_how_.save, [this](base::Result<> saved) {
+    if (saved || ending_how_.force) return end_now();
     log::warning("Error trying to save the DB, can't exit.");
     log::warning("Errors trying to shut down the server. Check the logs for more information.");
     ending_ = false;
     freeze(Freeze::ending, false);
-    if (how.failed) how.failed();
+    hold_writes(HoldWrites::ending, false);
+    if (ending_how_.failed) ending_how_.failed();
   });
 }
 

@@ -337,12 +337,17 @@ void Session::flush() {
     }
     base::Bytes parts[kGatherParts];
     size_t count = out_.gather(parts, sendable_offset());
+    const bool replies = count > 0;
+    if (!replies && source_ && out_.size() == 0) count = source_->gather(parts);
     if (count == 0) break;
     size_t offered = 0;
     for (size_t i = 0; i < count; ++i) offered += parts[i].size();
     size_t taken = peer_->send({parts, count});
     if (closing_) return;  // the transport found the connection broken
-    out_.consume(taken);
+    if (replies)
+      out_.consume(taken);
+    else
+      source_->consumed(taken);
     sent += taken;
     if (taken > 0) last_command_ms = server_.now();
     server_.stats().net_output_bytes += taken;
@@ -375,6 +380,7 @@ void Session::writable() {
 
 // client-output-buffer-limit: hard at once, soft when exceeded without pause for its seconds.
 void Session::check_output_limits() {
+  if (is_replica()) return;  // see Replicas
   const auto& limits = server_.settings().client_output_buffer_limit[subscribed() ? 2 : 0];
   size_t held = out_.footprint();
   bool hard = limits.hard != 0 && held > limits.hard;

@@ -42,6 +42,16 @@ enum ReplyFlag : uint8_t {
   kReplySkip = 2,      // the command that runs now is not answered
   kReplySkipNext = 4,  // the next one will not be
 };
+// Further bytes for a client, sent behind its replies from where they are kept: a replica's data.
+class OutSource {
+ public:
+  virtual ~OutSource() = default;
+  // Fills `parts` with the next bytes; returns how many parts were used. They stay where they are
+  // until consumed() says how many bytes of them were sent.
+  virtual size_t gather(std::span<base::Bytes> parts) = 0;
+  virtual void consumed(size_t bytes) = 0;
+};
+
 // Why a session does not run commands now.
 enum class Postponed : uint8_t { no, paused, blocked };
 
@@ -63,6 +73,16 @@ class Session final : public host::PeerEvents {
   void start();
   // Sends what the gate lets out. Called at turn end for sessions with output.
   void flush();
+  // The client is a replica from now on; null: no longer. It must outlive the session or be unset.
+  void set_source(OutSource* source) { source_ = source; }
+  bool is_replica() const { return source_ != nullptr; }
+  // Its last commit, and where that ends in the replication stream: what WAIT waits for.
+  void note_write(store::Seq seq, uint64_t offset) {
+    write_seq_ = seq;
+    write_offset_ = offset;
+  }
+  store::Seq write_seq() const { return write_seq_; }
+  uint64_t write_offset() const { return write_offset_; }
   // Output written from now on waits for the ticket.
   void hold(const Ticket& ticket, uint64_t from_offset);
   // Tells the server that there is output; direct writers (publish) call it.
@@ -212,6 +232,9 @@ class Session final : public host::PeerEvents {
   bool flush_queued_ = false;
   bool flush_posted_ = false;
   bool send_blocked_ = false;
+  OutSource* source_ = nullptr;
+  store::Seq write_seq_ = 0;
+  uint64_t write_offset_ = 0;
 };
 
 }  // namespace quoll::server

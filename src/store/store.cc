@@ -31,6 +31,20 @@ uint64_t Store::flush(DbIndex db) {
   return held;
 }
 
+void Store::adopt(Store& other) {
+  QUOLL_CHECK(databases() == other.databases() && !other.snapshot_);
+  for (DbIndex db = 0; db < databases(); ++db) {
+    flush(db);
+    databases_[db] = std::move(other.databases_[db]);
+  }
+}
+
+void Store::discard(Store& other) {
+  QUOLL_CHECK(!other.snapshot_);
+  for (DbIndex db = 0; db < other.databases(); ++db)
+    if (other.databases_[db]) bury(std::move(other.databases_[db]));
+}
+
 Snapshot& Store::begin_snapshot(SnapshotSink& sink) {
   QUOLL_CHECK(!snapshot_);
   snapshot_ = std::make_unique<Snapshot>(*this, sink, ++snapshots_);

@@ -81,6 +81,11 @@ class Store {
   // Empties a database in O(1); its memory is freed by reclaim(). Returns the keys it held.
   uint64_t flush(DbIndex db);
   void swap(DbIndex a, DbIndex b);
+  // Takes the place of all databases, in O(databases): what `other` holds becomes ours, what we
+  // held is freed by reclaim(). Both have the same number of them.
+  void adopt(Store& other);
+  // Frees what `other` holds, by our reclaim().
+  void discard(Store& other);
 
   uint64_t keys(DbIndex db) const { return databases_[db] ? databases_[db]->keys : 0; }
   uint64_t expires(DbIndex db) const { return databases_[db] ? databases_[db]->expires : 0; }

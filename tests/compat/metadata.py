@@ -21,6 +21,7 @@ KNOWN = {
     ("zrank", "arity"): "WITHSCORE came with 7.2",
     ("zrevrank", "arity"): "WITHSCORE came with 7.2",
     ("pfdebug", "doc_flags"): "not marked as internal, like DEBUG",
+    ("replconf", "doc_flags"): "not marked as internal, like DEBUG",
     ("pfselftest", "doc_flags"): "not marked as internal, like DEBUG",
     ("command|getkeys", "arguments"): "documented since 7.2",
     ("command|getkeysandflags", "arguments"): "documented since 7.2",

@@ -32,8 +32,8 @@ class Node:
         self.dir = folder or tempfile.mkdtemp(prefix="quoll-test-")
         self.child = None
 
-    def start(self, *more, limit=None, expect_exit=False):
-        self.port = free_port()
+    def start(self, *more, limit=None, expect_exit=False, port=None):
+        self.port = port or free_port()
         command = [self.binary, "--port", str(self.port), "--dir", self.dir, "--enable-debug-command", "yes"]
         command += self.args + list(more)
 
@@ -55,7 +55,7 @@ class Node:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
                     probe.sendall(b"PING\r\n")
-                    if probe.recv(100).startswith(b"+PONG"):
+                    if probe.recv(100).startswith((b"+PONG", b"-NOAUTH")):
                         return self
             except OSError:
                 pass
@@ -83,9 +83,11 @@ class Node:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         if self.child and self.child.poll() is None:
             self.kill()
+        elif kind is not None and self.child:
+            print("the server had ended with %d:\n%s" % (self.child.returncode, self.log()[-6000:]))
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -96,17 +98,18 @@ def info(connection, name):
     return None
 
 
-def fill(connection, seed=1):
-    """Keys of every type and size around the conversion points."""
+def fill(connection, seed=1, brief=False):
+    """Keys of every type and size around the conversion points; brief: of some sizes only."""
     dice = random.Random(seed)
+    sizes, widths, most = ((1, 129, 513), (3, 65), 1500) if brief else ((1, 7, 64, 127, 128, 129, 511, 512, 513, 1500), (3, 64, 65), 20000)
     text = lambda size: bytes(dice.randrange(33, 127) for _ in range(size))
     commands = [["SET", "int", "12345"], ["SET", "negative", "-9223372036854775808"], ["SET", "empty", ""],
                 ["SET", "binary", bytes(range(256))], ["SET", "long", "x" * 100000], ["SET", "noise", text(70000)],
                 ["SET", "ttl", "v", "PX", "10000000"], ["SETBIT", "bits", "1000", "1"],
                 ["PFADD", "hll"] + ["e%d" % i for i in range(300)],
                 ["GEOADD", "geo", "13.361389", "38.115556", "Palermo", "15.087269", "37.502669", "Catania"]]
-    for size in (1, 7, 64, 127, 128, 129, 511, 512, 513, 1500):
-        for width in (3, 64, 65):
+    for size in sizes:
+        for width in widths:
             name = "%d:%d" % (size, width)
             words = [b"%d:" % i + text(width) for i in range(size)]
             commands.append(["RPUSH", "list:" + name] + words)
@@ -116,14 +119,14 @@ def fill(connection, seed=1):
         commands.append(["SADD", "intset:%d" % size] + [b"%d" % (i * 1000003) for i in range(size)])
         commands.append(["RPUSH", "numbers:%d" % size] + [b"%d" % (i * i) for i in range(size)])
     # Far above every limit, and strings and streams around theirs.
-    many = [b"item:%d" % i for i in range(20000)]
-    commands += [["RPUSH", "list:many"] + many, ["SADD", "set:many"] + many, ["SADD", "intset:many"] + [b"%d" % i for i in range(20000)],
+    many = [b"item:%d" % i for i in range(most)]
+    commands += [["RPUSH", "list:many"] + many, ["SADD", "set:many"] + many, ["SADD", "intset:many"] + [b"%d" % i for i in range(most)],
                  ["HSET", "hash:many"] + [word for word in many for word in (word, b"v")], ["ZADD", "zset:many"] + [word for i, key in enumerate(many) for word in (b"%d" % (i % 1000), key)],
                  ["PFADD", "hll:dense"] + many, ["PFADD", "hll:few", "a", "b"]]
     for length in (19, 20, 21, 43, 44, 45, 255, 256, 16383, 16384):
         commands.append(["SET", "string:%d" % length, "s" * length])
         commands.append(["SET", "digits:%d" % length, "1" * length])
-    for entries in (1, 99, 100, 101, 102, 201, 5000):
+    for entries in (1, 99, 100, 101, 102, 201) + (() if brief else (5000,)):
         commands += [["XADD", "stream:%d" % entries, "%d-1" % (i + 1), "field", b"%d" % i] for i in range(entries)]
     for width in (1000, 3000, 4000, 4100, 9000):
         commands += [["XADD", "stream:wide:%d" % width, "%d-1" % (i + 1), "field", "w" * width] for i in range(5)]
@@ -168,6 +171,8 @@ def contents(connection):
         connection.call("SELECT", str(db))
         for key in sorted(connection.call("KEYS", "*")):
             kind = connection.call("TYPE", key)
+            if kind == b"none":
+                continue  # it expired meanwhile
             if kind == b"string":
                 value = connection.call("GET", key)
             elif kind == b"list":

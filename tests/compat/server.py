@@ -1,4 +1,5 @@
 """Starts and stops the server under test (or the reference) and counts test results."""
+import multiprocessing
 import os
 import random
 import shutil
@@ -152,6 +153,21 @@ class ServerUnderTest:
         self.stop(keep_log=kind is not None)
 
 
+_together = []  # what run_together() runs: found by the processes it forks, which get a number each
+
+
+def _one_of_together(number):
+    """What Results prints of one test that ran in another process."""
+    name, function = _together[number]
+    started = time.monotonic()
+    try:
+        function()
+        return "ok   %s (%.2f s)" % (name, time.monotonic() - started)
+    except Exception as error:
+        where = traceback.format_exc(limit=-6) if not isinstance(error, Skip) else ""
+        return "%s: %s\n%s" % (name, error or type(error).__name__, where)
+
+
 class Results:
     """Counts; prints what fails and, at the end, `N passed, N failed`."""
 
@@ -179,6 +195,22 @@ class Results:
             where = traceback.format_exc(limit=-6) if not isinstance(error, Skip) else ""
             self.fail("%s: %s\n%s" % (name, error or type(error).__name__, where))
         sys.stdout.flush()
+
+    @staticmethod
+    def run_together(count, tests):
+        """Tests (name, function) that wait most of the time: `count` of them at once, each in a
+        process of its own. Then finish()."""
+        results = Results()
+        _together[:] = tests
+        with multiprocessing.get_context("fork").Pool(count, maxtasksperchild=1) as pool:
+            for text in pool.imap_unordered(_one_of_together, range(len(tests)), chunksize=1):
+                if text.startswith("ok "):
+                    results.ok()
+                    print(text)
+                else:
+                    results.fail(text)
+                sys.stdout.flush()
+        results.finish()
 
     def finish(self):
         print("%d passed, %d failed" % (self.passed, self.failed))

@@ -48,6 +48,9 @@ void server_busy_script(Run& run);
 // server_blocking_scenarios.cc
 void server_blocking_queue(Run& run);
 void server_blocking_order(Run& run);
+// replication_scenarios.cc
+void replication_through_cuts(Run& run);
+void replication_changes_parts(Run& run);
 // server_world_scenarios.cc
 void server_counters(Run& run);
 void server_transfers(Run& run);
@@ -99,6 +102,8 @@ const Scenario kScenarios[] = {
     {"server_limits", "calm choppy", server_limits},
     {"server_blocking_queue", "calm choppy resets", server_blocking_queue},
     {"server_blocking_order", "calm choppy", server_blocking_order},
+    {"replication_through_cuts", "calm choppy resets", replication_through_cuts},
+    {"replication_changes_parts", "calm choppy resets", replication_changes_parts},
     {"server_counters", "calm choppy resets", server_counters},
     {"server_transfers", "calm choppy resets", server_transfers},
     {"server_locks", "calm choppy resets", server_locks},
