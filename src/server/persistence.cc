@@ -330,12 +330,11 @@ void Persistence::begin_sync(bool serving) {
   syncing_ = true;
   if (!serving) ready_ = false;
   // The log on disk belongs to the data that goes. A new one begins when the new data stands.
-  std::erase_if(requests_, [](const Request& request) { return request.aof_base; });
-  stale_rewrite_ = job_ && current_.aof_base;
-  if (stale_rewrite_)
-    job_->abandon("all data is replaced by the primary's");
-  else
-    rewriting_ = false;
+  const size_t waited =
+      std::erase_if(requests_, [](const Request& request) { return request.aof_base; });
+  if (waited > 0) rewriting_ = false;
+  stale_rewrite_ = rewriting_;
+  if (job_ && current_.aof_base) job_->abandon("all data is replaced by the primary's");
   if (aof_on_) turn_aof(false);
 }
 

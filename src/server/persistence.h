@@ -257,6 +257,7 @@ class Persistence {
   bool ready_ = false;          // what the disk held at the start, or at a reload, is in the store
   bool saving_ = false;         // an RDB file is being written or waits for its turn
   bool syncing_ = false;        // with a primary that sends all data
+  bool aof_closing_ = false;    // it was switched off, and what was gathered is written
   bool stale_rewrite_ = false;  // of data that went meanwhile: being given up
   uint64_t changes_saved_ = 0;  // changes contained in the last snapshot
   uint64_t changes_at_begin_ = 0;

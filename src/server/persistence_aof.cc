@@ -57,7 +57,7 @@ void Persistence::make_aof() {
 
 void Persistence::apply_settings() {
   const Settings& settings = server_.settings();
-  const bool settled = !loading() && !syncing_ && !stale_rewrite_;
+  const bool settled = !loading() && !syncing_ && !stale_rewrite_ && !aof_closing_;
   if (settings.appendonly != aof_on_ && settled) return turn_aof(settings.appendonly);
   bool hold = aof_on_ && aof_stands_ && settings.appendfsync == Fsync::always;
   server_.gate().require(hold ? Need::fsynced : Need::nothing);
@@ -221,8 +221,11 @@ void Persistence::turn_aof(bool on) {
     make_aof();
     if (!rewriting_) rewrite_aof();
   } else if (aof_->log.is_open()) {
-    aof_->log.close([](base::Result<> closed) {
+    aof_closing_ = true;
+    aof_->log.close([this](base::Result<> closed) {
       if (!closed) log::warning("Error closing the append only file: {}", closed.error());
+      aof_closing_ = false;
+      apply_settings();  // it may have been switched on again meanwhile
     });
   }
   apply_settings();

@@ -544,6 +544,14 @@ def test_appendonly_is_switched_while_running():
             one.call("CONFIG", "SET", "appendonly", "no")
             check_equal(info(one, "aof_enabled"), "0")
             one.call("SET", "after", "not in the log")
+        # On, off and on again, faster than files are opened and closed.
+        for switch in ("yes", "no", "yes", "no", "yes"):
+            one.pipeline([["CONFIG", "SET", "appendonly", switch], ["SET", "last", switch]])
+        eventually(lambda: info(one, "aof_enabled") == "1" and info(one, "aof_rewrite_in_progress") == "0", "the log stands")
+        one.call("SET", "after", "4")
+        node.kill()
+        one = node.start("--appendonly", "yes").connect()
+        check_equal(one.call("MGET", "last", "after"), [b"yes", b"4"])
 
 
 def test_log_words_that_tools_wait_for():
