@@ -205,6 +205,14 @@ int take_map_item(lua_State** lua, Parsed*, Parsed, Parsed) {
 
 #include <msgpack/unpack_template.h>
 
+// The input ended inside something that is refused for its kind, complete or not.
+bool ended_in_unknown(const parser_context& parser) {
+  unsigned state = parser.cs;
+  return (state >= MSGPACK_CS_BIN_8 && state <= MSGPACK_CS_EXT_32) ||
+         (state >= MSGPACK_CS_FIXEXT_1 && state <= MSGPACK_CS_FIXEXT_16) ||
+         state == MSGPACK_ACS_BIN_VALUE || state == MSGPACK_ACS_EXT_VALUE;
+}
+
 int unpack_values(lua_State* lua, int limit, int64_t offset) {
   size_t size;
   const char* data = luaL_checklstring(lua, 1, &size);
@@ -224,8 +232,9 @@ int unpack_values(lua_State* lua, int limit, int64_t offset) {
     parser.user = lua;
     parser_init(&parser);
     int outcome = parser_execute(&parser, data, size, &at);
-    if (outcome == 0) return luaL_error(lua, "Missing bytes in input.");
-    if (outcome < 0) return luaL_error(lua, "Bad data format in input.");
+    if (outcome == 0 && !ended_in_unknown(parser))
+      return luaL_error(lua, "Missing bytes in input.");
+    if (outcome <= 0) return luaL_error(lua, "Bad data format in input.");
   }
   if (all) return count;
   luaL_checkstack(lua, 1, "too many values");

@@ -1,5 +1,6 @@
 #include "server/lua_sandbox.h"
 
+#include <climits>
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
@@ -112,6 +113,59 @@ int insert(lua_State* lua) {
   return is_view(lua, 1) ? refuse_raw_change(lua) : original_insert(lua);
 }
 
+// --- functions of the packaged libraries that write past their memory ---
+
+// The original counts the results in an int, which may overflow (CVE-2025-46817).
+int unpack(lua_State* lua) {
+  luaL_checktype(lua, 1, LUA_TTABLE);
+  auto first = static_cast<int>(luaL_optinteger(lua, 2, 1));
+  auto last =
+      static_cast<int>(lua_isnoneornil(lua, 3) ? static_cast<lua_Integer>(lua_objlen(lua, 1))
+                                               : luaL_checkinteger(lua, 3));
+  if (first > last) return 0;
+  unsigned count = static_cast<unsigned>(last) - static_cast<unsigned>(first);
+  if (count >= INT_MAX || !lua_checkstack(lua, static_cast<int>(++count)))
+    return luaL_error(lua, "too many results to unpack");
+  for (int64_t at = first; at <= last; ++at) lua_rawgeti(lua, 1, static_cast<int>(at));
+  return static_cast<int>(count);
+}
+
+lua_CFunction original_tohex;
+
+// The original negates the number of digits, which the smallest number has no room for
+// (CVE-2024-31449).
+int tohex(lua_State* lua) {
+  if (lua_isnumber(lua, 2)) {
+    lua_pushvalue(lua, lua_upvalueindex(1));
+    lua_pushvalue(lua, 2);
+    lua_call(lua, 1, 1);  // to 32 bits, as the original reads it
+    if (lua_tointeger(lua, -1) == INT32_MIN) {
+      lua_pushinteger(lua, -INT32_MAX);
+      lua_replace(lua, 2);
+    }
+    lua_pop(lua, 1);
+  }
+  return original_tohex(lua);
+}
+
+// The matcher calls itself for every part of a pattern: a longer one would overflow the C stack.
+constexpr size_t kPatternBytesMax = 16 * 1024;
+
+lua_CFunction original_find, original_match, original_gmatch, original_gsub;
+
+template <lua_CFunction& original>
+int matching(lua_State* lua) {
+  bool plain = original == original_find && lua_toboolean(lua, 4);
+  if (lua_isstring(lua, 2) && lua_objlen(lua, 2) > kPatternBytesMax && !plain) {
+    constexpr char kSpecials[] = "^$*+?.([%-";  // without them a pattern is a plain text
+    size_t size;
+    const char* pattern = lua_tolstring(lua, 2, &size);
+    if (base::Bytes(pattern, size).find_first_of(kSpecials) != base::Bytes::npos)
+      return luaL_error(lua, "pattern too complex");
+  }
+  return original(lua);
+}
+
 // --- code ---
 
 constexpr char kBytecode = LUA_SIGNATURE[0];
@@ -148,6 +202,7 @@ int loadstring(lua_State* lua) {
   const char* text = luaL_checklstring(lua, 1, &size);
   const char* name = luaL_optstring(lua, 2, text);
   Source source{text, size, false};
+  lua_pushstring(lua, name);  // the compiler does not keep its name alive (CVE-2025-49844)
   return give_compiled(lua, lua_load(lua, read_source, &source, name));
 }
 
@@ -182,6 +237,7 @@ int load(lua_State* lua) {
   const char* name = luaL_optstring(lua, 2, "=(load)");
   luaL_checktype(lua, 1, LUA_TFUNCTION);
   lua_settop(lua, 3);
+  lua_pushstring(lua, name);  // as above
   Source held{nullptr, 0, false};
   return give_compiled(lua, lua_load(lua, read_pieces, &held, name));
 }
@@ -225,17 +281,13 @@ int pcall(lua_State* lua) {
 
 // --- chance: the generator of drand48 (IEEE 1003.1), started alike in every process, as in Redis
 
-struct Chance {
-  uint64_t state = 0x1234abcd330e;
-};
-
-Chance& chance_of(lua_State* lua) {
-  return *static_cast<Chance*>(lua_touserdata(lua, lua_upvalueindex(1)));
+ScriptChance& chance_of(lua_State* lua) {
+  return *static_cast<ScriptChance*>(lua_touserdata(lua, lua_upvalueindex(1)));
 }
 
 int math_random(lua_State* lua) {
   constexpr uint64_t kFactor = 0x5deece66d, kAddend = 0xb, kMask = (uint64_t{1} << 48) - 1;
-  Chance& chance = chance_of(lua);
+  ScriptChance& chance = chance_of(lua);
   chance.state = (chance.state * kFactor + kAddend) & kMask;
   constexpr int64_t kSteps = INT32_MAX;
   double fraction = static_cast<double>(static_cast<int64_t>(chance.state >> 17) % kSteps) /
@@ -298,6 +350,7 @@ void replace_base(lua_State* lua, int globals) {
   replace(lua, globals, "rawset", rawset);
   replace(lua, globals, "setmetatable", setmetatable);
   replace(lua, globals, "getmetatable", getmetatable);
+  replace(lua, globals, "unpack", unpack);
   replace(lua, globals, "loadstring", loadstring);
   replace(lua, globals, "load", load);
   replace(lua, globals, "pcall", pcall);
@@ -313,6 +366,31 @@ void replace_base(lua_State* lua, int globals) {
   }
 }
 
+void replace_bit(lua_State* lua, int globals) {
+  lua_getfield(lua, globals, "bit");
+  original_tohex = original(lua, lua_gettop(lua), "tohex");
+  lua_getfield(lua, -1, "tobit");
+  lua_pushcclosure(lua, tohex, 1);
+  lua_setfield(lua, -2, "tohex");
+  lua_pop(lua, 1);
+}
+
+template <lua_CFunction& original_function>
+void replace_matcher(lua_State* lua, const char* name) {
+  original_function = original(lua, lua_gettop(lua), name);
+  replace(lua, lua_gettop(lua), name, matching<original_function>);
+}
+
+void replace_string(lua_State* lua, int globals) {
+  lua_getfield(lua, globals, "string");
+  replace_matcher<original_find>(lua, "find");
+  replace_matcher<original_match>(lua, "match");
+  replace_matcher<original_gmatch>(lua, "gmatch");
+  replace_matcher<original_gmatch>(lua, "gfind");
+  replace_matcher<original_gsub>(lua, "gsub");
+  lua_pop(lua, 1);
+}
+
 void replace_table(lua_State* lua, int globals) {
   lua_getfield(lua, globals, "table");
   original_insert = original(lua, lua_gettop(lua), "insert");
@@ -320,9 +398,9 @@ void replace_table(lua_State* lua, int globals) {
   lua_pop(lua, 1);
 }
 
-void replace_math(lua_State* lua, int globals) {
+void replace_math(lua_State* lua, int globals, ScriptChance& chance) {
   lua_getfield(lua, globals, "math");
-  *static_cast<Chance*>(lua_newuserdata(lua, sizeof(Chance))) = Chance{};
+  lua_pushlightuserdata(lua, &chance);
   lua_pushvalue(lua, -1);
   lua_pushcclosure(lua, math_random, 1);
   lua_setfield(lua, -3, "random");
@@ -390,7 +468,7 @@ void protect(lua_State* lua, bool strict) {
   lua_replace(lua, -2);
 }
 
-void open_libraries(lua_State* lua) {
+void open_libraries(lua_State* lua, ScriptChance& chance) {
   open(lua, "", luaopen_base);
   open(lua, LUA_TABLIBNAME, luaopen_table);
   open(lua, LUA_STRLIBNAME, luaopen_string);
@@ -409,8 +487,10 @@ void open_libraries(lua_State* lua) {
   lua_call(lua, 0, 1);
   lua_setfield(lua, globals, "cmsgpack");
   replace_base(lua, globals);
+  replace_bit(lua, globals);
+  replace_string(lua, globals);
   replace_table(lua, globals);
-  replace_math(lua, globals);
+  replace_math(lua, globals, chance);
   replace_os(lua, globals);
   for (const char* name :
        {"table", "string", "math", "os", "bit", "cjson", "struct", "cmsgpack", "coroutine"}) {

@@ -4,11 +4,15 @@
 
 #include <lua5.1/lua.hpp>
 
+namespace quoll::server {
+struct ScriptChance;
+}
+
 namespace quoll::server::lua_sandbox {
 
 // Opens Lua's libraries and the ones that Redis adds, and leaves the table of globals at the top.
 // Nothing is protected yet.
-void open_libraries(lua_State* lua);
+void open_libraries(lua_State* lua, ScriptChance& chance);
 
 // Replaces the table at the top by its read-only view. Reads of missing fields fail if `strict`.
 void protect(lua_State* lua, bool strict);

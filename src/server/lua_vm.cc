@@ -8,7 +8,8 @@
 
 namespace quoll::server {
 
-LuaVm::LuaVm(Kind kind, void* owner) : kind_(kind), owner_(owner) {
+LuaVm::LuaVm(Kind kind, void* owner, ScriptChance& chance)
+    : kind_(kind), owner_(owner), chance_(chance) {
   lua_ = lua_newstate(resize, this);
   QUOLL_CHECK(lua_);
   QUOLL_CHECK(lua_cpcall(lua_, build, this) == 0);
@@ -36,7 +37,7 @@ void* LuaVm::resize(void* self, void* block, size_t old_size, size_t size) {
 
 int LuaVm::build(lua_State* lua) {
   LuaVm& vm = *static_cast<LuaVm*>(lua_touserdata(lua, 1));
-  lua_sandbox::open_libraries(lua);
+  lua_sandbox::open_libraries(lua, vm.chance_);
   lua_pushcfunction(lua, error_handler);
   if (vm.kind_ == Kind::scripts) {
     lua_pushvalue(lua, -1);
@@ -90,7 +91,10 @@ bool LuaVm::compile(base::Bytes code, const char* chunk_name) {
     *size = piece.size();
     return piece.data();
   };
-  return lua_load(lua_, read, &pieces, chunk_name) == 0;
+  lua_pushstring(lua_, chunk_name);  // the compiler does not keep it alive (CVE-2025-49844)
+  bool ok = lua_load(lua_, read, &pieces, chunk_name) == 0;
+  lua_remove(lua_, -2);
+  return ok;
 }
 
 bool LuaVm::call(int arguments, size_t bytes_max) {

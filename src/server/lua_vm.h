@@ -24,6 +24,11 @@ namespace quoll::server {
 // Garbage that may stay between scripts, beside as much as is in use.
 constexpr size_t kTidyBytes = size_t{16} << 20;
 
+// What math.random() draws from. One for all VMs of a server: SCRIPT FLUSH does not start it again.
+struct ScriptChance {
+  uint64_t state = 0x1234abcd330e;
+};
+
 class LuaVm {
  public:
   // What a VM is for: EVAL scripts see KEYS, ARGV and the debugger's entry points; functions do
@@ -31,7 +36,7 @@ class LuaVm {
   enum class Kind { scripts, functions };
 
   // `owner` is what owner_of() gives to C functions.
-  LuaVm(Kind kind, void* owner);
+  LuaVm(Kind kind, void* owner, ScriptChance& chance);
   ~LuaVm();
   LuaVm(const LuaVm&) = delete;
   LuaVm& operator=(const LuaVm&) = delete;
@@ -76,6 +81,7 @@ class LuaVm {
 
   Kind kind_;
   void* owner_;
+  ScriptChance& chance_;
   size_t bytes_ = 0;
   size_t tidy_at_ = kTidyBytes;
   size_t bytes_max_ = SIZE_MAX;  // while an error of memory can be caught

@@ -75,7 +75,7 @@ uint32_t ScriptCache::flags_of_sha(Bytes sha) const {
 
 LuaVm& ScriptCache::vm() {
   if (!vm_) {
-    vm_ = std::make_unique<LuaVm>(LuaVm::Kind::scripts, &host_);
+    vm_ = std::make_unique<LuaVm>(LuaVm::Kind::scripts, &host_, host_.chance());
     add_redis_api(*vm_, LuaVm::Kind::scripts);
     ScriptHost::watch(vm_->state());
   }

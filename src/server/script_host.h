@@ -18,11 +18,11 @@
 #include <vector>
 
 #include "server/call.h"
+#include "server/lua_vm.h"
 #include "server/script_flags.h"
 
 namespace quoll::server {
 
-class LuaVm;
 class ScriptCache;
 class ScriptLibraries;
 
@@ -93,6 +93,7 @@ class ScriptHost {
   void set_load_deadline(base::Nanos deadline) { load_deadline_ = deadline; }
 
   Server& server() { return server_; }
+  ScriptChance& chance() { return chance_; }
 
  private:
   // The script that runs now.
@@ -129,6 +130,7 @@ class ScriptHost {
   void finish(Call& call, uint64_t reply_start);
 
   Server& server_;
+  ScriptChance chance_;
   std::unique_ptr<Session> session_;
   std::unique_ptr<ScriptCache> cache_;
   std::unique_ptr<ScriptLibraries> libraries_;

@@ -33,7 +33,7 @@ ScriptLibraries::~ScriptLibraries() = default;
 
 LuaVm& ScriptLibraries::vm() {
   if (!vm_) {
-    vm_ = std::make_unique<LuaVm>(LuaVm::Kind::functions, &host_);
+    vm_ = std::make_unique<LuaVm>(LuaVm::Kind::functions, &host_, host_.chance());
     add_redis_api(*vm_, LuaVm::Kind::functions);
     ScriptHost::watch(vm_->state());
   }

@@ -5,11 +5,20 @@ maker returns one (command, kind) or a list of them that must follow each other;
 two replies are compared (compare.alike).
 """
 from .ingredients import Draw
-from . import bits, hashes, keys, lists, sets, sorting, streams, strings, zsets
+from . import bits, hashes, keys, lists, scripts, sets, sorting, streams, strings, zsets
 
 # How often each family speaks.
 FAMILIES = {"strings": (strings.Strings, 10), "keys": (keys.Keys, 14), "lists": (lists.Lists, 12), "sets": (sets.Sets, 12),
-            "hashes": (hashes.Hashes, 11), "zsets": (zsets.ZSets, 13), "lex": (zsets.LexZSets, 4), "streams": (streams.Streams, 16), "bits": (bits.Bits, 5), "hyperloglogs": (bits.HyperLogLogs, 3), "geo": (bits.Geo, 5), "sorting": (sorting.Sorting, 4)}
+            "hashes": (hashes.Hashes, 11), "zsets": (zsets.ZSets, 13), "lex": (zsets.LexZSets, 4), "streams": (streams.Streams, 16), "bits": (bits.Bits, 5), "hyperloglogs": (bits.HyperLogLogs, 3), "geo": (bits.Geo, 5), "sorting": (sorting.Sorting, 4),
+            "expressions": (scripts.Expressions, 3)}
+# Scripts call commands of the other families: of those named, or of all.
+SCRIPTS_SHARE = 10
+
+
+def makers_of(families):
+    """(maker, weight) of everything the families, with their shares, can say."""
+    return [(maker, share * weight / sum(weight for weight, _ in family.makers()))
+            for family, share in families for weight, maker in family.makers()]
 
 
 class Generator:
@@ -18,16 +27,14 @@ class Generator:
     def __init__(self, seed, names=()):
         self.draw = Draw(seed)
         self.random = self.draw.random
-        self.makers, self.weights = [], []
-        for name in names or FAMILIES:
-            family, share = FAMILIES[name]
-            made = family(self.draw)
-            makers = made.makers()
-            total = sum(weight for weight, _ in makers)
-            self.makers += [maker for _, maker in makers]
-            self.weights += [share * weight / total for weight, _ in makers]
+        plain = [name for name in names if name != "scripts"]
+        families = [(FAMILIES[name][0](self.draw), FAMILIES[name][1]) for name in plain or FAMILIES]
+        self.named = makers_of(families)
+        if not names or "scripts" in names:
+            speakers = [(scripts.Scripts(self.draw, self.named), SCRIPTS_SHARE)]
+            self.named = makers_of(speakers) + (self.named if plain or not names else [])
+        self.makers, self.weights = map(list, zip(*self.named))
         self.keys = keys.Keys(self.draw)
-        self.named = list(zip(self.makers, self.weights))
         self.makers.append(self.get_keys)
         self.weights.append(0.005 * sum(self.weights))
 

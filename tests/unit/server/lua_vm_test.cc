@@ -32,7 +32,8 @@ std::string run(LuaVm& vm, base::Bytes code, size_t bytes_max = kNoLimit) {
 TEST_CASE("a VM gives back all its memory and counts what it holds") {
   size_t before = base::memory_used();
   {
-    LuaVm vm(LuaVm::Kind::scripts, nullptr);
+    ScriptChance chance;
+    LuaVm vm(LuaVm::Kind::scripts, nullptr, chance);
     size_t empty = vm.bytes();
     CHECK(empty > 20'000);
     CHECK(base::memory_used() - before >= empty);
@@ -43,7 +44,8 @@ TEST_CASE("a VM gives back all its memory and counts what it holds") {
 }
 
 TEST_CASE("what needs more memory than allowed fails, and the VM goes on") {
-  LuaVm vm(LuaVm::Kind::scripts, nullptr);
+  ScriptChance chance;
+  LuaVm vm(LuaVm::Kind::scripts, nullptr, chance);
   size_t limit = vm.bytes() + (1 << 20);
   CHECK(run(vm, "local s = 'x' while true do s = s .. s end", limit) == "!not enough memory");
   CHECK(run(vm, "local t = {} for i = 1, 1e9 do t[i] = {} end", limit) == "!not enough memory");
@@ -55,7 +57,8 @@ TEST_CASE("what needs more memory than allowed fails, and the VM goes on") {
 }
 
 TEST_CASE("garbage of a big script does not stay") {
-  LuaVm vm(LuaVm::Kind::scripts, nullptr);
+  ScriptChance chance;
+  LuaVm vm(LuaVm::Kind::scripts, nullptr, chance);
   lua_gc(vm.state(), LUA_GCSTOP, 0);
   run(vm, "for i = 1, 100 do local s = string.rep('x', 1000000) .. i end");
   lua_gc(vm.state(), LUA_GCRESTART, 0);
@@ -64,8 +67,35 @@ TEST_CASE("garbage of a big script does not stay") {
   CHECK(vm.bytes() < 1 << 20);
 }
 
+TEST_CASE("holes of the packaged libraries are closed") {
+  ScriptChance chance;
+  LuaVm vm(LuaVm::Kind::scripts, nullptr, chance);
+  const std::string refused = "!too many results to unpack";
+  auto tail = [](const std::string& text) { return "!" + text.substr(text.rfind(": ") + 2); };
+  CHECK(tail(run(vm, "return unpack({1}, 0, 2^31 - 1)")) == refused);
+  CHECK(tail(run(vm, "return unpack({1}, -2^31, 2^31 - 1)")) == refused);
+  CHECK(tail(run(vm, "return unpack({1}, -2^31, 0)")) == refused);
+  CHECK(run(vm, "return select('#', unpack({}, 2^31 - 2, 2^31 - 1))") == "2");
+  CHECK(run(vm, "return table.concat({unpack({'a', 'b', 'c'}, 2)})") == "bc");
+  CHECK(run(vm, "return bit.tohex(-1, -2^31)") == "FFFFFFFF");
+  CHECK(run(vm, "return bit.tohex(-1, '2147483648')") == "FFFFFFFF");
+  CHECK(run(vm, "return bit.tohex(-1, -3)") == "FFF");
+  for (const char* name : {"find", "match", "gmatch", "gsub"}) {
+    std::string call = "string." + std::string(name) + "('a', string.rep('a?', 1e6), 'x')";
+    CHECK(tail(run(vm, "return " + call)) == "!pattern too complex");
+  }
+  CHECK(run(vm, "return string.find(string.rep('a', 1e6), string.rep('a', 1e5))") == "1");
+  CHECK(run(vm, "return string.find(string.rep('.', 1e6), string.rep('.', 1e5), 1, true)") == "1");
+  // The name of a chunk is garbage for all that the compiler knows.
+  CHECK(run(vm, R"(
+    local pieces = {'local a = 1 ', 'return ', 'a'}
+    local function piece() collectgarbage() return table.remove(pieces, 1) end
+    return load(piece, '=' .. string.rep('n', 100))())") == "1");
+}
+
 TEST_CASE("shared tables are read-only, whatever the way") {
-  LuaVm vm(LuaVm::Kind::scripts, nullptr);
+  ScriptChance chance;
+  LuaVm vm(LuaVm::Kind::scripts, nullptr, chance);
   for (const char* code :
        {"x = 1", "_G.x = 1", "string.rep = 1", "string.x = 1", "rawset(_G, 'x', 1)",
         "rawset(string, 'rep', nil)", "setmetatable(_G, {})", "setmetatable(string, nil)",
@@ -84,7 +114,8 @@ TEST_CASE("shared tables are read-only, whatever the way") {
 }
 
 TEST_CASE("bytecode is text to every way of loading") {
-  LuaVm vm(LuaVm::Kind::scripts, nullptr);
+  ScriptChance chance;
+  LuaVm vm(LuaVm::Kind::scripts, nullptr, chance);
   CHECK(run(vm, "\033Lua").find("unexpected symbol") != std::string::npos);
   CHECK(run(vm, "local f, e = loadstring(string.dump(function() end)) return e")
             .find("unexpected symbol") != std::string::npos);
@@ -98,7 +129,8 @@ TEST_CASE("bytecode is text to every way of loading") {
 }
 
 TEST_CASE("an interrupted call catches nothing any more") {
-  LuaVm vm(LuaVm::Kind::scripts, &vm);
+  ScriptChance chance;
+  LuaVm vm(LuaVm::Kind::scripts, &vm, chance);
   auto hook = [](lua_State* lua, lua_Debug*) {
     LuaVm::owner_of<LuaVm>(lua).interrupt();
     luaL_error(lua, "stop");
@@ -119,7 +151,8 @@ TEST_CASE("an interrupted call catches nothing any more") {
 }
 
 TEST_CASE("libraries see their own globals while they load") {
-  LuaVm vm(LuaVm::Kind::functions, nullptr);
+  ScriptChance chance;
+  LuaVm vm(LuaVm::Kind::functions, nullptr, chance);
   lua_createtable(vm.state(), 0, 1);
   lua_pushliteral(vm.state(), "value");
   lua_setfield(vm.state(), -2, "only");

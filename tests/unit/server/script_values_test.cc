@@ -29,7 +29,8 @@ std::string through(LuaVm& vm, const std::string& reply, int client = 3, int scr
 }
 
 TEST_CASE("replies that mean the same on both sides come back unchanged") {
-  LuaVm vm(LuaVm::Kind::scripts, nullptr);
+  ScriptChance chance;
+  LuaVm vm(LuaVm::Kind::scripts, nullptr, chance);
   for (const char* reply : {":0\r\n",
                             ":-5\r\n",
                             ":9007199254740992\r\n",
@@ -56,7 +57,8 @@ TEST_CASE("replies that mean the same on both sides come back unchanged") {
 }
 
 TEST_CASE("nulls, and what an older client or script gets") {
-  LuaVm vm(LuaVm::Kind::scripts, nullptr);
+  ScriptChance chance;
+  LuaVm vm(LuaVm::Kind::scripts, nullptr, chance);
   CHECK(through(vm, "$-1\r\n", 2, 2) == "$-1\r\n");
   CHECK(through(vm, "*-1\r\n", 2, 2) == "$-1\r\n");
   CHECK(through(vm, "$-1\r\n", 3, 2) == "_\r\n");
