@@ -11,11 +11,16 @@ FLAGS_debug := -O0 -g -DQUOLL_DEBUG
 # Left out: what the address sanitizer reports anyway, at half of the time to compile.
 FLAGS_sanitize := -O1 -g1 -DQUOLL_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined \
   -fno-sanitize=null,object-size,pointer-overflow,vptr -fno-sanitize-recover=undefined
+# The tests themselves are looked at less closely than what they test, for half of the time to compile.
+FLAGS_sanitize_tests := -O0 -g1 -DQUOLL_DEBUG -fno-omit-frame-pointer -fsanitize=address
+FLAGS := $(FLAGS_$(VARIANT))
+FLAGS_tests := $(or $(FLAGS_$(VARIANT)_tests),$(FLAGS))
 # GCC 12 sees overflows of std::string that are not there (its bugs 105329 and 105651).
 WARNINGS := -Wall -Wextra -Werror -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread
 CXXFLAGS := -std=c++20 $(WARNINGS) -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL \
-  -DXXH_INLINE_ALL $(FLAGS_$(VARIANT)) $(EXTRA_CXXFLAGS)
+  -DXXH_INLINE_ALL $(EXTRA_CXXFLAGS)
 PRECOMPILED := $(OUT)/precompiled.h
+PRECOMPILED_tests := $(OUT)/tests/precompiled.h
 LIBS := -l:liblua5.1-cjson.a -l:liblua5.1-bitop.a -l:liblua5.1.a -lspdlog -lfmt -luv -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
 
 objects = $(patsubst %.cc,$(OUT)/obj/%.o,$(1))
@@ -31,29 +36,38 @@ $(OUT)/libquoll.a: $(call objects,$(LIB_SOURCES))
 
 $(OUT)/quoll-server: $(OUT)/obj/src/main.o $(OUT)/libquoll.a
 	@echo "  LINK $@"
-	@$(CXX) $(CXXFLAGS) -o $@ $^ $(LIBS)
+	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
 
 $(OUT)/quoll-check: $(OUT)/obj/src/check_main.o $(OUT)/libquoll.a
 	@echo "  LINK $@"
-	@$(CXX) $(CXXFLAGS) -o $@ $^ $(LIBS)
+	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
 
 $(OUT)/unit-tests: $(call objects,$(UNIT_SOURCES)) $(OUT)/libquoll.a
 	@echo "  LINK $@"
-	@$(CXX) $(CXXFLAGS) -o $@ $^ $(LIBS)
+	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
 
 $(OUT)/sim-tests: $(call objects,$(SIM_SOURCES)) $(OUT)/libquoll.a
 	@echo "  LINK $@"
-	@$(CXX) $(CXXFLAGS) -o $@ $^ $(LIBS)
+	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
 
 $(OUT)/precompiled.h.gch: src/precompiled.h
+$(OUT)/tests/precompiled.h.gch: tests/unit/precompiled.h
+$(OUT)/tests/precompiled.h.gch: FLAGS := $(FLAGS_tests)
+%.h.gch:
 	@mkdir -p $(@D)
 	@echo "  CXX $<"
-	@cp $< $(@:.gch=) && $(CXX) $(CXXFLAGS) -MF $(@:.gch=.d) -MT $@ -x c++-header -o $@.tmp $< && mv $@.tmp $@
+	@cp $< $(@:.gch=) && $(CXX) $(CXXFLAGS) $(FLAGS) -MF $(@:.gch=.d) -MT $@ -x c++-header -o $@.tmp $< && mv $@.tmp $@
+
+$(OUT)/obj/tests/unit/main.o: PRECOMPILED_tests :=  # doctest's body is behind the same guard
+$(OUT)/obj/tests/unit/%.o: tests/unit/%.cc $(PRECOMPILED_tests:.h=.h.gch)
+	@mkdir -p $(@D)
+	@echo "  CXX $<"
+	@$(CXX) $(CXXFLAGS) $(FLAGS_tests) $(addprefix -include ,$(PRECOMPILED_tests)) -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
 
 $(OUT)/obj/%.o: %.cc $(PRECOMPILED:.h=.h.gch)
 	@mkdir -p $(@D)
 	@echo "  CXX $<"
-	@$(CXX) $(CXXFLAGS) $(addprefix -include ,$(PRECOMPILED)) -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
+	@$(CXX) $(CXXFLAGS) $(FLAGS) $(addprefix -include ,$(PRECOMPILED)) -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
 
 unit: $(OUT)/unit-tests
 	$<
@@ -79,10 +93,14 @@ build/fuzz/rdb-value: $(call fuzz_objects,tests/fuzz/rdb_value_fuzz.cc $(FUZZ_RD
 build/fuzz/rdb-file: $(call fuzz_objects,tests/fuzz/rdb_file_fuzz.cc $(FUZZ_RDB))
 build/fuzz/rdb-seeds: $(call fuzz_objects,tests/fuzz/rdb_seeds.cc $(FUZZ_RDB))
 
-build/fuzz/obj/%.o: %.cc
+build/fuzz/precompiled.h.pch: src/precompiled.h
 	@mkdir -p $(@D)
 	@echo "  CLANG $<"
-	@clang++ $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
+	@clang++ $(FUZZ_FLAGS) -x c++-header -o $@ $<
+build/fuzz/obj/%.o: %.cc build/fuzz/precompiled.h.pch
+	@mkdir -p $(@D)
+	@echo "  CLANG $<"
+	@clang++ $(FUZZ_FLAGS) -include-pch build/fuzz/precompiled.h.pch -MMD -MP -c -o $@ $<
 $(addprefix build/fuzz/,$(FUZZ_TARGETS)):
 	@echo "  LINK $@"
 	@clang++ $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ -llzf -lisal
@@ -137,4 +155,4 @@ torture:
 clean:
 	rm -rf build
 
--include $(shell find $(OUT)/obj build/fuzz/obj $(PRECOMPILED:.h=.d) -name '*.d' 2>/dev/null)
+-include $(shell find $(OUT)/obj build/fuzz/obj $(PRECOMPILED:.h=.d) $(PRECOMPILED_tests:.h=.d) -name '*.d' 2>/dev/null)

@@ -1,6 +1,6 @@
 // Headers of others that most files include, parsed once per build instead of once per file. The
 // Makefile puts this before every file; each file still includes what it uses, so that
-// `make PRECOMPILED=` builds as well.
+// `make PRECOMPILED= PRECOMPILED_tests=` builds as well.
 #include <emmintrin.h>
 #include <fmt/format.h>
 #include <xxhash.h>

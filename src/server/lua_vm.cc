@@ -28,7 +28,8 @@ void* LuaVm::resize(void* self, void* block, size_t old_size, size_t size) {
   if (size > held && vm.bytes_ - held + size > vm.bytes_max_) return nullptr;
   vm.bytes_ = vm.bytes_ - held + size;
   if (!block) return base::allocate(size);
-  if (base::usable_size(old_size) == base::usable_size(size)) return block;
+  // Only downwards: what is behind the old size belongs to the allocator.
+  if (size <= old_size && base::usable_size(old_size) == base::usable_size(size)) return block;
   void* moved = base::allocate(size);
   std::memcpy(moved, block, old_size < size ? old_size : size);
   base::release(block, old_size);
