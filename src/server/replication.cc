@@ -14,12 +14,6 @@ namespace {
 constexpr Bytes kReadOnly = "READONLY You can't write against a read only replica.";
 constexpr Bytes kMasterDown =
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
-constexpr Bytes kReadOnlyForScript =
-    "READONLY Can not run script with write flag on readonly replica.";
-constexpr Bytes kMasterDownForScript =
-    "MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no' and "
-    "'allow-stale' "
-    "flag is not set on the script.";
 constexpr Bytes kNoReplicas = "NOREPLICAS Not enough good replicas to write.";
 constexpr Bytes kUnblocked =
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
@@ -200,6 +194,10 @@ bool Replication::restricts() const {
   return following() || server_.settings().min_replicas_to_write > 0;
 }
 
+bool Replication::stale() const {
+  return following() && !following_.connected() && !server_.settings().replica_serve_stale_data;
+}
+
 bool Replication::enough_replicas() const {
   const Settings& settings = server_.settings();
   return following() || replicas_.good(settings.min_replicas_max_lag_seconds * 1000) >=
@@ -210,30 +208,25 @@ Bytes Replication::refusal_of(const Command& command, const Session& session) co
   const Settings& settings = server_.settings();
   const CommandSpec& spec = *command.spec;
   bool writes = spec.access == Access::write;
-  bool stale = spec.flags & kStale;
+  bool answers_stale = spec.flags & kStale;
   if (session.transaction.open && spec.name == "exec") {
     for (const QueuedCommand& queued : session.transaction.queue) {
       writes |= queued.command->spec->access == Access::write;
-      stale &= (queued.command->spec->flags & kStale) != 0;
+      answers_stale &= (queued.command->spec->flags & kStale) != 0;
     }
   }
   if (!following()) {
     return writes && !enough_replicas() ? kNoReplicas : Bytes();
   }
   if (writes && settings.replica_read_only) return kReadOnly;
-  if (!following_.connected() && !settings.replica_serve_stale_data && !stale) return kMasterDown;
-  return {};
+  return stale() && !answers_stale ? kMasterDown : Bytes();
 }
 
 Bytes Replication::refusal_of_script(uint32_t flags) const {
-  const Settings& settings = server_.settings();
-  const bool compatible = flags & kScriptCompatible;
-  const bool stale = following() && !following_.connected() && !settings.replica_serve_stale_data;
-  if (stale && compatible) return kMasterDown;
-  if (stale && !(flags & kScriptAllowStale)) return kMasterDownForScript;
-  if (compatible || flags & kScriptNoWrites) return {};
-  if (read_only()) return kReadOnlyForScript;
-  return enough_replicas() ? Bytes() : kNoReplicas;
+  const bool writes = !(flags & (kScriptCompatible | kScriptNoWrites));
+  if (writes && read_only()) return kReadOnly;
+  if (writes && !enough_replicas()) return kNoReplicas;
+  return stale() && !(flags & kScriptAllowStale) ? kMasterDown : Bytes();
 }
 
 // --- serving replicas --------------------------------------------------------------------------

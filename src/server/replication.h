@@ -77,6 +77,8 @@ class Replication {
   // How much of the stream is in our append-only file; nothing: there is none.
   std::optional<uint64_t> durable_offset();
 
+  // The data are old and must not be shown.
+  bool stale() const;
   // Asked before every command; almost always false.
   bool restricts() const;
   base::Bytes refusal_of(const Command& command, const Session& session) const;

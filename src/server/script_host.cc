@@ -222,6 +222,8 @@ Bytes ScriptHost::refusal(const Command& command) const {
   bool writes = spec.access == Access::write;
   if (run_.read_only && (writes || (spec.flags & kMayReplicate)))
     return "ERR Write commands are not allowed from read-only scripts.";
+  if (server_.replication().stale() && !(spec.flags & kStale))
+    return "ERR Can not execute the command on a stale replica";
   // A script that has begun to write is not stopped by what it could not foresee.
   return writes && run_.wrote ? Bytes() : server_.refusal_of(command, *session_);
 }

@@ -3,9 +3,11 @@
 synchronization under load, links cut at random, restarts, promotion, FAILOVER, WAIT.
 
   replication.py [WORD...]                 tests whose names hold a word
-  replication.py heavy [--keys N]          full resyncs of N keys (2,000,000) in both directions, each
-                                           interrupted ten times at random (minutes; not in `make test`)
+  replication.py resync [--keys N] [--seed S]
+                                           full resyncs of N keys (2,000,000) in both directions, each
+                                           interrupted ten times at random: minutes, part of `make torture`
 """
+import contextlib
 import os
 import random
 import signal
@@ -21,15 +23,16 @@ from persistence import Node, compare, contents, fill, info
 from server import OURS, REFERENCE, Results, check, check_equal, eventually
 
 BASE = ["--save", "", "--repl-diskless-sync-delay", "0", "--repl-timeout", "60", "--repl-ping-replica-period", "60"]
-TOGETHER = 6  # tests at a time: they wait for servers, most of the time
+TOGETHER = 8  # tests at a time: they wait for servers, most of the time
 PAIRS = {"redis_to_ours": (REFERENCE, OURS), "ours_to_redis": (OURS, REFERENCE), "ours_to_ours": (OURS, OURS)}
 
 
 class Writer(threading.Thread):
     """Random commands of all types until stopped, on a connection of its own."""
 
-    def __init__(self, port, seed, pause=0.0):
+    def __init__(self, port, seed, pause=0.0, field_deadlines=False):
         super().__init__(daemon=True)
+        self.field_deadlines = field_deadlines
         self.dice, self.pause, self.ended, self.count = random.Random(seed), pause, False, 0
         self.connection = resp.Connection(port)
         self.error = None
@@ -38,6 +41,9 @@ class Writer(threading.Thread):
         dice = self.dice
         n, key = dice.randrange(1000), lambda kind: "%s:%d" % (kind, dice.randrange(200))
         text = "v%d" % n * dice.choice([1, 1, 5, 200])
+        if self.field_deadlines and dice.randrange(10) == 0:
+            return [["HSETEX", key("h"), "PX", str(dice.randrange(20, 90000)), "FIELDS", "1", "d%d" % n, text],
+                    ["HEXPIRE", key("h"), "100", "FIELDS", "2", "g", "f%d" % n], ["HPERSIST", key("h"), "FIELDS", "1", "d%d" % (n // 3)]]
         return dice.choice([
             lambda: [["SET", key("s"), text]],
             lambda: [["SET", key("s"), text, "PX", str(dice.randrange(50, 60000))]],
@@ -96,19 +102,24 @@ def wait_equal(primary, replica, timeout=30):
 
 def same_data(primary, replica):
     """Key by key, once nothing changes any more."""
+    both_ours = all(info(one, "server_name") == "quoll" for one in (primary, replica))
+    one_digest = lambda one: one.call("DEBUG", "DIGEST")
     deadline = time.monotonic() + 30
     while True:
         wait_equal(primary, replica)
         before = offset_of(primary)
-        one, two = contents(primary), contents(replica)
+        one, two = (None, None) if both_ours else (contents(primary), contents(replica))
+        if both_ours and one_digest(primary) == one_digest(replica):
+            return
         # Keys may expire between the two looks.
-        if offset_of(primary) == before or time.monotonic() > deadline:
+        if not both_ours and offset_of(primary) == before:
             try:
                 compare(one, two)
                 return
             except AssertionError:
                 if time.monotonic() > deadline:
                     raise
+        check(time.monotonic() < deadline, "digests or offsets never came to rest")
         time.sleep(0.3)
 
 
@@ -120,8 +131,8 @@ def settle(primary):
     """No deadline is near: what could expire during the comparison is persisted."""
     for db in ("0", "3"):
         primary.call("SELECT", db)
-        for key in primary.call("KEYS", "*"):
-            primary.call("PERSIST", key)
+        keys = primary.call("KEYS", "*")
+        primary.pipeline([["PING"]] + [["PERSIST", key] for key in keys])
     primary.call("SELECT", "0")
 
 
@@ -133,7 +144,7 @@ def full_sync(pair, primary_args=(), replica_args=()):
         fill(primary, brief=True)
         replica = two.start().connect()
         replica.call("SET", "old", "data of its own")
-        writer = Writer(one.port, 1, 0.001)
+        writer = Writer(one.port, 1, 0.001, pair == (OURS, OURS))
         writer.start()
         follow(replica, one.port)
         wait_linked(replica)
@@ -157,7 +168,7 @@ def partial_sync(pair, seed, cuts=5):
         replica = two.start().connect()
         follow(replica, proxy.port)
         wait_linked(replica)
-        writer = Writer(one.port, seed, 0.002)
+        writer = Writer(one.port, seed, 0.002, pair == (OURS, OURS))
         writer.start()
         for done in range(1, cuts + 1):
             time.sleep(dice.uniform(0.01, 0.4))
@@ -272,39 +283,52 @@ def test_primary_restarts_and_is_followed_on():
         follow(replica, port)
         wait_equal(primary, replica)
         primary.call("SET", "before", "1")
+        primary.call("SET", "short", "1", "PX", "100")
         wait_equal(primary, replica)
+        primary.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        time.sleep(0.1)
         one.stop("SAVE")
         primary = one.start(port=port).connect()
+        check_equal(info(primary, "rdb_last_load_keys_expired"), "1")
         primary.call("SET", "after", "1")
         same_data(primary, replica)
+        check_equal(replica.call("DBSIZE"), primary.call("DBSIZE"), "the DEL of what had expired came, too")
         check_equal((info(primary, "sync_full"), info(primary, "sync_partial_ok")), ("0", "1"), "synchronizations")
 
 
 # --- chains and parts ---
 
-def test_chain():
-    """redis -> ours -> redis -> ours; then the middle one loses its link."""
-    with Node(REFERENCE, BASE) as a, Node(OURS, BASE) as b, Node(REFERENCE, BASE) as c, Node(OURS, BASE) as d:
-        nodes = [a, b, c, d]
+def chain(*binaries):
+    """Every server follows the one before it; then the second loses its link."""
+    with contextlib.ExitStack() as stack:
+        nodes = [stack.enter_context(Node(binary, BASE)) for binary in binaries]
         connections = [node.start().connect() for node in nodes]
         fill(connections[0], brief=True)
-        proxy = LinkProxy(a.port)
+        proxy = LinkProxy(nodes[0].port)
         follow(connections[1], proxy.port)
         wait_linked(connections[1])
-        for i in (2, 3):
+        for i in range(2, len(nodes)):
             follow(connections[i], nodes[i - 1].port)
             wait_linked(connections[i])
-        writer = Writer(a.port, 3, 0.002)
+        writer = Writer(nodes[0].port, 3, 0.002)
         writer.start()
-        time.sleep(0.5)
+        time.sleep(0.3)
         proxy.cut()
-        time.sleep(0.5)
+        time.sleep(0.3)
         writer.stop()
         settle(connections[0])
         for connection in connections[1:]:
             same_data(connections[0], connection)
-        check_equal([info(one, "master_replid") for one in connections], [info(connections[0], "master_replid")] * 4)
+        check_equal({info(one, "master_replid") for one in connections}, {info(connections[0], "master_replid")})
         proxy.close()
+
+
+def test_chain_from_redis():
+    chain(REFERENCE, OURS, REFERENCE, OURS)
+
+
+def test_chain_of_ours_to_redis():
+    chain(OURS, OURS, REFERENCE)
 
 
 def test_promotion_keeps_the_others():
@@ -355,6 +379,51 @@ def test_failover():
         same_data(replica, primary)
 
 
+def test_failover_that_does_not_come_about():
+    with Node(OURS, BASE) as a, Node(REFERENCE, BASE) as b:
+        primary, replica = a.start().connect(), b.start().connect()
+        follow(replica, a.port)
+        wait_equal(primary, replica)
+        b.child.send_signal(signal.SIGSTOP)
+        primary.call("SET", "key", "1")
+        for command in (["FAILOVER", "TIMEOUT", "300"], ["FAILOVER", "TO", "127.0.0.1", str(b.port)]):
+            check_equal(primary.call(*command), b"OK")
+            check_equal(info(primary, "master_failover_state"), "waiting-for-sync")
+            check_equal(primary.error("FAILOVER"), "ERR FAILOVER already in progress.")
+            if "TO" in command:
+                check_equal(primary.call("FAILOVER", "ABORT"), b"OK")
+            eventually(lambda: info(primary, "master_failover_state") == "no-failover", "it is given up", 5)
+            check_equal(primary.call("SET", "key", "2"), b"OK")
+        check_equal(info(primary, "role"), "master")
+        # FORCE: the other one does not answer, so this one stays a replica that tries, until it is aborted.
+        check_equal(primary.call("FAILOVER", "TO", "127.0.0.1", str(b.port), "FORCE", "TIMEOUT", "200"), b"OK")
+        eventually(lambda: info(primary, "master_failover_state") == "failover-in-progress", "it is forced", 5)
+        check_equal(primary.call("FAILOVER", "ABORT"), b"OK")
+        check_equal(info(primary, "role"), "master")
+        check_equal(primary.call("SET", "key", "3"), b"OK")
+        b.child.send_signal(signal.SIGCONT)
+        same_data(primary, replica)
+
+
+def test_functions_and_scripts():
+    code = "#!lua name=lib\nredis.register_function('put', function(keys, args) return redis.call('set', keys[1], args[1]) end)"
+    for pair in PAIRS.values():
+        with Node(pair[0], BASE) as one, Node(pair[1], BASE) as two:
+            primary, replica = one.start().connect(), two.start().connect()
+            primary.call("FUNCTION", "LOAD", code)
+            replica.call("FUNCTION", "LOAD", code.replace("lib", "old").replace("put", "gone"))
+            follow(replica, one.port)
+            wait_linked(replica)
+            primary.call("FUNCTION", "LOAD", code.replace("lib", "late").replace("'put'", "'later'"))
+            primary.call("FCALL", "put", "1", "a", "1")
+            primary.call("FCALL", "later", "1", "b", "2")
+            primary.call("EVAL", "redis.call('set', 'c', 3) redis.call('incr', 'c') return redis.call('publish', 'x', 'y')", "0")
+            wait_equal(primary, replica)
+            check_equal(replica.call("MGET", "a", "b", "c"), [b"1", b"2", b"4"])
+            libraries = lambda one: sorted(library[1] for library in one.call("FUNCTION", "LIST"))
+            check_equal(libraries(replica), [b"late", b"lib"], "libraries")
+
+
 # --- what clients see ---
 
 def test_a_replica_refuses_writes():
@@ -367,13 +436,15 @@ def test_a_replica_refuses_writes():
         for command in (["SET", "key", "2"], ["DEL", "none"], ["GET", "key"], ["PING"], ["WAIT", "1", "10"], ["ROLE"],
                         ["MULTI"], ["INCR", "key"], ["GET", "key"], ["EXEC"], ["PUBLISH", "c", "m"], ["XREAD", "STREAMS", "none", "0"],
                         ["FAILOVER"], ["REPLICAOF", "127.0.0.1", str(a.port)], ["REPLCONF", "odd"], ["REPLCONF", "what", "1"],
-                        ["ECHO", "x"]):
+                        ["ECHO", "x"], ["EVAL", "return redis.call('set', 'a', 1)", "0"], ["EVAL", "return redis.call('get', 'key')", "0"],
+                        ["EVAL", "#!lua\nreturn 1", "0"], ["EVAL", "#!lua flags=no-writes\nreturn redis.call('get', 'key')", "0"]):
             check_equal(ours.raw(*command), theirs.raw(*command), "reply to %r" % command)
         a.kill()
         for replica in (ours, theirs):
             eventually(lambda: not linked(replica), "the loss is seen", 15)
             replica.call("CONFIG", "SET", "replica-serve-stale-data", "no")
-        for command in (["GET", "key"], ["SET", "key", "1"], ["PING"], ["INFO", "nothing"], ["CONFIG", "GET", "save"]):
+        for command in (["GET", "key"], ["SET", "key", "1"], ["PING"], ["INFO", "nothing"], ["CONFIG", "GET", "save"], ["EVAL", "return 1", "0"],
+                        ["EVAL", "#!lua flags=no-writes\nreturn 1", "0"], ["EVAL", "#!lua flags=no-writes,allow-stale\nreturn 1", "0"]):
             check_equal(ours.raw(*command), theirs.raw(*command), "stale reply to %r" % command)
 
 
@@ -501,10 +572,10 @@ def test_shutdown_waits_for_replicas():
 
 
 def test_effects_redis_has_no_words_for():
-    with Node(OURS, BASE) as a, Node(REFERENCE, BASE) as b, Node(OURS, BASE) as c:
-        primary, theirs, ours = [node.start().connect() for node in (a, b, c)]
-        for replica in (theirs, ours):
-            follow(replica, a.port)
+    with Node(OURS, BASE) as a, Node(REFERENCE, BASE) as b, Node(OURS, BASE) as c, Node(REFERENCE, BASE) as d:
+        primary, theirs, ours, behind = [node.start().connect() for node in (a, b, c, d)]
+        for replica, node in ((theirs, a), (ours, a), (behind, c)):
+            follow(replica, node.port)
             wait_equal(primary, replica)
         primary.call("MSETEX", "2", "a", "1", "b", "2", "EX", "1000")
         primary.call("SET", "c", "1")
@@ -521,9 +592,10 @@ def test_effects_redis_has_no_words_for():
         wait_equal(primary, ours)
         check(ours.call("HPTTL", "h", "FIELDS", "1", "f")[0] > 0, "ours has the deadline")
         eventually(lambda: "has no words in Redis 7.0" in a.log(), "the log says why", 5)
+        eventually(lambda: "has no words in Redis 7.0" in c.log(), "so does that of the one between", 5)
         primary.call("HPERSIST", "h", "FIELDS", "1", "f")
-        same_data(primary, theirs)
-        same_data(primary, ours)
+        for replica in (theirs, ours, behind):
+            same_data(primary, replica)
 
 
 def test_tools_read_the_data():
@@ -569,6 +641,9 @@ def test_info_and_role_look_alike():
         check_equal([type(x) for x in ours.call("ROLE")], [type(x) for x in theirs.call("ROLE")])
         check_equal([type(x) for x in replicas[1].call("ROLE")], [type(x) for x in replicas[0].call("ROLE")])
         check_equal(ours.call("ROLE")[2][0][:2], [b"127.0.0.1", b"%d" % b.port])
+        check(b" flags=M " in replicas[1].call("CLIENT", "LIST", "TYPE", "master"), "the primary is in the list")
+        check_equal(replicas[1].call("CLIENT", "KILL", "TYPE", "master"), 1)
+        eventually(lambda: info(theirs, "sync_partial_ok") == "1", "it was followed again", 10)
         check(b" flags=S " in ours.call("CLIENT", "LIST", "TYPE", "replica"), "the replica is in the list")
         check_equal(ours.call("CLIENT", "KILL", "TYPE", "replica"), 1)
         eventually(lambda: info(ours, "sync_partial_ok") == "1", "it came back", 10)
@@ -619,7 +694,7 @@ def test_moving_from_redis_and_back():
         compare(contents(quoll), contents(back))
 
 
-# --- the heavy one ---
+# --- the long one ---
 
 def value_of(connection, key):
     kind = connection.call("TYPE", key).decode()
@@ -655,41 +730,45 @@ def settle_small(primary):
             return
 
 
-def heavy(count):
-    roomy = ["--client-output-buffer-limit", "replica 1gb 0 0", "--enable-debug-command", "yes"]
-    for name in ("ours_to_redis", "redis_to_ours", "ours_to_ours"):
-        pair = PAIRS[name]
-        with Node(pair[0], BASE + roomy) as one, Node(pair[1], BASE + roomy) as two:
-            primary = one.start().connect()
-            primary.send(resp.encode(["DEBUG", "POPULATE", str(count), "key", "100"]))
-            check_equal(primary.read(timeout=300), b"+OK\r\n")
-            proxy = LinkProxy(one.port)
-            replica = two.start().connect()
-            dice, size = random.Random(count), count * 125
-            writer = Writer(one.port, 5, 0.01)
-            writer.start()
-            follow(replica, proxy.port)
-            started = time.monotonic()
-            for _ in range(10):
-                before = proxy.cuts
-                proxy.cut_after = dice.randrange(size // 50, size * 9 // 10)
-                eventually(lambda: proxy.cuts > before, "the link is cut", 300, 0.05)
-            last = time.monotonic()
-            wait_linked(replica, 300)
-            through = time.monotonic()
-            writer.stop()
-            settle_small(primary)
-            keys = all_equal(primary, replica)
-            print("%s: %d keys equal after 10 cuts; all %.1f s, the last sync %.1f s; full %s, partial %s" %
-                  (name, keys, through - started, through - last, info(primary, "sync_full"), info(primary, "sync_partial_ok")))
-            sys.stdout.flush()
-            proxy.close()
+def resync(name, count, seed):
+    """All data of `count` keys to a replica under load; the link breaks ten times, at random places."""
+    roomy = ["--client-output-buffer-limit", "replica 1gb 0 0", "--rdbcompression", "no"]
+    pair = PAIRS[name]
+    with Node(pair[0], BASE + roomy) as one, Node(pair[1], BASE + roomy) as two:
+        primary = one.start().connect()
+        primary.send(resp.encode(["DEBUG", "POPULATE", str(count), "key", "100"]))
+        check_equal(primary.read(timeout=300), b"+OK\r\n")
+        proxy = LinkProxy(one.port)
+        replica = two.start().connect()
+        dice, size = random.Random(seed), count * 110  # bytes of the RDB, at least
+        writer = Writer(one.port, seed, 0.01)
+        writer.start()
+        proxy.cut_after = dice.randrange(size // 50, size * 9 // 10)
+        started = time.monotonic()
+        follow(replica, proxy.port)
+        for cut in range(1, 11):
+            eventually(lambda: proxy.cuts == cut, "the link is cut", 300, 0.02)
+            proxy.cut_after = dice.randrange(size // 50, size * 9 // 10) if cut < 10 else None
+        last = time.monotonic()
+        wait_linked(replica, 300)
+        through = time.monotonic()
+        writer.stop()
+        check(writer.error is None and writer.count > 1000, "the writer ran: %r" % writer.error)
+        settle_small(primary)
+        keys = all_equal(primary, replica)
+        print("     %s: %d keys equal after 10 cuts and %d writes; %.1f s in all, the last synchronization %.1f s; full %s, partial %s" %
+              (name, keys, writer.count, through - started, through - last, info(primary, "sync_full"), info(primary, "sync_partial_ok")))
+        proxy.close()
 
 
 def main():
     words = sys.argv[1:]
-    if words[:1] == ["heavy"]:
-        return heavy(int(words[2]) if words[1:2] == ["--keys"] else 2000000)
+    if words[:1] == ["resync"]:
+        options = dict(zip(words[1::2], words[2::2]))
+        results = Results()
+        for name in ("ours_to_redis", "redis_to_ours", "ours_to_ours"):
+            results.run("resync " + name, resync, name, int(options.get("--keys", 2000000)), int(options.get("--seed", 1)))
+        return results.finish()
     Results.run_together(TOGETHER, [(name, function) for name, function in sorted(globals().items())
                                     if name.startswith("test_") and (not words or any(word in name for word in words))])
 
