@@ -21,7 +21,7 @@ CXXFLAGS := -std=c++20 $(WARNINGS) -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSP
   -DXXH_INLINE_ALL $(EXTRA_CXXFLAGS)
 PRECOMPILED := $(OUT)/precompiled.h
 PRECOMPILED_tests := $(OUT)/tests/precompiled.h
-LIBS := -l:liblua5.1-cjson.a -l:liblua5.1-bitop.a -l:liblua5.1.a -lspdlog -lfmt -luv -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
+LIBS := -l:liblua5.1-cjson.a -l:liblua5.1-bitop.a -l:liblua5.1.a -lspdlog -lfmt -luv -lssl -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
 
 objects = $(patsubst %.cc,$(OUT)/obj/%.o,$(1))
 LIB_SOURCES := $(filter-out src/main.cc,$(wildcard src/*/*.cc))
