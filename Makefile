@@ -78,7 +78,7 @@ sim: $(OUT)/sim-tests
 # Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target. What a run finds
 # beside its seeds stays in build/fuzz/corpus, where the next one goes on.
 FUZZ_SECONDS ?= 10
-FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file
+FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file acl-rules
 FUZZ_FLAGS := -std=c++20 -O1 -g1 -DQUOLL_DEBUG -DXXH_INLINE_ALL -Isrc -I. -fsanitize=fuzzer-no-link,address,undefined \
   -fno-sanitize-recover=undefined
 # allocator.cc asks jemalloc, whose place the address sanitizer takes.
@@ -86,11 +86,14 @@ fuzz_objects = $(patsubst %.cc,build/fuzz/obj/%.o,$(filter-out src/base/allocato
 FUZZ_BASE := src/base/check.cc src/base/memory.cc src/base/numbers.cc src/base/text.cc
 FUZZ_RDB := src/base/*.cc src/data/*.cc src/store/*.cc src/wire/rdb_*.cc src/persist/rdb_*.cc \
   src/persist/value_codec.cc src/persist/dump_payload.cc
+FUZZ_ACL := src/server/acl_user.cc src/server/acl_selector.cc src/server/command_table.cc src/base/glob.cc \
+  src/base/sha256.cc src/base/histogram.cc $(FUZZ_BASE)
 
 build/fuzz/resp-parser: $(call fuzz_objects,tests/fuzz/resp_parser_fuzz.cc src/wire/resp_parser.cc $(FUZZ_BASE))
 build/fuzz/aof-reader: $(call fuzz_objects,tests/fuzz/aof_reader_fuzz.cc src/persist/aof_reader.cc src/persist/aof_encoder.cc $(FUZZ_BASE))
 build/fuzz/rdb-value: $(call fuzz_objects,tests/fuzz/rdb_value_fuzz.cc $(FUZZ_RDB))
 build/fuzz/rdb-file: $(call fuzz_objects,tests/fuzz/rdb_file_fuzz.cc $(FUZZ_RDB))
+build/fuzz/acl-rules: $(call fuzz_objects,tests/fuzz/acl_rules_fuzz.cc $(FUZZ_ACL))
 build/fuzz/rdb-seeds: $(call fuzz_objects,tests/fuzz/rdb_seeds.cc $(FUZZ_RDB))
 
 build/fuzz/precompiled.h.pch: src/precompiled.h
@@ -103,7 +106,7 @@ build/fuzz/obj/%.o: %.cc build/fuzz/precompiled.h.pch
 	@clang++ $(FUZZ_FLAGS) -include-pch build/fuzz/precompiled.h.pch -MMD -MP -c -o $@ $<
 $(addprefix build/fuzz/,$(FUZZ_TARGETS)):
 	@echo "  LINK $@"
-	@clang++ $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ -llzf -lisal
+	@clang++ $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ -llzf -lisal -lcrypto
 build/fuzz/rdb-seeds:
 	@clang++ $(FUZZ_FLAGS) -o $@ $^ -llzf -lisal
 build/fuzz/seeds: build/fuzz/rdb-seeds

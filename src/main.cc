@@ -136,17 +136,38 @@ void follow_background_purge(server::Server& server) {
   server.config().on_change({"jemalloc-bg-thread"}, apply);
 }
 
+// Rules that are wrong whatever commands exist; the others are found when the users are made.
+base::Result<> check_user(const server::UserLine& line) {
+  const server::CommandTable table(commands::families());
+  const server::AclRules rules{table, false};
+  server::AclUser user(line.name, rules);
+  std::vector<std::string> merged;
+  size_t open_at = 0;
+  if (!server::merge_selectors(std::vector<Bytes>(line.rules.begin(), line.rules.end()), merged,
+                               open_at))
+    return base::Error{fmt::format("Unmatched parenthesis in acl selector starting at '{}'.",
+                                   line.rules[open_at])};
+  for (const std::string& rule : merged) {
+    const server::RuleError error = user.apply(rule, rules);
+    if (error != server::RuleError::none && error != server::RuleError::unknown_command)
+      return base::Error{std::string(server::rule_error_text(error))};
+  }
+  return {};
+}
+
 int run(const std::vector<Bytes>& arguments) {
   server::Config config(server::FileAccess::of_system(), working_directory());
   std::string product = fmt::format("Quoll {}", server::kQuollVersion);
-  auto loaded = config.load(server::parse_command_line(arguments), product);
+  server::LoadChecks checks;
+  checks.user = check_user;
+  auto loaded = config.load(server::parse_command_line(arguments), product, checks);
   if (!loaded) return fail(loaded.error());
   if (config.daemonize) go_background();  // before the loop exists: it does not survive a fork
   std::string pidfile = config.pidfile;
   if (pidfile.empty() && config.daemonize) pidfile = "/var/run/quoll.pid";
 
   signal(SIGPIPE, SIG_IGN);
-  signal(SIGHUP, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);  // until the server can answer it
   host::UvHost uv;
   host::Host host = uv.host();
   if (auto opened = open_log(config, host.clock); !opened) return fail(opened.error());
@@ -173,6 +194,7 @@ int run(const std::vector<Bytes>& arguments) {
                        server::ending_of(how));
     };
     uv.on_signal(SIGTERM, [&] { end_by("SIGTERM", server.settings().shutdown_on_sigterm); });
+    uv.on_signal(SIGHUP, [&] { server.hang_up(); });
     uv.on_signal(SIGINT, [&] { end_by("SIGINT", server.settings().shutdown_on_sigint); });
     server::log::warning("Server initialized");
     auto started = server.start([&](base::Result<> ready) {

@@ -1,5 +1,8 @@
-// ACL: so far what needs no users beside "default".
+// ACL: the table of the family, and the subcommands that are not about particular users.
+#include <algorithm>
+
 #include "base/text.h"
+#include "commands/acl_family.h"
 #include "commands/families.h"
 #include "commands/help.h"
 #include "server/server.h"
@@ -12,19 +15,40 @@ using namespace server;
 constexpr int64_t kPasswordBits = 256;
 constexpr int64_t kPasswordBitsMax = 4096;
 constexpr int64_t kBitsPerDigit = 4;
+constexpr size_t kErrorNameBytes = 128;  // of an unknown category shown in the reply
+
+constexpr int64_t kLogEntriesShown = 10;  // unless ACL LOG is given a number
 
 constexpr Bytes kHelp[] = {
     "CAT [<category>]",
     "    List all commands that belong to <category>, or all command categories",
     "    when no category is specified.",
+    "DELUSER <username> [<username> ...]",
+    "    Delete a list of users.",
+    "DRYRUN <username> <command> [<arg> ...]",
+    "    Returns whether the user can execute the given command without executing the command.",
+    "GETUSER <username>",
+    "    Get the user's details.",
     "GENPASS [<bits>]",
     "    Generate a secure 256-bit user password. The optional `bits` argument can",
     "    be used to specify a different size.",
+    "LIST",
+    "    Show users details in config file format.",
+    "LOAD",
+    "    Reload users from the ACL file.",
+    "LOG [<count> | RESET]",
+    "    Show the ACL log entries.",
+    "SAVE",
+    "    Save the current config to the ACL file.",
+    "SETUSER <username> <attribute> [<attribute> ...]",
+    "    Create or modify a user with the specified attributes.",
+    "USERS",
+    "    List all the registered usernames.",
     "WHOAMI",
     "    Return the current connection username.",
 };
 
-void acl_whoami(Call& call) { call.reply.bulk(call.session.user); }
+void acl_whoami(Call& call) { call.reply.bulk(call.session.user->name()); }
 
 // The commands of a category. Like Redis, a container is named when it is in the category itself;
 // its subcommands always are.
@@ -33,7 +57,7 @@ void reply_category(Call& call, unsigned category) {
   call.reply.begin_deferred();
   for (const auto& command : call.server.commands().all()) {
     if (!(command->categories >> category & 1)) continue;
-    call.reply.bulk(command->name);
+    call.reply.bulk(command->spec->name);
     ++count;
   }
   call.reply.end_deferred(wire::ReplyWriter::Kind::array, count);
@@ -48,7 +72,8 @@ void acl_cat(Call& call) {
   }
   for (unsigned i = 0; i < kCategories; ++i)
     if (base::equals_ignoring_case(call.arg(2), category_name(i))) return reply_category(call, i);
-  call.reply.error("ERR Unknown category '" + std::string(call.arg(2)) + "'");
+  call.reply.error("ERR Unknown category '" +
+                   std::string(errors::shown(call.arg(2)).substr(0, kErrorNameBytes)) + "'");
 }
 
 void acl_genpass(Call& call) {
@@ -66,7 +91,51 @@ void acl_genpass(Call& call) {
   call.reply.bulk(Bytes(password).substr(0, digits));
 }
 
+void reply_refusal(Call& call, const AclLogEntry& entry) {
+  wire::ReplyWriter& reply = call.reply;
+  reply.map(10);
+  reply.bulk("count");
+  reply.integer(static_cast<int64_t>(entry.count));
+  reply.bulk("reason");
+  reply.bulk(reason_name(entry.reason));
+  reply.bulk("context");
+  reply.bulk(context_name(entry.context));
+  reply.bulk("object");
+  reply.bulk(entry.object);
+  reply.bulk("username");
+  reply.bulk(entry.user);
+  reply.bulk("age-seconds");
+  reply.real(static_cast<double>(call.now - entry.updated_ms) / 1000);
+  reply.bulk("client-info");
+  reply.bulk(entry.client);
+  reply.bulk("entry-id");
+  reply.integer(static_cast<int64_t>(entry.id));
+  reply.bulk("timestamp-created");
+  reply.integer(entry.created_ms);
+  reply.bulk("timestamp-last-updated");
+  reply.integer(entry.updated_ms);
+}
+
+void acl_log(Call& call) {
+  if (call.argc() > 3) return reply_unknown_subcommand(call);
+  AclLog& log = call.server.acl().log();
+  int64_t count = kLogEntriesShown;
+  if (call.argc() == 3) {
+    if (base::equals_ignoring_case(call.arg(2), "reset")) {
+      log.clear();
+      return call.reply.ok();
+    }
+    if (!call.integer(2, count)) return;
+  }
+  const auto& entries = log.entries();
+  const auto shown = std::clamp<int64_t>(count, 0, static_cast<int64_t>(entries.size()));
+  call.reply.array(static_cast<size_t>(shown));
+  for (size_t i = 0; i < static_cast<size_t>(shown); ++i) reply_refusal(call, entries[i]);
+}
+
 void acl_help(Call& call) { reply_help(call, kHelp); }
+
+constexpr uint32_t kAdministration = kAdmin | kNoScript | kLoading | kStale;
 
 constexpr CommandSpec kAclCommands[] = {
     {.name = "acl",
@@ -101,6 +170,84 @@ constexpr CommandSpec kAclCommands[] = {
      .since = "6.0.0",
      .summary = "Returns the name of the connection's user.",
      .complexity = "O(1)"},
+    {.name = "acl|deluser",
+     .arity = -3,
+     .run = acl_deluser,
+     .flags = kAdministration,
+     .group = "server",
+     .since = "6.0.0",
+     .summary = "Removes users and ends their connections.",
+     .complexity = "O(1) amortized time considering the typical user.",
+     .syntax = "username [username ...]"},
+    {.name = "acl|dryrun",
+     .arity = -4,
+     .run = acl_dryrun,
+     .flags = kAdministration,
+     .group = "server",
+     .since = "7.0.0",
+     .summary = "Tells whether a user may run a command, without running it.",
+     .complexity = "O(1).",
+     .syntax = "username command [arg [arg ...]]"},
+    {.name = "acl|getuser",
+     .arity = 3,
+     .run = acl_getuser,
+     .flags = kAdministration,
+     .group = "server",
+     .since = "6.0.0",
+     .summary = "Returns the rules of a user.",
+     .complexity =
+         "O(N). Where N is the number of password, command and pattern rules that the user has.",
+     .syntax = "username"},
+    {.name = "acl|list",
+     .arity = 2,
+     .run = acl_list,
+     .flags = kAdministration,
+     .group = "server",
+     .since = "6.0.0",
+     .summary = "Returns all users as lines of an ACL file.",
+     .complexity = "O(N). Where N is the number of configured users."},
+    {.name = "acl|load",
+     .arity = 2,
+     .run = acl_load,
+     .flags = kAdministration,
+     .group = "server",
+     .since = "6.0.0",
+     .summary = "Takes over the users of the ACL file, all or none.",
+     .complexity = "O(N). Where N is the number of configured users."},
+    {.name = "acl|log",
+     .arity = -2,
+     .run = acl_log,
+     .flags = kAdministration,
+     .group = "server",
+     .since = "6.0.0",
+     .summary = "Lists what was refused lately, or forgets it.",
+     .complexity = "O(N) with N being the number of entries shown.",
+     .syntax = "[count | RESET]"},
+    {.name = "acl|save",
+     .arity = 2,
+     .run = acl_save,
+     .flags = kAdministration,
+     .group = "server",
+     .since = "6.0.0",
+     .summary = "Writes the users to the ACL file.",
+     .complexity = "O(N). Where N is the number of configured users."},
+    {.name = "acl|setuser",
+     .arity = -3,
+     .run = acl_setuser,
+     .flags = kAdministration,
+     .group = "server",
+     .since = "6.0.0",
+     .summary = "Makes a user or changes his rules: all of them or none.",
+     .complexity = "O(N). Where N is the number of rules provided.",
+     .syntax = "username [rule [rule ...]]"},
+    {.name = "acl|users",
+     .arity = 2,
+     .run = acl_users,
+     .flags = kAdministration,
+     .group = "server",
+     .since = "6.0.0",
+     .summary = "Returns the names of all users.",
+     .complexity = "O(N). Where N is the number of configured users."},
     {.name = "acl|help",
      .arity = 2,
      .run = acl_help,

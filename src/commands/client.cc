@@ -2,10 +2,10 @@
 // others. CLIENT KILL is in client_kill.cc.
 #include "base/numbers.h"
 #include "base/text.h"
-#include "commands/client_attributes.h"
 #include "commands/client_kill.h"
 #include "commands/families.h"
 #include "server/call.h"
+#include "server/client_attributes.h"
 #include "server/server.h"
 
 namespace quoll::commands {

@@ -4,7 +4,7 @@
 
 #include "base/numbers.h"
 #include "base/text.h"
-#include "commands/client_attributes.h"
+#include "server/client_attributes.h"
 #include "server/replication.h"
 #include "server/server.h"
 
@@ -20,7 +20,7 @@ struct Filter {
   std::optional<Bytes> local_address;
   std::optional<ClientType> type;
   SessionId id = 0;
-  std::optional<Bytes> user;
+  const AclUser* user = nullptr;
   base::Millis age_min_ms = 0;
   bool skip_caller = true;
 
@@ -29,7 +29,7 @@ struct Filter {
     if (local_address && session.peer().local_address() != *local_address) return false;
     if (type && client_type(session) != *type) return false;
     if (id != 0 && session.id != id) return false;
-    if (user && session.user != *user) return false;
+    if (user && session.user != user) return false;
     if (age_min_ms != 0 && call.now - session.created_ms < age_min_ms) return false;
     return !(skip_caller && &session == &call.session);
   }
@@ -79,9 +79,9 @@ bool parse_option(Call& call, size_t i, Filter& filter) {
   } else if (base::equals_ignoring_case(word, "laddr")) {
     filter.local_address = value;
   } else if (base::equals_ignoring_case(word, "user")) {
-    if (value != "default")
+    filter.user = call.server.acl().find(value);
+    if (!filter.user)
       return fail(call, "ERR No such user '" + std::string(errors::shown(value)) + "'");
-    filter.user = value;
   } else if (base::equals_ignoring_case(word, "maxage")) {
     return parse_age(call, i + 1, filter);
   } else if (base::equals_ignoring_case(word, "skipme")) {

@@ -43,6 +43,7 @@ void config_set(Call& call) {
 
 void config_resetstat(Call& call) {
   call.server.stats() = Stats{};
+  call.server.acl().refusals() = AclRefusals{};
   call.server.store().counters() = store::StoreCounters{};
   call.server.commands().reset_counters();
   call.server.scripts().cache().reset_evicted();

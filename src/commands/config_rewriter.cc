@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "commands/answer_later.h"
 #include "host/whole_file.h"
 #include "server/log.h"
 #include "server/server.h"
@@ -21,7 +22,8 @@ void rewrite(Server& server, bool force_all, host::OnDone done) {
     if (!old_content && old_content.error() != kNoSuchFile)
       return done(base::Error{old_content.error()});
     const std::string old = old_content ? old_content.value() : std::string();
-    auto content = server.config().rewritten(old, nullptr, force_all);
+    const std::vector<std::string> users = server.acl().lines();
+    auto content = server.config().rewritten(old, &users, force_all);
     if (!content) return done(base::Error{content.error()});
     const std::string temporary = fmt::format(
         "{}-{}-{:016x}.tmp", path, server.host().process.pid(), server.host().random.draw());
@@ -35,23 +37,14 @@ void rewrite_config_file(Call& call, bool force_all, Bytes failure) {
   Server& server = call.server;
   if (server.config().file_path().empty())
     return call.reply.error("ERR The server is running without a config file");
-  const bool waits = !call.session.in_exec;
-  const SessionId id = call.session.id;
-  // The session may have been unblocked early and wait for something else by the time of the end.
-  const uint64_t turn = call.session.commands_run + 1;
-  rewrite(server, force_all, [&server, id, waits, turn, failure](base::Result<> result) {
+  rewrite(server, force_all, [answer = answer_later(call), failure](const base::Result<>& result) {
     if (result) {
       log::notice("CONFIG REWRITE executed with success.");
-    } else {
-      log::warning("CONFIG REWRITE failed: {}", result.error());
+      return answer({});
     }
-    Session* session = waits ? server.find_session(id) : nullptr;
-    if (!session || session->commands_run != turn) return;
-    server.refresh_clock();
-    session->unblock(result ? std::string() : std::string(failure) + result.error());
+    log::warning("CONFIG REWRITE failed: {}", result.error());
+    answer(base::Error{std::string(failure) + result.error()});
   });
-  if (!waits) return call.reply.ok();
-  call.session.block(0, [](Session& session) { session.reply().ok(); });
 }
 
 }  // namespace quoll::commands

@@ -1,8 +1,8 @@
 // Connection: greeting, authentication, choosing a database, starting over, leaving.
 #include "base/text.h"
-#include "commands/client_attributes.h"
 #include "commands/families.h"
 #include "server/call.h"
+#include "server/client_attributes.h"
 #include "server/replication.h"
 #include "server/server.h"
 #include "server/version.h"
@@ -38,33 +38,16 @@ void select(Call& call) {
   call.reply.ok();
 }
 
-// Takes the same time wherever the difference is, and for any length of the guess.
-bool same_secret(Bytes guess, Bytes secret) {
-  unsigned char different = guess.size() != secret.size();
-  for (size_t i = 0; i < guess.size(); ++i)
-    different |=
-        static_cast<unsigned char>(guess[i] ^ secret[secret.empty() ? 0 : i % secret.size()]);
-  return different == 0;
-}
-
-// The only user is `default`, with requirepass as its password (none: any password will do).
 bool log_in(Call& call, Bytes user, Bytes password) {
-  bool right = user == "default" && (!call.server.password_required() ||
-                                     same_secret(password, call.server.settings().requirepass));
-  if (!right) {
-    ++call.server.stats().auth_denied;
-    call.reply.error(errors::kWrongPass);
-    return false;
-  }
-  call.session.user = "default";
-  call.session.set_authenticated(true);
-  return true;
+  if (call.server.acl().log_in(call.session, call.command, call.args, user, password)) return true;
+  call.reply.error(errors::kWrongPass);
+  return false;
 }
 
 void auth(Call& call) {
   if (call.argc() > 3) return call.syntax_error();
   for (size_t i = 1; i < call.argc(); ++i) call.redact(i);
-  if (call.argc() == 2 && !call.server.password_required())
+  if (call.argc() == 2 && call.server.acl().default_user().is(AclUser::kNoPass))
     return call.reply.error(
         "ERR AUTH <password> called without any password configured for the default user. Are you "
         "sure your configuration is correct?");

@@ -72,6 +72,12 @@ struct Options {
   }
 };
 
+// BY and GET name keys that no check of the arguments can find.
+bool reads_any_key(Call& call) {
+  const AclUser& user = *call.session.user;
+  return user.unrestricted() || user.allows_every_key(call.command, call.args, kKeyAccess);
+}
+
 // False: the error was replied.
 bool parse(Call& call, bool read_only, Options& options) {
   for (size_t i = 2; i < call.argc(); ++i) {
@@ -93,7 +99,15 @@ bool parse(Call& call, bool read_only, Options& options) {
       options.by = Pattern::of(call.arg(++i));
       if (options.by.constant) options.unsorted = true;
       options.by_pattern = true;
+      if (!options.by.constant && !reads_any_key(call)) {
+        call.reply.error("ERR BY option of SORT denied due to insufficient ACL permissions.");
+        return false;
+      }
     } else if (more >= 1 && equals_ignoring_case(word, "get")) {
+      if (!reads_any_key(call)) {
+        call.reply.error("ERR GET option of SORT denied due to insufficient ACL permissions.");
+        return false;
+      }
       options.get.push_back(Pattern::of(call.arg(++i)));
     } else {
       call.syntax_error();

@@ -80,6 +80,11 @@ TlsHandshakes::TlsHandshakes(Loop& loop, Clock& clock)
 
 TlsHandshakes::~TlsHandshakes() { loop_.cancel(timer_); }
 
+void TlsHandshakes::begin_delivery() {
+  ++delivering_;
+  if (nested_scratch_.empty()) nested_scratch_.resize(kScratchBytes);
+}
+
 void TlsHandshakes::begin(std::unique_ptr<Peer> inner, TlsContext context, bool dialed,
                           OnHandshake done) {
   if (under_way_.size() >= kHandshakesMax) {
@@ -205,7 +210,8 @@ std::span<char> TlsLink::receive_buffer() { return home_->scratch(); }
 
 void TlsLink::received(size_t bytes) {
   const std::shared_ptr<TlsLink> self = shared_from_this();
-  // What was kept came earlier. The scratch holds only until this call returns.
+  // What is unread came earlier. The scratch holds only until this call returns.
+  if (delivering_ && stash_.empty() && !incoming_.empty()) keep_rest();
   if (!stash_.empty()) {
     const size_t done = stash_.size() - incoming_.size();
     stash_.erase(0, done);
@@ -293,6 +299,8 @@ void TlsLink::start(PeerEvents& events) {
 void TlsLink::deliver() {
   if (delivering_) return;
   delivering_ = true;
+  const std::shared_ptr<TlsHandshakes> home = home_;
+  home->begin_delivery();
   while (state_ == State::open && events_ && !paused_) {
     std::span<char> room = events_->receive_buffer();
     QUOLL_CHECK(!room.empty());
@@ -312,6 +320,7 @@ void TlsLink::deliver() {
     failed_ = true;
     finish(tls_error_text());
   }
+  home->end_delivery();
   delivering_ = false;
 }
 

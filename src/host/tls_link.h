@@ -34,7 +34,11 @@ class TlsHandshakes : public std::enable_shared_from_this<TlsHandshakes> {
 
   Loop& loop() { return loop_; }
   Clock& clock() { return clock_; }
-  std::span<char> scratch() { return scratch_; }
+  // Where ciphertext arrives. While a link delivers, its unread rest may lie in the first buffer:
+  // whoever is heard nested gets the other one.
+  std::span<char> scratch() { return delivering_ > 0 ? nested_scratch_ : scratch_; }
+  void begin_delivery();
+  void end_delivery() { --delivering_; }
   TlsStats& stats() { return stats_; }
 
  private:
@@ -47,6 +51,8 @@ class TlsHandshakes : public std::enable_shared_from_this<TlsHandshakes> {
   Clock& clock_;
   TlsStats stats_;
   std::vector<char> scratch_;
+  std::vector<char> nested_scratch_;
+  int delivering_ = 0;  // links from whose deliver() we were called
   std::list<std::shared_ptr<TlsLink>> under_way_;
   std::list<std::weak_ptr<TlsLink>> waiting_;
   TimerId timer_ = 0;
@@ -83,6 +89,7 @@ class TlsLink final : public PeerEvents, public std::enable_shared_from_this<Tls
   void received(size_t bytes) override;
   void writable() override;
   bool ended() override;
+  bool heard_nested() const override { return !dialed_; }
   void closed(const std::string& reason) override;
 
   // The BIO's sides

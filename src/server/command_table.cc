@@ -84,6 +84,7 @@ CommandTable::CommandTable(std::span<const std::span<const CommandSpec>> familie
       command->name = spec.name;
       command->categories = implied_categories(spec);
       command->first_key = prefetch_key(spec);
+      command->id = static_cast<uint32_t>(all_.size());
       if (!spec.is_subcommand()) top_level_.push_back(command.get());
       all_.push_back(std::move(command));
     }
@@ -160,6 +161,12 @@ Command* CommandTable::find_full(Bytes name) const {
   Command* command = find(name.substr(0, bar));
   if (!command || bar == Bytes::npos) return command;
   return find_sub(*command, name.substr(bar + 1));
+}
+
+Command* CommandTable::find_original(Bytes name) const {
+  for (const auto& command : all_)
+    if (base::equals_ignoring_case(command->spec->name, name)) return command.get();
+  return nullptr;
 }
 
 bool CommandTable::rename(Bytes name, Bytes new_name) {

@@ -29,6 +29,7 @@ struct Command {
   uint32_t categories = 0;  // explicit and implied
   int first_key = 0;        // argument that is hashed ahead; 0 = none
   CommandCounters counters;
+  uint32_t id = 0;  // its place in CommandTable::all()
 };
 
 class CommandTable {
@@ -41,6 +42,9 @@ class CommandTable {
   Command* find_sub(const Command& container, Bytes name) const;
   // "config|get" or "get": what COMMAND INFO and LATENCY HISTOGRAM take.
   Command* find_full(Bytes name) const;
+  // By the declared name ("config|get"), whatever rename-command made of it: ACL rules mean these.
+  // Looks at all commands.
+  Command* find_original(Bytes name) const;
   // rename-command; an empty new name removes. False when the command is unknown or the new name
   // is taken.
   bool rename(Bytes name, Bytes new_name);

@@ -47,6 +47,7 @@ class Config : public Settings {
 
   // A file with a secret that a directive names. The error names the file.
   Result<std::string> read_secret(const std::string& path) const;
+  const FileAccess& files() const { return files_; }
 
   // Entries whose name matches one of the glob patterns, sorted by name, each once.
   std::vector<ConfigEntry> get(std::span<const Bytes> patterns) const;

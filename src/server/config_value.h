@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include "host/tls_settings.h"
+
 namespace quoll::server {
 
 enum class Fsync : int { everysec, always, no };
@@ -21,7 +23,8 @@ enum class PropagationError : int { ignore, panic, panic_on_replicas };
 enum class OomScoreAdjust : int { no, relative, absolute };
 enum class ChannelDefault : int { all_channels, reset_channels };
 enum class EndpointType : int { ip, hostname, unknown_endpoint };
-enum class TlsClientAuth : int { no, yes, optional };
+using TlsClientAuth = host::TlsClientAuth;
+enum class TlsClientUser : uint8_t { off, common_name };  // who a client with a certificate is
 enum class EvictionPolicy : int {
   volatile_lru,
   volatile_lfu,

@@ -63,7 +63,6 @@ constexpr Directive kRows[] = {
     remembered("replica-full-sync-buffer-limit", kMemory, "0"),
     remembered("repl-mptcp", kYesNo, "no"),
     remembered("slot-migration-max-failover-repl-bytes", kInteger, "0"),
-    remembered("tls-auth-clients-user", kText, "off"),
     remembered("tls-auto-reload-interval", kInteger, "0"),
 };
 

@@ -9,6 +9,9 @@ constexpr ChoiceName kClientAuth[] = {{"no", number(TlsClientAuth::no)},
                                       {"yes", number(TlsClientAuth::yes)},
                                       {"optional", number(TlsClientAuth::optional)}};
 
+constexpr ChoiceName kClientUser[] = {{"off", number(TlsClientUser::off)},
+                                      {"CN", number(TlsClientUser::common_name)}};
+
 constexpr Directive kRows[] = {
     {.name = "tls-port", .value = Integer{&Settings::tls_port, 0, kPortMax}},
     {.name = "tls-cert-file", .value = Text{&Settings::tls_cert_file}},
@@ -23,6 +26,8 @@ constexpr Directive kRows[] = {
     {.name = "tls-ca-cert-file", .value = Text{&Settings::tls_ca_cert_file}},
     {.name = "tls-ca-cert-dir", .value = Text{&Settings::tls_ca_cert_dir}},
     {.name = "tls-auth-clients", .value = choice<&Settings::tls_auth_clients>(kClientAuth)},
+    {.name = "tls-auth-clients-user",
+     .value = choice<&Settings::tls_auth_clients_user>(kClientUser)},
     {.name = "tls-replication", .value = Switch{&Settings::tls_replication}},
     {.name = "tls-cluster", .value = Switch{&Settings::tls_cluster}},
     {.name = "tls-protocols", .value = Text{&Settings::tls_protocols}},

@@ -82,6 +82,29 @@ bool Dispatcher::reject(Session& session, Command* command, Bytes error) {
 
 namespace {
 
+std::string refusal_text(const Command& command, const AclVerdict& verdict) {
+  constexpr Bytes kKey = "one of the keys used as arguments";
+  constexpr Bytes kChannel = "one of the channels used as arguments";
+  std::string text = "NOPERM this user has no permissions to ";
+  if (verdict.denied == Denied::command)
+    return text + "run the '" + std::string(command.spec->name) + "' command";
+  return (text += "access ") += verdict.denied == Denied::key ? kKey : kChannel;
+}
+
+// Users may change between queueing and EXEC.
+std::string late_refusal_text(const AclVerdict& verdict) {
+  constexpr Bytes kCommand = "no permission to execute the command or subcommand";
+  constexpr Bytes kKey = "no permission to touch the specified keys";
+  constexpr Bytes kChannel =
+      "no permission to access one of the channels used as arguments to the command";
+  std::string text =
+      "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC "
+      "call. This command is no longer allowed for the following reason: ";
+  return text += verdict.denied == Denied::command ? kCommand
+                 : verdict.denied == Denied::key   ? kKey
+                                                   : kChannel;
+}
+
 bool is_one_of(const Command& command, std::initializer_list<Bytes> names) {
   for (Bytes name : names)
     if (command.spec->name == name) return true;
@@ -112,7 +135,7 @@ bool Dispatcher::admit(Session& session, Command& command, Args args) {
   if (spec.arity > 0 ? argc != spec.arity : argc < -spec.arity)
     return reject(session, &command,
                   "ERR wrong number of arguments for '" + std::string(spec.name) + "' command");
-  if (!session.ordinary() && !admit_special(session, command)) return false;
+  if (!session.ordinary() && !admit_special(session, command, args)) return false;
   if (__builtin_expect(server_.scripts().running(), 0) && !(spec.flags & kAllowBusy))
     return reject(session, &command, server_.scripts().busy_reply());
   if (Bytes refusal = server_.refusal_of(command, session); !refusal.empty())
@@ -121,12 +144,15 @@ bool Dispatcher::admit(Session& session, Command& command, Args args) {
 }
 
 // Checks that only sessions in a special state need.
-bool Dispatcher::admit_special(Session& session, Command& command) {
+bool Dispatcher::admit_special(Session& session, Command& command, Args args) {
   const CommandSpec& spec = *command.spec;
-  if (!session.authenticated() && !(spec.flags & kNoAuth))
+  if (!session.authenticated() && !(spec.flags & kNoAuth) && !server_.acl().open())
     return reject(session, &command, errors::kNoAuth);
   if (session.transaction.open && (spec.flags & kNoMulti))
     return reject(session, &command, "ERR Command not allowed inside a transaction");
+  AclContext context = session.transaction.open ? AclContext::multi : AclContext::toplevel;
+  if (AclVerdict verdict = server_.acl().admit(session, command, args, context); !verdict)
+    return reject(session, &command, refusal_text(command, verdict));
   if (session.subscribed() && session.reply().protocol() == 2 && !may_run_subscribed(command))
     return reject(session, &command,
                   "ERR Can't execute '" + std::string(spec.name) +
@@ -278,6 +304,15 @@ void Dispatcher::note_slow(Session& session, Command& command, Args args, base::
   server_.note_slow(session, command, shown, elapsed);
 }
 
+bool Dispatcher::still_allowed(Session& session, QueuedCommand& queued) {
+  AclVerdict verdict =
+      server_.acl().admit(session, *queued.command, queued.line.args(), AclContext::multi);
+  if (verdict) return true;
+  session.reply().error(late_refusal_text(verdict));
+  server_.note_error(session.reply().last_error_code());
+  return false;
+}
+
 void Dispatcher::execute_queue(Session& session) {
   store::CommitBuilder& commits = server_.store().commits();
   uint64_t reply_start = session.out().end_offset();
@@ -285,6 +320,7 @@ void Dispatcher::execute_queue(Session& session) {
   session.reply().array(session.transaction.queue.size());
   commits.begin(store::Origin::client, server_.now(), true);
   for (QueuedCommand& queued : session.transaction.queue) {
+    if (!session.user->unrestricted() && !still_allowed(session, queued)) continue;
     run(
         session, *queued.command, queued.line.args(),
         [](void* owner, size_t i) { return static_cast<OwnedArgs*>(owner)->blob(i); },

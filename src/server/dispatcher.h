@@ -57,12 +57,13 @@ class Dispatcher {
 
   Command* look_up(Args args);
   bool admit(Session& session, Command& command, Args args);
-  bool admit_special(Session& session, Command& command);
+  bool admit_special(Session& session, Command& command, Args args);
   bool reject(Session& session, Command* command, Bytes error);
   bool postpone_for_snapshot(Session& session, const Command& command, Args args, BlobOf blob_of,
                              void* blob_owner);
   void queue(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
   void run(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
+  bool still_allowed(Session& session, QueuedCommand& queued);
   void call_handler(Call& call);
   void account(Session& session, Command& command, Args args, uint64_t errors_before,
                base::Nanos start);

@@ -95,8 +95,14 @@ void info_stats(Server& server, InfoWriter& out) {
   out.field("client_output_buffer_limit_disconnections", stats.output_buffer_limit_disconnections);
   out.zeros("reply_buffer_shrinks", "reply_buffer_expands");
   loop_counters(server, out);
-  out.field("acl_access_denied_auth", stats.auth_denied);
-  out.zeros("acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel");
+  out.field("acl_access_denied_auth", server.acl().refusals().logins);
+  out.field("acl_access_denied_cmd", server.acl().refusals().commands);
+  out.field("acl_access_denied_key", server.acl().refusals().keys);
+  out.field("acl_access_denied_channel", server.acl().refusals().channels);
+  if (!server.tls().configured()) return;
+  out.field("tls_handshakes", server.tls().stats().handshakes);
+  out.field("tls_handshakes_failed", server.tls().stats().failed);
+  out.field("tls_handshakes_under_way", server.tls().stats().under_way);
 }
 
 void info_commandstats(Server& server, InfoWriter& out) {

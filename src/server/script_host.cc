@@ -8,7 +8,6 @@
 #include "server/lua_vm.h"
 #include "server/nobody_peer.h"
 #include "server/replication.h"
-#include "server/script_access.h"
 #include "server/script_cache.h"
 #include "server/script_libraries.h"
 #include "server/script_values.h"
@@ -212,13 +211,15 @@ Command* ScriptHost::find_command() const {
   return server_.commands().find_sub(*command, args_[1]);
 }
 
-Bytes ScriptHost::refusal(const Command& command) const {
+Bytes ScriptHost::refusal(Command& command) const {
   const CommandSpec& spec = *command.spec;
   auto count = static_cast<int>(args_.size());
   if (spec.arity > 0 ? count != spec.arity : count < -spec.arity)
     return "ERR Wrong number of args calling Redis command from script";
   if (spec.flags & kNoScript) return "ERR This Redis command is not allowed from script";
-  if (Bytes text = script_access_refusal(*run_.caller, command, args_); !text.empty()) return text;
+  if (AclVerdict verdict = server_.acl().admit(*run_.caller, command, args_, AclContext::lua);
+      !verdict)
+    return refusal_in_script(verdict.denied);
   bool writes = spec.access == Access::write;
   if (run_.read_only && (writes || (spec.flags & kMayReplicate)))
     return "ERR Write commands are not allowed from read-only scripts.";
@@ -300,7 +301,7 @@ bool ScriptHost::check_permission(lua_State* lua, bool& allowed) {
     script_values::push_error(lua, "ERR Invalid command passed to redis.acl_check_cmd()");
     return false;
   }
-  allowed = script_access_refusal(*run_.caller, *command, args_).empty();
+  allowed = static_cast<bool>(server_.acl().check(*run_.caller, *command, args_));
   return true;
 }
 

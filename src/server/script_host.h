@@ -123,7 +123,7 @@ class ScriptHost {
   bool take_arguments(lua_State* lua);
   Command* find_command() const;
   // Why the command may not run now; empty: it may.
-  Bytes refusal(const Command& command) const;
+  Bytes refusal(Command& command) const;
   void execute(Command& command);
   bool push_reply(lua_State* lua);
   void reply(Call& call, bool ok);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "host/whole_file.h"
 #include "server/call.h"
 #include "server/log.h"
 #include "server/replication.h"
@@ -138,10 +139,25 @@ void Server::watch_settings() {
       });
   config_.on_change({"data-encryption-key-file"}, [this] { return persistence_.load_keys(); });
   config_.on_change({"port", "bind"}, [this] { return listen_again(); });
+  auto secure = [this]() -> base::Result<> {
+    auto done = configure_tls();
+    if (done) return done;
+    log::warning("{}", done.error());
+    return base::Error{"Unable to update TLS configuration. Check server logs."};
+  };
+  config_.on_change(
+      {"tls-cert-file", "tls-key-file", "tls-key-file-pass", "tls-client-cert-file",
+       "tls-client-key-file", "tls-client-key-file-pass", "tls-dh-params-file", "tls-ca-cert-file",
+       "tls-ca-cert-dir", "tls-auth-clients", "tls-replication", "tls-cluster", "tls-protocols",
+       "tls-ciphers", "tls-ciphersuites", "tls-prefer-server-ciphers", "tls-session-caching",
+       "tls-session-cache-size", "tls-session-cache-timeout"},
+      secure);
+  config_.on_change({"tls-port"}, [this, secure]() -> base::Result<> {
+    if (auto done = secure(); !done) return done;
+    return reopen(tls_listeners_, true);
+  });
   config_.on_change({"requirepass"}, [this]() -> base::Result<> {
-    // Connections that are in stay in; a removed password lets everybody in.
-    if (!password_required())
-      for (auto& [id, session] : sessions_) session->set_authenticated(true);
+    acl_.set_default_password(settings().requirepass);  // connections that are in stay in
     return {};
   });
 }
@@ -348,7 +364,10 @@ void Server::tick() {
   replication_->tick();
   if (replicas_until_ != 0 && (now_ >= replicas_until_ || replication_->replicas_caught_up()))
     prepare_end();
-  if (ticks_ % 10 == 0) close_idle();
+  if (ticks_ % 10 == 0) {
+    close_idle();
+    watch_tls_files();
+  }
 }
 
 void Server::close_idle() {
@@ -366,6 +385,16 @@ void Server::close_idle() {
   }
   for (Session* session : timed_out_) session->close_soon();
   timed_out_.clear();
+}
+
+// --- users -------------------------------------------------------------------------------------
+
+void Server::reload_acl(host::OnDone done) {
+  const std::string path = settings().aclfile;
+  host::read_whole_file(host_.disk, path, [this, path, done](const auto& text) {
+    if (text) return done(acl_.load(text.value(), path));
+    done(base::Error{fmt::format("Error loading ACLs, opening file '{}': {}", path, text.error())});
+  });
 }
 
 // --- pause -------------------------------------------------------------------------------------

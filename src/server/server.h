@@ -13,6 +13,8 @@
 
 #include "data/packing.h"
 #include "host/host.h"
+#include "host/tls_transport.h"
+#include "server/acl.h"
 #include "server/blocked_keys.h"
 #include "server/config.h"
 #include "server/dispatcher.h"
@@ -89,6 +91,8 @@ class Server {
   store::Store& store() { return store_; }
   Dispatcher& dispatcher() { return dispatcher_; }
   CommandTable& commands() { return dispatcher_.table(); }
+  Acl& acl() { return acl_; }
+  host::TlsTransport& tls() { return tls_; }
   OutputGate& gate() { return gate_; }
   Persistence& persistence() { return persistence_; }
   Replication& replication() { return *replication_; }
@@ -129,7 +133,12 @@ class Server {
   // Inside a long script of `busy`: other clients are heard and answered. See ScriptHost.
   void serve_while_busy(const Session& busy);
   const wire::ParserLimits& parser_limits() const { return parser_limits_; }
-  bool password_required() const { return !settings().requirepass.empty(); }
+
+  // SIGHUP: certificates and the ACL file are read anew. What is wrong is logged, and the old
+  // stays.
+  void hang_up();
+  // Takes the users from the ACL file anew; the error is Redis's text.
+  void reload_acl(host::OnDone done);
 
   // Dispatch asks.
   Bytes refusal_of(const Command& command, const Session& session) const;
@@ -165,9 +174,17 @@ class Server {
   void watch_settings();
   void apply_settings();
   base::Result<> listen_tcp(Listeners& listeners);
+  base::Result<> listen_tls(Listeners& listeners);
+  base::Result<> listen_addresses(int64_t port, bool tls, Listeners& listeners);
+  base::Result<std::unique_ptr<host::Listener>> listen_at(const host::Endpoint& at, bool tls);
   base::Result<> listen_again();
+  base::Result<> reopen(Listeners& listeners, bool tls);
+  base::Result<> configure_tls();
+  void watch_tls_files();
+  void note_failed_handshake(const std::string& address, const std::string& error);
   base::Result<> listen_unix(Listeners& listeners);
-  void accept(std::unique_ptr<host::Peer> peer);
+  // `user`: who the client is by his certificate; "" is left to the ACL.
+  void accept(std::unique_ptr<host::Peer> peer, const std::string& user);
   bool refuse_connection(host::Peer& peer);
   void end_turn();
   base::Nanos background_budget(base::Nanos now, base::Nanos wanted);
@@ -232,6 +249,11 @@ class Server {
   uint8_t writes_held_ = 0;  // HoldWrites bits
   Ending ending_how_;
   base::Millis replicas_until_ = 0;  // the end waits for replicas; 0: it does not
+  Acl acl_{*this};
+  host::TlsTransport tls_{host_.transport, host_.loop, host_.clock};
+  Listeners tls_listeners_;
+  base::Millis handshake_failure_logged_ms_ = 0;
+  uint64_t handshake_failures_unlogged_ = 0;
   std::unique_ptr<Replication> replication_;
 };
 

@@ -36,10 +36,18 @@ host::Endpoint tcp_endpoint(base::Bytes address, int64_t port) {
 }  // namespace
 
 base::Result<> Server::start(host::OnDone ready) {
+  if (auto done = acl_.start(); !done) return done;
   if (auto done = listen_tcp(listeners_); !done) return done;
   if (auto done = listen_unix(listeners_); !done) return done;
-  if (listeners_.empty()) return base::Error{"Configured to not listen anywhere, exiting."};
+  if (auto done = configure_tls(); !done) {
+    log::warning("{}", done.error());
+    return base::Error{"Failed to configure TLS. Check logs for more info."};
+  }
+  if (auto done = listen_tls(tls_listeners_); !done) return done;
+  if (listeners_.empty() && tls_listeners_.empty())
+    return base::Error{"Configured to not listen anywhere, exiting."};
   for (auto& listener : listeners_) listener->pause(true);
+  for (auto& listener : tls_listeners_) listener->pause(true);
   refresh_clock();
   started_ms_ = now_;
   startup_memory_ = base::memory_used();
@@ -53,63 +61,82 @@ base::Result<> Server::start(host::OnDone ready) {
 
 void Server::admit_connections() {
   for (auto& listener : listeners_) listener->pause(false);
+  for (auto& listener : tls_listeners_) listener->pause(false);
 }
 
 base::Result<> Server::listen_tcp(Listeners& listeners) {
   if (settings().port == 0) return {};
+  return listen_addresses(settings().port, false, listeners);
+}
+
+base::Result<std::unique_ptr<host::Listener>> Server::listen_at(const host::Endpoint& at,
+                                                                bool tls) {
   host::ListenOptions options;
   options.backlog = static_cast<int>(settings().tcp_backlog);
   options.heard_nested = true;
+  if (tls)
+    return tls_.listen_named(
+        at, options,
+        [this](std::unique_ptr<host::Peer> peer, const std::string& common_name) {
+          accept(std::move(peer), common_name);
+        },
+        [this](const std::string& address, const std::string& error) {
+          note_failed_handshake(address, error);
+        });
+  return host_.transport.listen(
+      at, options, [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer), {}); });
+}
+
+base::Result<> Server::listen_addresses(int64_t port, bool tls, Listeners& listeners) {
   for (base::Bytes address : settings().bind) {
     bool optional = address.starts_with('-');
     if (optional) address.remove_prefix(1);
-    auto listener = host_.transport.listen(
-        tcp_endpoint(address, settings().port), options,
-        [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer)); });
+    auto listener = listen_at(tcp_endpoint(address, port), tls);
     if (listener) {
       listeners.push_back(std::move(listener.value()));
       continue;
     }
-    log::warning("Could not create server TCP listening socket {}:{}: {}", address, settings().port,
-                 listener.error());
+    log::warning("Could not create server {} listening socket {}:{}: {}", tls ? "TLS" : "TCP",
+                 address, port, listener.error());
     bool no_such_address =
         listener.error().find("Cannot assign requested address") != std::string::npos ||
         listener.error().find("not supported") != std::string::npos;
     if (!optional || !no_such_address)
       return base::Error{
-          fmt::format("Failed listening on port {} (TCP), aborting.", settings().port)};
+          fmt::format("Failed listening on port {} ({}), aborting.", port, tls ? "TLS" : "TCP")};
   }
   return {};
 }
 
+base::Result<> Server::listen_again() {
+  if (auto done = reopen(listeners_, false); !done) return done;
+  return reopen(tls_listeners_, true);
+}
+
 // CONFIG SET port or bind. The old sockets must go first, for a wildcard and an address of the same
 // port exclude each other; when the new ones fail, the old ones are opened again.
-base::Result<> Server::listen_again() {
+base::Result<> Server::reopen(Listeners& listeners, bool tls) {
   Listeners kept;
   std::vector<host::Endpoint> old;
-  for (auto& listener : listeners_) {
+  for (auto& listener : listeners) {
     if (listener->endpoint().family == host::Endpoint::Family::unix_path) {
       kept.push_back(std::move(listener));
     } else {
       old.push_back(listener->endpoint());
     }
   }
-  listeners_ = std::move(kept);
+  listeners = std::move(kept);
   Listeners fresh;
-  auto done = listen_tcp(fresh);
+  auto done = tls ? listen_tls(fresh) : listen_tcp(fresh);
   if (!done) {
     fresh.clear();
-    host::ListenOptions options;
-    options.backlog = static_cast<int>(settings().tcp_backlog);
-    options.heard_nested = true;
     for (const host::Endpoint& endpoint : old) {
-      auto listener = host_.transport.listen(
-          endpoint, options, [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer)); });
+      auto listener = listen_at(endpoint, tls);
       if (listener) fresh.push_back(std::move(listener.value()));
     }
     done = base::Error{"Unable to listen on this port. Check server logs."};
   }
-  for (auto& listener : fresh) listeners_.push_back(std::move(listener));
+  for (auto& listener : fresh) listeners.push_back(std::move(listener));
   return done;
 }
 
@@ -120,9 +147,9 @@ base::Result<> Server::listen_unix(Listeners& listeners) {
   options.heard_nested = true;
   options.unix_mode = static_cast<unsigned>(settings().unixsocketperm);
   options.unix_group = settings().unixsocketgroup;
-  auto listener =
-      host_.transport.listen({host::Endpoint::Family::unix_path, settings().unixsocket, 0}, options,
-                             [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer)); });
+  auto listener = host_.transport.listen(
+      {host::Endpoint::Family::unix_path, settings().unixsocket, 0}, options,
+      [this](std::unique_ptr<host::Peer> peer) { accept(std::move(peer), {}); });
   if (!listener)
     return base::Error{fmt::format("Failed opening Unix socket: {}", listener.error())};
   listeners.push_back(std::move(listener.value()));
@@ -130,9 +157,10 @@ base::Result<> Server::listen_unix(Listeners& listeners) {
 }
 
 uint16_t Server::port() const {
-  for (const auto& listener : listeners_)
-    if (listener->endpoint().family != host::Endpoint::Family::unix_path)
-      return listener->endpoint().port;
+  for (const Listeners* group : {&listeners_, &tls_listeners_})
+    for (const auto& listener : *group)
+      if (listener->endpoint().family != host::Endpoint::Family::unix_path)
+        return listener->endpoint().port;
   return 0;
 }
 
@@ -140,7 +168,8 @@ bool Server::refuse_connection(host::Peer& peer) {
   base::Bytes reply;
   if (sessions_.size() >= static_cast<size_t>(settings().maxclients)) {
     reply = kMaxClientsReply;
-  } else if (settings().protected_mode && !password_required() && !peer.is_loopback()) {
+  } else if (settings().protected_mode && acl_.default_user().is(AclUser::kNoPass) &&
+             !peer.is_loopback()) {
     reply = kProtectedReply;
   } else {
     return false;
@@ -150,7 +179,7 @@ bool Server::refuse_connection(host::Peer& peer) {
   return true;
 }
 
-void Server::accept(std::unique_ptr<host::Peer> peer) {
+void Server::accept(std::unique_ptr<host::Peer> peer, const std::string& user) {
   refresh_clock();
   if (stopping_ || refuse_connection(*peer)) return;
   ++stats_.connections_received;
@@ -158,6 +187,7 @@ void Server::accept(std::unique_ptr<host::Peer> peer) {
   auto session = std::make_unique<Session>(*this, id, std::move(peer));
   Session& placed = *session;
   sessions_.emplace(id, std::move(session));
+  if (!user.empty()) acl_.log_in_by_certificate(placed, user);
   log::verbose("Accepted {}", placed.peer().remote_address());
   placed.start();
 }
@@ -246,6 +276,7 @@ void Server::prepare_end() {
 void Server::end_now() {
   stopping_ = true;
   listeners_.clear();
+  tls_listeners_.clear();
   flush_all();
   log::warning("Quoll is now ready to exit, bye bye...");
   if (on_stop_) on_stop_(0);

@@ -18,11 +18,12 @@ Session::Session(Server& server, SessionId session_id, std::unique_ptr<host::Pee
     : id(session_id),
       created_ms(server.now()),
       last_command_ms(server.now()),
+      user(&server.acl().default_user()),
       server_(server),
       peer_(std::move(peer)),
       reply_(out_),
       parser_(server.parser_limits()) {
-  set_authenticated(!server.password_required());
+  set_authenticated(server.acl().open());
 }
 
 Session::~Session() = default;
@@ -34,7 +35,7 @@ void Session::start() {
 
 void Session::set_authenticated(bool yes) {
   authenticated_ = yes;
-  parser_.set_authenticated(yes);
+  parser_.set_authenticated(yes || server_.acl().open());
 }
 
 void Session::reset_state() {
@@ -43,9 +44,9 @@ void Session::reset_state() {
   set_reply_flags(reply_flags_ & kReplySkip);
   no_evict = no_touch = false;
   reply_.set_protocol(2);
-  user = "default";
+  user = &server_.acl().default_user();
   server_.drop_monitor(*this);
-  set_authenticated(!server_.password_required());
+  set_authenticated(server_.acl().open());
 }
 
 std::span<char> Session::receive_buffer() { return parser_.receive_buffer(server_.scratch()); }
@@ -292,6 +293,7 @@ void Session::update_mute() {
 }
 
 void Session::settle_reply() {
+  if (reply_flags_ & kReplyIsLast) close_after_reply();
   if (muted_) out_.rewind(muted_from_);
   muted_ = false;
   if (aside_.size() > 0) {
@@ -403,6 +405,11 @@ void Session::close_after_reply() {
   if (running_) update_mute();
   peer_->pause_reads(true);
   output_written();
+}
+
+void Session::end() {
+  if (!running_) return close_soon();
+  reply_flags_ |= kReplyIsLast;
 }
 
 void Session::close_soon() {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "host/host.h"
+#include "server/acl_user.h"
 #include "server/output_gate.h"
 #include "server/transaction.h"
 #include "wire/reply_writer.h"
@@ -41,6 +42,7 @@ enum ReplyFlag : uint8_t {
   kReplyOff = 1,
   kReplySkip = 2,      // the command that runs now is not answered
   kReplySkipNext = 4,  // the next one will not be
+  kReplyIsLast = 8,    // the session ends behind the command that runs now
 };
 // Further bytes for a client, sent behind its replies from where they are kept: a replica's data.
 class OutSource {
@@ -117,6 +119,8 @@ class Session final : public host::PeerEvents {
   // Ends the session: at once, or when its output has been sent.
   void close_soon();
   void close_after_reply();
+  // At once, or behind the whole reply of the command that runs.
+  void end();
   bool closing() const { return closing_; }
   bool close_requested() const { return close_after_reply_; }
 
@@ -153,8 +157,13 @@ class Session final : public host::PeerEvents {
   bool subscribed() const { return subscriptions > 0; }
   void set_authenticated(bool yes);
   bool authenticated() const { return authenticated_; }
-  // Logged in, in no transaction, not subscribed: the state in which any command may run.
-  bool ordinary() const { return authenticated_ && !transaction.open && subscriptions == 0; }
+  // Whether a login is needed has changed.
+  void update_login() { set_authenticated(authenticated_); }
+  // Logged in as one who may do everything, in no transaction, not subscribed: the state in which
+  // any command may run.
+  bool ordinary() const {
+    return authenticated_ && !transaction.open && subscriptions == 0 && user->unrestricted();
+  }
   // RESET's and a new connection's state, but for the connection itself.
   void reset_state();
   bool waits_to_send() const { return send_blocked_; }
@@ -166,7 +175,7 @@ class Session final : public host::PeerEvents {
   std::string name;
   std::string library_name;
   std::string library_version;
-  std::string user = "default";
+  const AclUser* user;  // never null; see acl.h
   store::DbIndex db = 0;
   bool no_evict = false;
   bool no_touch = false;

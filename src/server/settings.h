@@ -252,6 +252,7 @@ struct Settings {
   TlsClientAuth tls_auth_clients = TlsClientAuth::yes;
   bool tls_replication = false;
   bool tls_cluster = false;
+  TlsClientUser tls_auth_clients_user = TlsClientUser::off;
   std::string tls_protocols;
   std::string tls_ciphers;
   std::string tls_ciphersuites;

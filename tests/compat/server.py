@@ -42,7 +42,7 @@ class ServerUnderTest:
 
     def __init__(self, binary=OURS, args=(), config=None, port=None, wait=True, plain_args=None):
         self.binary = binary
-        self.port = port or free_port()
+        self.port = free_port() if port is None else port
         self.dir = tempfile.mkdtemp(prefix="quoll-test-")
         self.log_path = os.path.join(self.dir, "stdout.log")
         command = [binary]

@@ -13,6 +13,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, ".."))
+from certificates import Certificates, Secure
 from server import OURS, ROOT, Results, ServerUnderTest, check, check_equal
 
 NPM = os.path.join(ROOT, "build/npm")
@@ -68,7 +69,7 @@ def install_node_libraries():
         subprocess.run(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"],
                        cwd=NPM, check=True, timeout=300)
         open(os.path.join(NPM, ".installed"), "w").close()
-    for name in ("suite.js", "ioredis.js", "node_redis.js", "bullmq.js", "scripted.js"):
+    for name in ("suite.js", "ioredis.js", "node_redis.js", "bullmq.js", "scripted.js", "tls.js"):
         shutil.copy(os.path.join(HERE, "node", name), NPM)
 
 
@@ -92,6 +93,17 @@ def bullmq(results):
 
 def scripted(results):
     node(results, "scripted.js")
+
+
+def node_tls(results):
+    install_node_libraries()
+    certificates = Certificates()
+    try:
+        with Secure(certificates, tls_auth_clients="yes") as server:
+            play(results, [shutil.which("node"), os.path.join(NPM, "tls.js"), str(server.tls_port),
+                           *map(certificates.path, ("ca.crt", "alice.crt", "alice.key"))])
+    finally:
+        certificates.remove()
 
 
 def celery(results):
@@ -215,7 +227,7 @@ def redis_benchmark(results):
 
 def main():
     results = Results()
-    suites = [redis_py, applications, hiredis, ioredis, node_redis, bullmq, scripted, celery, redis_cli, redis_benchmark]
+    suites = [redis_py, applications, hiredis, ioredis, node_redis, node_tls, bullmq, scripted, celery, redis_cli, redis_benchmark]
     for suite in suites:
         if not sys.argv[1:] or suite.__name__ in sys.argv[1:]:
             try:

@@ -6,7 +6,7 @@
 
 #include "server/call.h"
 
-namespace quoll::commands {
+namespace quoll::server {
 
 inline constexpr base::Bytes kBadClientName =
     "ERR Client names cannot contain spaces, newlines or special characters.";
@@ -22,11 +22,11 @@ enum class ClientType : uint8_t { normal, replica, pubsub, master };
 
 // Case is ignored; "slave" is replica. False: no such type.
 bool parse_client_type(base::Bytes name, ClientType& type);
-ClientType client_type(const server::Session& session);
+ClientType client_type(const Session& session);
 // The line of the link to this server's primary; nothing without one.
-void append_primary_line(std::string& out, const server::Call& call);
+void append_primary_line(std::string& out, const Call& call);
 
 // "id=3 addr=127.0.0.1:5000 ... lib-ver=" without a line end.
-void append_client_line(std::string& out, const server::Call& call, const server::Session& session);
+void append_client_line(std::string& out, const Call& call, const Session& session);
 
-}  // namespace quoll::commands
+}  // namespace quoll::server

@@ -1,4 +1,4 @@
-#include "commands/client_attributes.h"
+#include "server/client_attributes.h"
 
 #include <fmt/format.h>
 
@@ -8,9 +8,7 @@
 #include "server/replication.h"
 #include "server/server.h"
 
-namespace quoll::commands {
-
-using namespace server;
+namespace quoll::server {
 
 bool parse_client_type(Bytes name, ClientType& type) {
   constexpr struct {
@@ -94,7 +92,8 @@ void append_client_line(std::string& out, const Call& call, const Session& sessi
   fmt::format_to(place, " obl={} oll={} omem={} tot-mem={} events={} cmd={} user={}",
                  output.buffer_used, output.list_length, output.list_bytes, session.footprint(),
                  session.waits_to_send() ? "rw" : "r",
-                 session.last_command ? session.last_command->spec->name : "NULL", session.user);
+                 session.last_command ? session.last_command->spec->name : "NULL",
+                 session.user->name());
   fmt::format_to(place, " redir=-1 resp={} lib-name={} lib-ver={}", session.protocol(),
                  session.library_name, session.library_version);
 }
@@ -112,4 +111,4 @@ void append_primary_line(std::string& out, const Call& call) {
       std::max<int64_t>(info.last_io_seconds, 0), link.database());
 }
 
-}  // namespace quoll::commands
+}  // namespace quoll::server
