@@ -5,7 +5,7 @@ maker returns one (command, kind) or a list of them that must follow each other;
 two replies are compared (compare.alike).
 """
 from .ingredients import Draw
-from . import bits, hashes, keys, lists, scripts, sets, sorting, streams, strings, zsets
+from . import bits, hashes, keys, lists, scripts, sets, sorting, streams, strings, users, zsets
 
 # How often each family speaks.
 FAMILIES = {"strings": (strings.Strings, 10), "keys": (keys.Keys, 14), "lists": (lists.Lists, 12), "sets": (sets.Sets, 12),
@@ -19,6 +19,8 @@ def makers_of(families):
     """(maker, weight) of everything the families, with their shares, can say."""
     return [(maker, share * weight / sum(weight for weight, _ in family.makers()))
             for family, share in families for weight, maker in family.makers()]
+
+USERS_SHARE = 0.004  # of all makers, per weight of the users' ones
 
 
 class Generator:
@@ -35,17 +37,25 @@ class Generator:
             self.named = makers_of(speakers) + (self.named if plain or not names else [])
         self.makers, self.weights = map(list, zip(*self.named))
         self.keys = keys.Keys(self.draw)
+        self.users = users.Users(self.draw, self.any_command)
+        total = sum(self.weights)
         self.makers.append(self.get_keys)
-        self.weights.append(0.005 * sum(self.weights))
+        self.weights.append(0.005 * total)
+        for weight, maker in self.users.makers():
+            self.makers.append(maker)
+            self.weights.append(USERS_SHARE * weight * total)
+
+    def any_command(self):
+        return self.random.choices(*zip(*self.named))[0]()
 
     def get_keys(self):
         """Where the keys of a command are, as the command table says."""
-        made = self.random.choices(*zip(*self.named))[0]()
+        made = self.any_command()
         command = self.random.choice(made)[0] if isinstance(made, list) else made[0]
         return [b"COMMAND", self.random.choice((b"GETKEYS", b"GETKEYSANDFLAGS"))] + command, "exact"
 
     def first(self):
-        return self.keys.first()
+        return self.keys.first() + self.users.first()
 
     def batch(self, size):
         """A list of (command, kind)."""
