@@ -55,13 +55,14 @@ void Following::connect() {
   io_ms_ = server_.now();
   using Family = host::Endpoint::Family;
   const Family family = host_.find(':') != std::string::npos ? Family::ipv6 : Family::ipv4;
-  server_.host().transport.dial(
-      {family, host_, port_},
-      [this, attempt = ++attempt_](base::Result<std::unique_ptr<host::Peer>> peer) {
-        if (attempt != attempt_ || state_ != State::connecting) return;
-        server_.refresh_clock();
-        dialed(std::move(peer));
-      });
+  host::Transport& plain = server_.host().transport;
+  host::Transport& transport = server_.settings().tls_replication ? server_.tls() : plain;
+  transport.dial({family, host_, port_},
+                 [this, attempt = ++attempt_](base::Result<std::unique_ptr<host::Peer>> peer) {
+                   if (attempt != attempt_ || state_ != State::connecting) return;
+                   server_.refresh_clock();
+                   dialed(std::move(peer));
+                 });
 }
 
 void Following::dialed(base::Result<std::unique_ptr<host::Peer>> peer) {

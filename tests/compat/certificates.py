@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 
 import resp
-from server import ServerUnderTest, free_port
+from server import OURS, ServerUnderTest, free_port
 
 
 def openssl(*arguments, cwd):
@@ -63,6 +63,6 @@ class Connection(resp.Connection):
 
 
 class Secure(ServerUnderTest):
-    def __init__(self, certificates, args=(), **more):
+    def __init__(self, certificates, args=(), binary=OURS, **more):
         self.tls_port = free_port()
-        super().__init__(args=certificates.options(self.tls_port, **more) + list(args))
+        super().__init__(binary, args=certificates.options(self.tls_port, **more) + list(args))

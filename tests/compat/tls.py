@@ -11,7 +11,7 @@ import redis
 
 import resp
 from certificates import Certificates, Connection, Secure, openssl
-from server import Results, ServerUnderTest, check, check_equal, eventually, free_port
+from server import OURS, REFERENCE, Results, ServerUnderTest, check, check_equal, eventually, free_port
 
 HALF_OPEN = 600  # connections that never speak TLS
 
@@ -266,6 +266,32 @@ def test_many_handshakes_do_not_stall(certs):
             secure.do_handshake()
             secure.sendall(b"PING\r\n")
             check_equal(secure.recv(100), b"+PONG\r\n")
+
+
+def test_replication(certs):
+    """Each of ours and redis-server follows the other over TLS."""
+    for primary_binary, replica_binary in ((OURS, OURS), (OURS, REFERENCE), (REFERENCE, OURS)):
+        with Secure(certs, ["--repl-diskless-sync-delay", "0"], primary_binary, tls_auth_clients="yes") as primary:
+            source = primary.connect()
+            source.raw("SET", "before", "x" * 100_000)
+            with Secure(certs, binary=replica_binary, tls_replication="yes") as follower:
+                copy = follower.connect()
+                copy.raw("REPLICAOF", "127.0.0.1", str(primary.tls_port))
+                eventually(lambda: copy.call("GET", "before") == b"x" * 100_000, "the snapshot", timeout=20)
+                source.raw("SET", "after", "y")
+                eventually(lambda: copy.call("GET", "after") == b"y", "the stream", timeout=20)
+
+
+def test_busy_script_hears_tls(certs):
+    with Secure(certs, args=["--busy-reply-threshold", "50"]) as server:
+        busy, other = (Connection(server.tls_port, certs.context()) for _ in range(2))
+        busy.send(resp.encode(["EVAL", "while true do end", "0"]) + resp.encode(["PING"]))
+        other.send(resp.encode(["SET", "a", "x" * 40000]))
+        check(other.read().startswith(b"-BUSY") or other.raw("GET", "a").startswith(b"-BUSY"), "the script is busy")
+        check_equal(other.raw("SCRIPT", "KILL"), b"+OK\r\n")
+        check(b"Script killed by user" in busy.read(), "the script ends")
+        check_equal(busy.read(), b"+PONG\r\n")
+        check_equal(other.raw("GET", "b"), b"$-1\r\n")
 
 
 def test_client_tools(certs):
