@@ -21,7 +21,8 @@ CXXFLAGS := -std=c++20 $(WARNINGS) -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSP
   -DXXH_INLINE_ALL $(EXTRA_CXXFLAGS)
 PRECOMPILED := $(OUT)/precompiled.h
 PRECOMPILED_tests := $(OUT)/tests/precompiled.h
-LIBS := -l:liblua5.1-cjson.a -l:liblua5.1-bitop.a -l:liblua5.1.a -lspdlog -lfmt -luv -lssl -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
+LUA_LIBS := -l:liblua5.1-cjson.a -l:liblua5.1-bitop.a -l:liblua5.1.a
+LIBS := $(LUA_LIBS) -lspdlog -lfmt -luv -lssl -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
 
 objects = $(patsubst %.cc,$(OUT)/obj/%.o,$(1))
 LIB_SOURCES := $(filter-out src/main.cc,$(wildcard src/*/*.cc))
@@ -78,7 +79,7 @@ sim: $(OUT)/sim-tests
 # Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target. What a run finds
 # beside its seeds stays in build/fuzz/corpus, where the next one goes on.
 FUZZ_SECONDS ?= 10
-FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file acl-rules
+FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file acl-rules lua-api
 FUZZ_FLAGS := -std=c++20 -O1 -g1 -DQUOLL_DEBUG -DXXH_INLINE_ALL -Isrc -I. -fsanitize=fuzzer-no-link,address,undefined \
   -fno-sanitize-recover=undefined
 # allocator.cc asks jemalloc, whose place the address sanitizer takes.
@@ -94,6 +95,8 @@ build/fuzz/aof-reader: $(call fuzz_objects,tests/fuzz/aof_reader_fuzz.cc src/per
 build/fuzz/rdb-value: $(call fuzz_objects,tests/fuzz/rdb_value_fuzz.cc $(FUZZ_RDB))
 build/fuzz/rdb-file: $(call fuzz_objects,tests/fuzz/rdb_file_fuzz.cc $(FUZZ_RDB))
 build/fuzz/acl-rules: $(call fuzz_objects,tests/fuzz/acl_rules_fuzz.cc $(FUZZ_ACL))
+build/fuzz/lua-api: $(call fuzz_objects,tests/fuzz/lua_api_fuzz.cc src/server/lua_vm.cc src/server/lua_sandbox.cc \
+  src/server/lua_cjson.cc src/server/lua_cmsgpack.cc src/server/lua_struct.cc $(FUZZ_BASE))
 build/fuzz/rdb-seeds: $(call fuzz_objects,tests/fuzz/rdb_seeds.cc $(FUZZ_RDB))
 
 build/fuzz/precompiled.h.pch: src/precompiled.h
@@ -106,7 +109,7 @@ build/fuzz/obj/%.o: %.cc build/fuzz/precompiled.h.pch
 	@clang++ $(FUZZ_FLAGS) -include-pch build/fuzz/precompiled.h.pch -MMD -MP -c -o $@ $<
 $(addprefix build/fuzz/,$(FUZZ_TARGETS)):
 	@echo "  LINK $@"
-	@clang++ $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ -llzf -lisal -lcrypto
+	@clang++ $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LUA_LIBS) -llzf -lisal -lcrypto
 build/fuzz/rdb-seeds:
 	@clang++ $(FUZZ_FLAGS) -o $@ $^ -llzf -lisal
 build/fuzz/seeds: build/fuzz/rdb-seeds
@@ -114,11 +117,10 @@ build/fuzz/seeds: build/fuzz/rdb-seeds
 
 fuzz-build: $(addprefix build/fuzz/,$(FUZZ_TARGETS)) build/fuzz/seeds
 fuzz: fuzz-build
-	@for target in $(FUZZ_TARGETS); do \
-	  mkdir -p build/fuzz/corpus/$$target build/fuzz/seeds/$$target; \
-	  build/fuzz/$$target -max_total_time=$(FUZZ_SECONDS) -max_len=$${FUZZ_LEN:-1024} -rss_limit_mb=1500 -verbosity=0 \
-	    -artifact_prefix=build/fuzz/$$target- build/fuzz/corpus/$$target build/fuzz/seeds/$$target || exit 1; \
-	done
+	@mkdir -p $(FUZZ_TARGETS:%=build/fuzz/corpus/%) $(FUZZ_TARGETS:%=build/fuzz/seeds/%)
+	@printf '%s\n' $(FUZZ_TARGETS) | xargs -P2 -I{} build/fuzz/{} -max_total_time=$(FUZZ_SECONDS) \
+	  -max_len=$${FUZZ_LEN:-1024} -rss_limit_mb=1500 -verbosity=0 -artifact_prefix=build/fuzz/{}- \
+	  build/fuzz/corpus/{} build/fuzz/seeds/{}
 
 deps:
 	@scripts/install-deps

@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "server/lua_modules.h"
+#include "server/lua_vm.h"
 
 namespace quoll::server {
 namespace {
@@ -26,7 +27,13 @@ constexpr size_t kKeptBufferMax = 64 * 1024;  // bytes kept between calls
 // Kept between calls so that an error raised in Lua leaves nothing behind.
 std::string packed;
 
-int append(void*, const char* bytes, size_t size) {
+int append(void* state, const char* bytes, size_t size) {
+  auto* lua = static_cast<lua_State*>(state);
+  if (packed.size() + size > LuaVm::room(lua)) {
+    std::string().swap(packed);
+    lua_pushliteral(lua, "not enough memory");
+    lua_error(lua);
+  }
   packed.append(bytes, size);
   return 0;
 }
@@ -118,7 +125,7 @@ int pack(lua_State* lua) {
   if (arguments == 0) return luaL_argerror(lua, 0, "MessagePack pack needs input.");
   packed.clear();
   msgpack_packer packer;
-  msgpack_packer_init(&packer, nullptr, append);
+  msgpack_packer_init(&packer, lua, append);
   luaL_checkstack(lua, 1, "too many arguments");
   for (int i = 1; i <= arguments; ++i) {
     lua_pushvalue(lua, i);

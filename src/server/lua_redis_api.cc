@@ -2,6 +2,8 @@
 
 #include <openssl/evp.h>
 
+#include <climits>
+
 #include "base/text.h"
 #include "server/log.h"
 #include "server/lua_sandbox.h"
@@ -35,6 +37,12 @@ int sha1hex(lua_State* lua) {
   sha1_hex(text ? Bytes(text, size) : Bytes(), hex);
   lua_pushlstring(lua, hex, kSha1HexBytes);
   return 1;
+}
+
+// What is out of range becomes what is no valid choice either.
+int int_of_first(lua_State* lua) {
+  lua_Number value = lua_tonumber(lua, 1);
+  return value > INT_MIN && value < INT_MAX ? static_cast<int>(value) : INT_MIN;
 }
 
 // The text of the only argument, or an error table that is returned to the script.
@@ -76,7 +84,7 @@ int log_line(lua_State* lua) {
   int count = lua_gettop(lua);
   if (count < 2) return fail(lua, "ERR redis.log() requires two arguments or more.");
   if (!lua_isnumber(lua, 1)) return fail(lua, "ERR First argument must be a number (log level).");
-  auto level = static_cast<int>(lua_tonumber(lua, 1));
+  auto level = int_of_first(lua);
   if (level < 0 || level > 3) return fail(lua, "ERR Invalid debug level.");
   if (!log::enabled(kLevels[level])) return 0;
   lua_pushliteral(lua, " ");
@@ -95,14 +103,14 @@ int log_line(lua_State* lua) {
 
 int setresp(lua_State* lua) {
   if (lua_gettop(lua) != 1) return fail(lua, "ERR redis.setresp() requires one argument.");
-  auto version = static_cast<int>(lua_tonumber(lua, 1));
+  auto version = int_of_first(lua);
   if (!host_of(lua).set_protocol(version)) return fail(lua, "ERR RESP version must be 2 or 3.");
   return 0;
 }
 
 int set_repl(lua_State* lua) {
   if (lua_gettop(lua) != 1) return fail(lua, "ERR redis.set_repl() requires two arguments.");
-  auto targets = static_cast<int>(lua_tonumber(lua, 1));
+  auto targets = int_of_first(lua);
   if (targets & ~int{store::kToAll})
     return fail(lua,
                 "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or "

@@ -9,11 +9,8 @@
 #include "server/lua_modules.h"
 #include "server/lua_vm.h"
 
-// The packaged headers declare them for C only.
-extern "C" {
-int luaopen_cjson(lua_State* lua);
-int luaopen_bit(lua_State* lua);
-}
+// The packaged header declares it for C only.
+extern "C" int luaopen_bit(lua_State* lua);
 
 namespace quoll::server::lua_sandbox {
 
@@ -477,7 +474,7 @@ void open_libraries(lua_State* lua, ScriptChance& chance) {
   open(lua, "bit", luaopen_bit);
   lua_pushvalue(lua, LUA_GLOBALSINDEX);
   int globals = lua_gettop(lua);
-  lua_pushcfunction(lua, luaopen_cjson);
+  lua_pushcfunction(lua, open_cjson);
   lua_call(lua, 0, 1);
   lua_setfield(lua, globals, "cjson");
   lua_pushcfunction(lua, open_struct);

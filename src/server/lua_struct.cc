@@ -151,10 +151,18 @@ void add_ordered(luaL_Buffer* out, char* bytes, size_t size, bool big) {
   luaL_addlstring(out, bytes, size);
 }
 
+// What x86-64 makes of numbers that are too large, as Redis lets it.
+uint64_t integer_bits(lua_Number number) {
+  constexpr lua_Number kSignBit = 9223372036854775808.0;
+  if (number >= 2 * kSignBit) return 0;
+  if (number >= 0) return static_cast<uint64_t>(number);
+  if (number >= -kSignBit) return static_cast<uint64_t>(static_cast<int64_t>(number));
+  return uint64_t{1} << 63;
+}
+
 void pack_integer(lua_State* lua, luaL_Buffer* out, int argument, const Item& item, bool big) {
   lua_Number number = luaL_checknumber(lua, argument);
-  auto value = number < 0 ? static_cast<uint64_t>(static_cast<int64_t>(number))
-                          : static_cast<uint64_t>(number);
+  uint64_t value = integer_bits(number);
   char bytes[kIntegerBytesMax] = {};
   std::memcpy(bytes, &value, item.size < sizeof value ? item.size : sizeof value);
   add_ordered(out, bytes, item.size, big);
@@ -278,7 +286,7 @@ int unpack(lua_State* lua) {
         if (item.size == 0) {
           if (results == 0 || !lua_isnumber(lua, -1))
             luaL_error(lua, "format 'c0' needs a previous size");
-          item.size = static_cast<size_t>(lua_tonumber(lua, -1));
+          item.size = integer_bits(lua_tonumber(lua, -1));
           lua_pop(lua, 1);
           --results;
           check_room(lua, position, item.size, size);

@@ -27,10 +27,11 @@ void* LuaVm::resize(void* self, void* block, size_t old_size, size_t size) {
   size_t held = block ? old_size : 0;
   if (size > held && vm.bytes_ - held + size > vm.bytes_max_) return nullptr;
   vm.bytes_ = vm.bytes_ - held + size;
-  if (!block) return base::allocate(size);
-  // Only downwards: what is behind the old size belongs to the allocator.
-  if (size <= old_size && base::usable_size(old_size) == base::usable_size(size)) return block;
-  void* moved = base::allocate(size);
+  // Blocks have their class's size also where the allocator would give less (sanitizers).
+  const size_t room = base::usable_size(size);
+  if (!block) return base::allocate(room);
+  if (base::usable_size(old_size) == room) return block;
+  void* moved = base::allocate(room);
   std::memcpy(moved, block, old_size < size ? old_size : size);
   base::release(block, old_size);
   return moved;
@@ -136,6 +137,13 @@ bool LuaVm::interrupted(lua_State* lua) {
   void* vm;
   lua_getallocf(lua, &vm);
   return static_cast<LuaVm*>(vm)->interrupted_;
+}
+
+size_t LuaVm::room(lua_State* lua) {
+  void* vm;
+  lua_getallocf(lua, &vm);
+  const LuaVm& self = *static_cast<LuaVm*>(vm);
+  return self.bytes_max_ > self.bytes_ ? self.bytes_max_ - self.bytes_ : 0;
 }
 
 void LuaVm::tidy() {

@@ -66,6 +66,8 @@ class LuaVm {
   // The call under way shall end: from now on no pcall() or coroutine of it catches an error.
   void interrupt() { interrupted_ = true; }
   static bool interrupted(lua_State* lua);
+  // Bytes that may still be allocated.
+  static size_t room(lua_State* lua);
   // While a library loads, its code sees only the table at the top (popped), until the end.
   void begin_library_view();
   void end_library_view();

@@ -156,6 +156,7 @@ void ScriptHost::finish(Call& call, uint64_t reply_start) {
     server_.dispatcher().hold_reply(
         call.session, seq ? seq : server_.persistence().unsettled().latest(), reply_start);
   if (run_.slow) call.session.peer().pause_reads(false);
+  session_->out().clear();  // the last reply of a command may hold a value
   if (joined_.capacity() > kKeptBytesMax) std::string().swap(joined_);
 }
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import sys
+import tempfile
 import time
 
 import resp
@@ -188,6 +189,25 @@ def both_monitor_shows_scripts(binary):
                            (True, '"get"')])
 
 
+def both_failing_saves_stop_what_may_write(binary):
+    with ServerUnderTest(binary, ["--save", "3600 1", "--enable-protected-configs", "yes"]) as server:
+        one = server.connect()
+        lost = tempfile.mkdtemp()
+        one.call("SET", "k", "v")
+        one.call("FUNCTION", "LOAD", library("f", "return 1"))
+        one.call("CONFIG", "SET", "dir", lost)
+        os.rmdir(lost)
+        one.call("BGSAVE")
+        eventually(lambda: info(one, "rdb_last_bgsave_status", "persistence") == "err", "the save fails")
+        for command in (["SET", "k", "w"], ["EVAL", "return redis.call('SET', 'k', 'w')", "0"], ["EVAL", "#!lua\nreturn 1", "0"],
+                        ["EVAL", "#!lua flags=allow-oom,allow-stale\nreturn 1", "0"], ["FCALL", "f", "0"], ["FUNCTION", "DELETE", "f"]):
+            check_equal(one.error(*command)[:8], "MISCONF ", " ".join(command))
+        for command in (["EVAL", "return 1", "0"], ["EVAL", "#!lua flags=no-writes\nreturn 1", "0"], ["EVAL_RO", "return 1", "0"]):
+            check_equal(one.call(*command), 1, " ".join(command))
+        check_equal(one.call("EVAL", "return redis.call('GET', 'k')", "0"), b"v")
+        one.call("CONFIG", "SET", "save", "", "dir", server.dir)
+
+
 def both_depth_has_a_limit(binary):
     with ServerUnderTest(binary) as server:
         one = server.connect()
@@ -354,6 +374,47 @@ def test_payloads_and_files_travel_both_ways():
             path = os.path.join(theirs.dir, "s")
             eventually(lambda: os.path.exists(path), "the socket")
             check_equal(resp.Connection(path=path).call("FCALL", "f", "0"), b"f")
+
+
+def test_logs_travel_both_ways():
+    """What one server wrote to its append-only file, functions and effects of scripts, the other reads."""
+    args = ["--appendonly", "yes", "--aof-use-rdb-preamble", "no"]
+    for writer, reader in ((OURS, REFERENCE), (REFERENCE, OURS)):
+        server = ServerUnderTest(writer, args + (["--rdb-version", "10"] if writer == OURS else []))
+        try:
+            one = server.connect()
+            one.call("FUNCTION", "LOAD", library("f", "redis.call('INCR', 'n') return redis.call('INCR', 'm')"))
+            for _ in range(3):
+                one.call("FCALL", "f", "0")
+            one.call("EVAL", "redis.call('SET', 'random', math.random()) redis.call('EXPIRE', 'random', 1000) "
+                     "return redis.call('RPUSH', 'list', 'a', 'b')", "0")
+            value = one.call("GET", "random")
+            server.child.send_signal(signal.SIGTERM)
+            server.wait_for_exit()
+            with ServerUnderTest(reader, port=server.port,
+                                 plain_args=["--port", str(server.port), "--dir", server.dir, "--save", ""] + args) as again:
+                one = again.connect()
+                check_equal(one.call("MGET", "n", "m", "random"), [b"3", b"3", value], reader)
+                check_equal(one.call("LRANGE", "list", "0", "-1"), [b"a", b"b"])
+                check(0 < one.call("TTL", "random") <= 1000, "the deadline")
+                check_equal(one.call("FCALL", "f", "0"), 4)
+        finally:
+            server.stop()
+
+
+def test_texts_keep_to_the_memory_of_scripts():
+    """Libraries that write outside of Lua's memory: one text many times is a small table."""
+    with ServerUnderTest(args=["--script-memory-max", "256mb"]) as server:
+        one = server.connect(timeout=60)
+        one.call("SETRANGE", "big", "99999999", "x")
+        for text in ("local s = redis.call('GET', 'big') return #cjson.encode({s, s, s, s, s})",
+                     "local s = redis.call('GET', 'big') return #cmsgpack.pack(s, s, s, s, s)",
+                     "local s = redis.call('GET', 'big') return #struct.pack('sssss', s, s, s, s, s)",
+                     "cjson.encode_sparse_array(false, 0, 0) return #cjson.encode({[2^30] = 1})"):
+            check("not enough memory" in one.error("EVAL", text, "0"), text)
+        one.call("DEL", "big")
+        one.call("SCRIPT", "FLUSH")
+        eventually(lambda: int(info(one, "used_memory")) < 50 << 20, "memory is given back")
 
 
 def test_effects_not_scripts_are_journaled():

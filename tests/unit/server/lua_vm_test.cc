@@ -93,6 +93,29 @@ TEST_CASE("holes of the packaged libraries are closed") {
     return load(piece, '=' .. string.rep('n', 100))())") == "1");
 }
 
+TEST_CASE("libraries that write texts keep to the memory of the script") {
+  ScriptChance chance;
+  LuaVm vm(LuaVm::Kind::scripts, nullptr, chance);
+  size_t limit = size_t{64} << 20;
+  const std::string refused = "!ERR not enough memory";
+  const std::string many =
+      "local s = string.rep('x', 2^20) local t = {} for i = 1, 100 do t[i] = s end ";
+  CHECK(run(vm, many + "return #cjson.encode(t)", limit) == refused);
+  CHECK(run(vm, many + "return #cjson.new().encode(t)", limit) == refused);
+  CHECK(run(vm, many + "return #cjson.encode({[s] = t})", limit) == refused);
+  CHECK(run(vm, many + "return #cmsgpack.pack(t)", limit) == refused);
+  CHECK(run(vm, many + "return #cmsgpack.pack(unpack(t))", limit) == refused);
+  const std::string doubled = "local t = {1} for i = 1, 60 do t = {t, t} end ";
+  CHECK(run(vm, doubled + "return cjson.encode(t)", 1 << 20) == refused);
+  const std::string sparse = "cjson.encode_sparse_array(false, 0, 0) ";
+  CHECK(run(vm, sparse + "return cjson.encode({[2^30] = 1})", limit) == refused);
+  CHECK(run(vm, "cjson.encode_sparse_array(false, 2, 10) return 'back'", limit) == "back");
+  CHECK(run(vm, "cjson.encode_sparse_array(true) return cjson.encode({[2^30] = 1})", limit) ==
+        R"({"1073741824":1})");
+  CHECK(run(vm, "return #cjson.encode(string.rep('x', 2^20))", limit) == "1048578");
+  CHECK(run(vm, "return cjson.encode({1, 'a', {b = {}}})", limit) == R"([1,"a",{"b":{}}])");
+}
+
 TEST_CASE("shared tables are read-only, whatever the way") {
   ScriptChance chance;
   LuaVm vm(LuaVm::Kind::scripts, nullptr, chance);
