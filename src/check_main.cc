@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <fstream>
 #include <string>
 
 #include "base/numbers.h"
 #include "commands/table.h"
 #include "host/uv_host.h"
 #include "persist/data_check.h"
+#include "persist/sealed_disk.h"
 #include "server/command_table.h"
 #include "server/version.h"
 
@@ -23,6 +25,7 @@ struct Arguments {
   Role role = Role::any;
   persist::CheckOptions options;
   std::string path;
+  std::string key_file;
 };
 
 Role role_of(base::Bytes program) {
@@ -46,16 +49,19 @@ int print_usage(Role role, std::FILE* out) {
         "  --fix                        cut a torn end of the last AOF file, after asking\n"
         "  --truncate-to-timestamp <s>  cut what the AOF says happened after this unix time\n"
         "  --proto-max-bulk-len <n>     bytes an argument in the AOF may have (536870912)\n"
+        "  --data-encryption-key-file <file>\n"
+        "                               the keys of encrypted files\n"
         "  --version, --help\n",
         out);
   }
   return out == stdout ? 0 : 1;
 }
 
-enum Option { kFix = 256, kUntil, kBulk, kVersion, kHelp };
+enum Option { kFix = 256, kUntil, kBulk, kKeys, kVersion, kHelp };
 constexpr option kOptions[] = {{"fix", no_argument, nullptr, kFix},
                                {"truncate-to-timestamp", required_argument, nullptr, kUntil},
                                {"proto-max-bulk-len", required_argument, nullptr, kBulk},
+                               {"data-encryption-key-file", required_argument, nullptr, kKeys},
                                {"version", no_argument, nullptr, kVersion},
                                {"help", no_argument, nullptr, kHelp},
                                {}};
@@ -83,6 +89,9 @@ int read_arguments(int argc, char** argv, Arguments& arguments) {
           return 1;
         }
         arguments.options.bulk_bytes_max = std::max(number, persist::kAofBulkBytesMax);
+        break;
+      case kKeys:
+        arguments.key_file = optarg;
         break;
       case 'v':
       case kVersion:
@@ -115,7 +124,30 @@ bool ask(const std::string& question) {
   return std::fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
+// False: they cannot be read, and that was told.
+bool read_keys(const std::string& path, persist::SealedDisk& disk) {
+  constexpr size_t kKeyFileBytesMax = 64 * 1024;
+  std::ifstream file(path, std::ios::binary);
+  std::string content(kKeyFileBytesMax, '\0');
+  file.read(content.data(), static_cast<std::streamsize>(content.size()));
+  if (!file.is_open() || file.bad()) {
+    tell("Cannot open file " + path);
+    return false;
+  }
+  content.resize(static_cast<size_t>(file.gcount()));
+  base::Result<persist::SealKeys> keys = persist::SealKeys::parse(content);
+  if (!keys) {
+    tell("Can't use " + path + ": " + keys.error());
+    return false;
+  }
+  disk.set_keys(std::move(keys.value()));
+  return true;
+}
+
 bool run(const Arguments& arguments, host::UvHost& host) {
+  // Plain files pass through; of encrypted ones without a key it says which is missing.
+  persist::SealedDisk disk(host.host().disk, [&host] { return host.host().process.draw_secret(); });
+  if (!arguments.key_file.empty() && !read_keys(arguments.key_file, disk)) return false;
   persist::CheckOptions options = arguments.options;
   options.now = host.host().clock.wall();
   const server::CommandTable commands(commands::families());
@@ -124,8 +156,8 @@ bool run(const Arguments& arguments, host::UvHost& host) {
     if (!command || command->subcommands.empty()) return command != nullptr;
     return args.size() > 1 && commands.find_sub(*command, args[1]) != nullptr;
   };
-  persist::DataCheck check(
-      {host.host().disk, [&host] { host.run(); }, [&host] { host.stop(); }, tell, ask}, options);
+  persist::DataCheck check({disk, [&host] { host.run(); }, [&host] { host.stop(); }, tell, ask},
+                           options);
   if (arguments.role == Role::rdb) return check.rdb_file(arguments.path);
   if (arguments.role == Role::aof) return check.log_file(arguments.path);
   return check.path(arguments.path);

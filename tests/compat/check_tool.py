@@ -469,6 +469,32 @@ def test_modules_slot_info_and_functions():
                 check(expected in node.log(), node.log())
 
 
+def test_encrypted_files():
+    with Files() as files:
+        key = files.put("key", b"0123456789abcdef" * 4)
+        other = files.put("other", b"f" * 64)
+        os.chmod(key, 0o600)
+        folder = make(OURS, AOF + ["--data-encryption-key-file", key], lambda connection: connection.call("SAVE"))
+        try:
+            code, text = run(TOOL, "--data-encryption-key-file", key, folder)
+            check_equal(code, 0, text)
+            check("RDB looks OK!" in text and "All AOF files and manifest are valid" in text and "db0 hash: " in text, text)
+            for args in ([], ["--data-encryption-key-file", other], ["--data-encryption-key-file", files.path("none")]):
+                code, text = run(TOOL, *args, os.path.join(folder, "dump.rdb"))
+                check_equal(code, 1, text)
+                check("key" in text or "none" in text, text)
+            path = os.path.join(folder, "dump.rdb")
+            bad = bytearray(read(path))
+            bad[len(bad) // 2] ^= 4
+            with open(path, "wb") as file:
+                file.write(bytes(bad))
+            code, text = run(TOOL, "--data-encryption-key-file", key, path)
+            check_equal(code, 1, text)
+            check("dump.rdb" in text and "offset" in text, text)
+        finally:
+            shutil.rmtree(folder)
+
+
 def peak_kib(path):
     child = subprocess.Popen([TOOL, path], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
