@@ -111,7 +111,7 @@ $(addprefix build/fuzz/,$(FUZZ_TARGETS)):
 	@echo "  LINK $@"
 	@clang++ $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LUA_LIBS) -llzf -lisal -lcrypto
 build/fuzz/rdb-seeds:
-	@clang++ $(FUZZ_FLAGS) -o $@ $^ -llzf -lisal
+	@clang++ $(FUZZ_FLAGS) -o $@ $^ -llzf -lisal -lcrypto
 build/fuzz/seeds: build/fuzz/rdb-seeds
 	@$< $@
 

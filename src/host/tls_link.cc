@@ -196,7 +196,7 @@ bool TlsLink::make_ssl() {
 
 int TlsLink::read_cipher(char* out, int size) {
   const size_t taken = std::min(incoming_.size(), static_cast<size_t>(size));
-  std::memcpy(out, incoming_.data(), taken);
+  if (taken > 0) std::memcpy(out, incoming_.data(), taken);
   incoming_.remove_prefix(taken);
   return static_cast<int>(taken);
 }

@@ -22,6 +22,7 @@ AofLog::~AofLog() {
   directory_.on_trouble(nullptr);
   if (retry_timer_ != 0) loop_.cancel(retry_timer_);
   if (sync_timer_ != 0) loop_.cancel(sync_timer_);
+  if (hold_timer_ != 0) loop_.cancel(hold_timer_);
   if (file_ != 0) disk_.close(file_);
   if (old_file_ != 0) disk_.close(old_file_);
 }
@@ -32,6 +33,7 @@ void AofLog::absorb(const store::Commit& commit) {
   if (needs_base_ && file_ == 0 && !busy_) return;
   if (gathered_.empty()) gathered_database_ = encoder_.database();
   encoder_.encode(commit, gathered_);
+  ++gathered_commits_;
 }
 
 void AofLog::flush() {
@@ -64,7 +66,8 @@ void AofLog::seal_gathered() {
   if (gathered_.empty()) return;
   chunk_bytes_ += gathered_.size();
   waiting_bytes_ += gathered_.size();
-  chunks_.push_back({std::move(gathered_), gathered_seq_, gathered_database_});
+  chunks_.push_back({std::move(gathered_), gathered_seq_, gathered_database_,
+                     std::exchange(gathered_commits_, 0)});
   gathered_ = std::move(spare_);
   gathered_.clear();
 }
@@ -74,12 +77,28 @@ void AofLog::append_next() {
   if (filling_ && syncing_ > 0) return;
   // Gathered behind an fsync, the commits of several turns go out together.
   if (!streams() && (appending_ > 0 || (strict() && syncing_ > 0))) return;
-  if (written_ + appending_ == chunks_.size() && !sealed_ && !filling_) seal_gathered();
+  if (written_ + appending_ == chunks_.size() && !sealed_ && !filling_) {
+    if (held_back()) return;
+    seal_gathered();
+  }
   if (written_ + appending_ == chunks_.size()) return;
   const Chunk& next = chunks_[written_ + appending_];
   ++appending_;
   sync_wanted_ = true;
   disk_.append(file_, next.bytes, current([this](const Result<>& result) { appended(result); }));
+}
+
+// Looked at again when more comes, and at the latest when the timer ends.
+bool AofLog::held_back() {
+  if (gathered_.empty() || !strict() || streams()) return false;
+  if (!group_.holds(gathered_commits_, clock_.steady())) return false;
+  if (hold_timer_ == 0) {
+    hold_timer_ = loop_.after(GroupCommit::kHoldMax, guarded([this] {
+                                hold_timer_ = 0;
+                                step();
+                              }));
+  }
+  return true;
 }
 
 void AofLog::appended(const Result<>& result) {
@@ -179,7 +198,7 @@ void AofLog::synced(const Result<>& result) {
     if (retry_timer_ == 0) retry([this] { step(); });
     return;
   }
-  drop_written();
+  group_.ended(drop_written(), gathered_commits_, clock_.steady());
   untraced_ = false;
   synced_size_ = good_size_;
   synced_seq_ = std::max(synced_seq_, written_seq_);
@@ -189,8 +208,10 @@ void AofLog::synced(const Result<>& result) {
   go_on();
 }
 
-void AofLog::drop_written() {
+size_t AofLog::drop_written() {
+  size_t commits = 0;
   for (; written_ > 0; --written_) {
+    commits += chunks_.front().commits;
     std::string& bytes = chunks_.front().bytes;
     chunk_bytes_ -= bytes.size();
     if (bytes.capacity() > spare_.capacity() && bytes.capacity() <= kAofSpareBytesMax) {
@@ -200,6 +221,7 @@ void AofLog::drop_written() {
   }
   has_preamble_ = false;
   note_room();
+  return commits;
 }
 
 void AofLog::note_room() {

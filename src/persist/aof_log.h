@@ -5,9 +5,10 @@
 //                                 '- written, not synced -' '- on their way or waiting
 //                                   ^synced                ^written
 //
-// One append and one fsync are in flight at a time. Under `always`, on a disk that gathers what
-// queues behind a running fsync, every turn hands over its chunk and asks for an fsync at once: the
-// next one starts the moment the last one ends, for all the turns that came meanwhile.
+// One append and one fsync are in flight at a time. Under `always` the next ones wait for the
+// clients that were just answered (group_commit.h). Where these do not come back, and the disk
+// gathers what queues behind a running fsync, every turn hands over its chunk and asks for an fsync
+// at once: the next one starts the moment the last one ends, for all the turns that came meanwhile.
 //
 // When is a seq durable (on_durable, the gate's "fsynced")?
 //   - an fsync of the increment that holds its bytes succeeded after they were written, and
@@ -47,6 +48,7 @@
 #include "host/host.h"
 #include "persist/aof_directory.h"
 #include "persist/aof_encoder.h"
+#include "persist/group_commit.h"
 #include "store/commit.h"
 
 namespace quoll::persist {
@@ -119,6 +121,7 @@ class AofLog final : public store::CommitSink {
     std::string bytes;
     store::Seq end_seq;                      // of its last commit
     std::optional<store::DbIndex> database;  // selected before it
+    size_t commits = 0;
   };
   struct Publish {
     std::string temporary;
@@ -149,11 +152,12 @@ class AofLog final : public store::CommitSink {
   void appended(const base::Result<>& result);
   void go_on();
   void cut_back();
+  bool held_back();
   bool sync_due();
   bool second_is_over();
   void start_sync();
   void synced(const base::Result<>& result);
-  void drop_written();
+  size_t drop_written();  // their commits
   void report(store::Seq seq);
   void fail(Source source, const std::string& error);
   void recover();
@@ -161,7 +165,9 @@ class AofLog final : public store::CommitSink {
   void note_room();
   bool strict() const { return policy_ == AofSync::always && !suspended_; }
   // Whether requests may queue up in the disk.
-  bool streams() const { return strict() && !sealed_ && !filling_ && disk_.gathers(file_); }
+  bool streams() const {
+    return group_.streaming() && strict() && !sealed_ && !filling_ && disk_.gathers(file_);
+  }
   bool idle() const { return appending_ == 0 && syncing_ == 0; }
   bool unsynced() const { return good_size_ > synced_size_; }
   bool drained() const;
@@ -196,6 +202,7 @@ class AofLog final : public store::CommitSink {
   std::string gathered_;
   store::Seq gathered_seq_ = 0;
   std::optional<store::DbIndex> gathered_database_;
+  size_t gathered_commits_ = 0;
   std::deque<Chunk> chunks_;  // all of the current increment
   size_t written_ = 0;        // of chunks_; behind them appending_ are on their way
   size_t chunk_bytes_ = 0;
@@ -225,6 +232,8 @@ class AofLog final : public store::CommitSink {
   base::Nanos last_sync_at_ = 0;
   bool delay_counted_ = false;
   host::TimerId sync_timer_ = 0;
+  GroupCommit group_;
+  host::TimerId hold_timer_ = 0;
 
   // Failure and repair.
   uint64_t life_ = 0;  // of the file: callbacks for an earlier one are not for us

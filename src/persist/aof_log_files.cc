@@ -333,13 +333,14 @@ void AofLog::clear_buffers() {
   chunks_.clear();
   written_ = chunk_bytes_ = waiting_bytes_ = 0;
   gathered_.clear();
+  gathered_commits_ = 0;
   untraced_ = has_preamble_ = false;
   note_room();
 }
 
 void AofLog::abandon_file() {
   ++life_;
-  for (host::TimerId* timer : {&retry_timer_, &sync_timer_}) {
+  for (host::TimerId* timer : {&retry_timer_, &sync_timer_, &hold_timer_}) {
     if (*timer != 0) loop_.cancel(std::exchange(*timer, 0));
   }
   for (FileId* file : {&file_, &old_file_}) {

@@ -79,6 +79,7 @@ struct SnapshotFile::State : std::enable_shared_from_this<State> {
   }
 
   void end(base::Result<> result) {
+    ended = true;
     if (done) std::exchange(done, nullptr)(std::move(result));
   }
 
@@ -95,6 +96,7 @@ struct SnapshotFile::State : std::enable_shared_from_this<State> {
   bool finished = false;
   bool abandoned = false;
   bool cleaned = false;
+  bool ended = false;
 };
 
 SnapshotFile::SnapshotFile(host::Disk& disk, std::string path, std::string temporary)
@@ -122,6 +124,13 @@ void SnapshotFile::finish(host::OnDone done) {
   state_->done = std::move(done);
   state_->finished = true;
   if (state_->cleaned) return state_->end(base::Error{state_->error});
+  state_->go_on();
+}
+
+void SnapshotFile::abandon(host::OnDone done) {
+  if (state_->ended) return done({});
+  state_->done = [done = std::move(done)](base::Result<>) { done({}); };
+  state_->abandoned = true;
   state_->go_on();
 }
 

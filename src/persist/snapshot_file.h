@@ -26,6 +26,7 @@ class SnapshotFile final : public SnapshotOutput {
   const std::string& error() const override;
   // Told once, when the file is in place and durable, or why not.
   void finish(host::OnDone done) override;
+  void abandon(host::OnDone done) override;
 
  private:
   struct State;

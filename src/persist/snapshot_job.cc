@@ -81,8 +81,12 @@ void SnapshotJob::fail(const std::string& reason) {
   ended_ = true;
   if (walking_) store_.end_snapshot();
   walking_ = false;
+  // The next job may use the same temporary file: first this one's is gone.
   host_.loop.post([this, alive = alive_, reason] {
-    if (*alive) done_(base::Error{reason});
+    if (!*alive) return;
+    output_->abandon([this, alive, reason](base::Result<>) {
+      if (*alive) done_(base::Error{reason});
+    });
   });
 }
 

@@ -17,6 +17,8 @@ class SnapshotOutput {
   virtual const std::string& error() const = 0;
   // Told once: all was taken for good, or why not.
   virtual void finish(host::OnDone done) = 0;
+  // Gives up, before finish(). Told when nothing of it is left that a next one could meet.
+  virtual void abandon(host::OnDone done) { done({}); }
 };
 
 }  // namespace quoll::persist

@@ -254,7 +254,9 @@ void Persistence::reload_aof(host::OnDone done) {
 Persistence::AofInfo Persistence::aof_info() const {
   AofInfo info;
   info.enabled = aof_on_;
-  info.scheduled = rewriting_ && !(job_ && current_.aof_base);
+  // Switched on without a base yet: the next tick begins one.
+  const bool due = aof_on_ && !aof_stands_ && !rewriting_;
+  info.scheduled = due || (rewriting_ && !(job_ && current_.aof_base));
   info.last_seconds = rewrite_seconds_;
   if (job_ && current_.aof_base)
     info.running_seconds = (server_.now() - rewrite_started_ms_) / 1000;

@@ -547,7 +547,7 @@ def test_appendonly_is_switched_while_running():
         # On, off and on again, faster than files are opened and closed.
         for switch in ("yes", "no", "yes", "no", "yes"):
             one.pipeline([["CONFIG", "SET", "appendonly", switch], ["SET", "last", switch]])
-        eventually(lambda: info(one, "aof_enabled") == "1" and info(one, "aof_rewrite_in_progress") == "0", "the log stands")
+        eventually(lambda: info(one, "aof_enabled") == "1" and info(one, "aof_rewrite_in_progress") == "0" and info(one, "aof_rewrite_scheduled") == "0", "the log stands")
         one.call("SET", "after", "4")
         node.kill()
         one = node.start("--appendonly", "yes").connect()

@@ -192,11 +192,12 @@ def broken_full_sync(pair, seed):
         fill(primary, brief=True)
         proxy = LinkProxy(one.port)
         replica = two.start().connect()
+        before = proxy.cuts
         proxy.cut_after = dice.randrange(100000, 5000000)
         follow(replica, proxy.port)
         for _ in range(3):
-            before = proxy.cuts
             eventually(lambda: proxy.cuts > before, "the link was cut", 20)
+            before = proxy.cuts
             proxy.cut_after = dice.randrange(1000, 5000000)
         proxy.cut_after = None
         same_data(primary, replica)
