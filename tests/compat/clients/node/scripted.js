@@ -11,15 +11,15 @@ const lock = new Redlock([redis], {retryCount: 3, retryDelay: 30});
 
 const tests = {
   async rateLimiterCounts() {
-    const limiter = new RateLimiterRedis({storeClient: redis, points: 5, duration: 1, keyPrefix: 'limit'});
+    const limiter = new RateLimiterRedis({storeClient: redis, points: 5, duration: 3, keyPrefix: 'limit'});
     for (let i = 1; i <= 5; i++) assert.equal((await limiter.consume('user')).consumedPoints, i);
     const refused = await limiter.consume('user').catch((result) => result);
     assert.equal(refused.remainingPoints, 0);
-    assert.ok(refused.msBeforeNext > 0 && refused.msBeforeNext <= 1000);
+    assert.ok(refused.msBeforeNext > 0 && refused.msBeforeNext <= 3000);
     assert.equal((await limiter.get('user')).consumedPoints, 6);
     await limiter.reward('user', 3);
     assert.equal((await limiter.get('user')).consumedPoints, 3);
-    await sleep(1050);
+    await sleep(3050);
     assert.equal((await limiter.consume('user')).consumedPoints, 1);
   },
 
@@ -40,15 +40,15 @@ const tests = {
   },
 
   async locksExclude() {
-    const held = await lock.lock('resource', 500);
-    await assert.rejects(lock.lock('resource', 500), Redlock.LockError);
-    const longer = await held.extend(800);
-    assert.ok(await redis.pttl('resource') > 500);
+    const held = await lock.lock('resource', 5000);
+    await assert.rejects(lock.lock('resource', 5000), Redlock.LockError);
+    const longer = await held.extend(20000);
+    assert.ok(await redis.pttl('resource') > 5000);
     await longer.unlock();
-    const again = await lock.lock('resource', 100);
-    await sleep(150);
+    const again = await lock.lock('resource', 1000);
+    await sleep(1050);
     await assert.rejects(again.unlock(), Redlock.LockError);
-    await (await lock.lock(['a', 'b'], 500)).unlock();
+    await (await lock.lock(['a', 'b'], 5000)).unlock();
     assert.equal(await redis.exists('a', 'b'), 0);
   },
 
