@@ -69,6 +69,12 @@ class Server {
   bool rewriting() const { return rewriting_; }
   // Nothing becomes durable before a base is published.
   bool wants_base() const { return log_->needs_base() || !stands_; }
+  // An fsync has failed and what it was to write has not been written anew: the pages look written
+  // to whoever comes next, which no log can see (persist/aof_log.h). A new base ends it, too.
+  bool doubtful() {
+    if (log_->is_open() && log_->last_write_ok() && !wants_base()) doubtful_ = false;
+    return doubtful_;
+  }
   int rewrites() const { return rewrites_; }
 
   void rewrite() {
@@ -213,6 +219,7 @@ class Server {
     persist::AofLogEvents events;
     events.on_durable = [this](Seq seq) { durable(seq); };
     events.on_state = [this](bool ok, const std::string& error) {
+      if (!ok) doubtful_ = true;
       run_.check(ok == error.empty() && error != last_error_, "on_state repeats itself");
       last_error_ = error;
     };
@@ -258,6 +265,7 @@ class Server {
   }
 
   void round() {
+    doubtful();
     // While the log fails, the server refuses writes; keys still expire.
     const bool writes = log_->is_open() && (log_->last_write_ok() || chance().ppm(50'000));
     for (int64_t i = writes ? chance().between(0, 4) : 0; i > 0; --i) commit();
@@ -326,6 +334,7 @@ class Server {
     const Seq last = truth_.absorbed();
     log_->close([this, last](Result<> closed) {
       closing_ = rewriting_ = false;
+      if (!closed) doubtful_ = true;
       if (closed && !suspended_) truth_.durable = std::max(truth_.durable, last);
       rewrite();
     });
@@ -349,6 +358,7 @@ class Server {
   bool stands_ = false;  // files and manifest hold the data
   bool rewriting_ = false;
   bool closing_ = false;
+  bool doubtful_ = false;
   int rewrites_ = 0;
 };
 
@@ -372,8 +382,8 @@ struct Stage {
   }
   void crash() {
     rewrites += server->rewrites();
-    // A process killed while an fsync has failed and the repair is not over is beyond the log.
-    const bool kill = server->log().last_write_ok() && world.chance().ppm(300'000);
+    const bool chosen = world.chance().ppm(300'000);
+    const bool kill = chosen && !server->doubtful();
     truth.written = kill ? truth.released : 0;
     server = nullptr;
     world.crash(0, kill ? CrashKind::killed : CrashKind::power);
