@@ -79,8 +79,7 @@ sim: $(OUT)/sim-tests
 # Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target. What a run finds
 # beside its seeds stays in build/fuzz/corpus, where the next one goes on.
 FUZZ_SECONDS ?= 10
-# `make fuzz FUZZ_TARGETS=lua-api` is for longer runs: what Lua itself does with some inputs takes a minute.
-FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file acl-rules
+FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file acl-rules lua-api
 FUZZ_FLAGS := -std=c++20 -O1 -g1 -DQUOLL_DEBUG -DXXH_INLINE_ALL -Isrc -I. -fsanitize=fuzzer-no-link,address,undefined \
   -fno-sanitize-recover=undefined
 # allocator.cc asks jemalloc, whose place the address sanitizer takes.

@@ -104,13 +104,20 @@ int getmetatable(lua_State* lua) {
 
 // table.insert writes without asking metatables. The original, which needs no upvalues, runs in
 // place. (Of an empty table, which a view is, the others take nothing.)
+// It moves what lies between the end and the position, were it nothing: a position far below zero
+// took seconds that no limit of a script interrupts.
+constexpr int kInsertPositionMin = -100'000;
+
 lua_CFunction original_insert;
 
 int insert(lua_State* lua) {
-  return is_view(lua, 1) ? refuse_raw_change(lua) : original_insert(lua);
+  if (is_view(lua, 1)) return refuse_raw_change(lua);
+  if (lua_gettop(lua) == 3 && lua_isnumber(lua, 2) && luaL_checkint(lua, 2) < kInsertPositionMin)
+    return luaL_argerror(lua, 2, "position out of bounds");
+  return original_insert(lua);
 }
 
-// --- functions of the packaged libraries that write past their memory ---
+// --- functions of the packaged libraries that write past their memory or time ---
 
 // The original counts the results in an int, which may overflow (CVE-2025-46817).
 int unpack(lua_State* lua) {
@@ -143,6 +150,19 @@ int tohex(lua_State* lua) {
     lua_pop(lua, 1);
   }
   return original_tohex(lua);
+}
+
+lua_CFunction original_rep;
+
+// The original counts to the number wanted even where that many times nothing is nothing: seconds
+// that no limit of a script interrupts.
+int repeat(lua_State* lua) {
+  size_t size;
+  luaL_checklstring(lua, 1, &size);
+  luaL_checknumber(lua, 2);
+  if (size > 0) return original_rep(lua);
+  lua_pushliteral(lua, "");
+  return 1;
 }
 
 // The matcher calls itself for every part of a pattern: a longer one would overflow the C stack.
@@ -385,6 +405,8 @@ void replace_string(lua_State* lua, int globals) {
   replace_matcher<original_gmatch>(lua, "gmatch");
   replace_matcher<original_gmatch>(lua, "gfind");
   replace_matcher<original_gsub>(lua, "gsub");
+  original_rep = original(lua, lua_gettop(lua), "rep");
+  replace(lua, lua_gettop(lua), "rep", repeat);
   lua_pop(lua, 1);
 }
 

@@ -80,6 +80,11 @@ TEST_CASE("holes of the packaged libraries are closed") {
   CHECK(run(vm, "return bit.tohex(-1, -2^31)") == "FFFFFFFF");
   CHECK(run(vm, "return bit.tohex(-1, '2147483648')") == "FFFFFFFF");
   CHECK(run(vm, "return bit.tohex(-1, -3)") == "FFF");
+  CHECK(run(vm, "return select(2, pcall(table.insert, {}, -2^31, 1))")
+            .find("position out of bounds") != std::string::npos);
+  CHECK(run(vm, "local t = {1, 2} table.insert(t, -3, 9) return t[-3] .. t[2] .. t[3]") == "912");
+  CHECK(run(vm, "return #string.rep('', 2^31 - 1) .. string.rep('ab', 2) .. string.rep('a', -1)") ==
+        "0abab");
   for (const char* name : {"find", "match", "gmatch", "gsub"}) {
     std::string call = "string." + std::string(name) + "('a', string.rep('a?', 1e6), 'x')";
     CHECK(tail(run(vm, "return " + call)) == "!pattern too complex");
