@@ -127,11 +127,13 @@ void PrimaryLink::take_psync_reply(base::Bytes line) {
   const std::vector<base::Bytes> words = words_of(line);
   if (!words.empty() && words[0] == "+CONTINUE") {
     state_ = State::stream;
-    return events_.link_continues(words.size() > 1 ? std::string(words[1]) : std::string());
+    const bool renamed = words.size() > 1 && words[1].size() == kReplicationIdBytes;
+    return events_.link_continues(renamed ? std::string(words[1]) : std::string());
   }
   uint64_t offset;
   if (!words.empty() && words[0] == "+FULLRESYNC") {
-    if (words.size() < 3 || words[1].size() != 40 || !base::parse_uint(words[2], offset))
+    if (words.size() < 3 || words[1].size() != kReplicationIdBytes ||
+        !base::parse_uint(words[2], offset) || offset > kOffsetMax)
       return fail("the primary's +FULLRESYNC has a wrong form: " + std::string(line));
     state_ = State::header;
     return events_.link_full_sync(std::string(words[1]), offset);

@@ -20,6 +20,8 @@ namespace quoll::cluster {
 
 constexpr size_t kSyncLineMax = 64 * 1024;  // bytes of a reply or header line
 constexpr size_t kEofMarkBytes = 40;
+constexpr size_t kReplicationIdBytes = 40;
+constexpr uint64_t kOffsetMax = uint64_t{1} << 62;  // of a primary: there is room for its stream
 
 struct LinkHello {
   std::string user;      // "": the default user

@@ -45,8 +45,8 @@ bool log_in(Call& call, Bytes user, Bytes password) {
 }
 
 void auth(Call& call) {
-  if (call.argc() > 3) return call.syntax_error();
   for (size_t i = 1; i < call.argc(); ++i) call.redact(i);
+  if (call.argc() > 3) return call.syntax_error();
   if (call.argc() == 2 && call.server.acl().default_user().is(AclUser::kNoPass))
     return call.reply.error(
         "ERR AUTH <password> called without any password configured for the default user. Are you "
@@ -62,8 +62,16 @@ struct Greeting {
   size_t name = 0;       // argument; 0: no SETNAME
 };
 
+// Also of a greeting that is refused: a newer client's may be.
+void hide_password(Call& call) {
+  size_t i = 1;
+  while (i < call.argc() && !base::equals_ignoring_case(call.arg(i), "auth")) ++i;
+  while (++i < call.argc()) call.redact(i);
+}
+
 bool parse_hello(Call& call, Greeting& greeting) {
   if (call.argc() < 2) return true;
+  hide_password(call);
   if (!call.integer(1, greeting.protocol, "ERR Protocol version is not an integer or out of range"))
     return false;
   if (greeting.protocol != 2 && greeting.protocol != 3) {
@@ -73,8 +81,6 @@ bool parse_hello(Call& call, Greeting& greeting) {
   for (size_t i = 2; i < call.argc(); ++i) {
     size_t more = call.argc() - 1 - i;
     if (base::equals_ignoring_case(call.arg(i), "auth") && more >= 2) {
-      call.redact(i + 1);
-      call.redact(i + 2);
       greeting.user = i + 1;
       i += 2;
     } else if (base::equals_ignoring_case(call.arg(i), "setname") && more >= 1) {

@@ -227,7 +227,7 @@ void function_restore(Call& call) {
   }
   std::vector<std::string> codes;
   if (Bytes error = read_codes(call.arg(2), codes); !error.empty()) return call.reply.error(error);
-  auto done = libraries_of(call).load_all(codes, on_present, flush);
+  auto done = libraries_of(call).load_all(codes, on_present, flush, true);
   if (!done) return call.reply.error("ERR " + done.error());
   note_change(call);
   call.reply.ok();

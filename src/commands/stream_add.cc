@@ -268,7 +268,6 @@ void xsetid(Call& call) {
   if (entries_added != -1) stream.set_entries_added(static_cast<uint64_t>(entries_added));
   if (!max_deleted.is_zero()) stream.set_max_deleted_id(max_deleted);
   edit.done(kEventXsetid);
-  call.effect_verbatim();
   call.reply.ok();
 }
 

@@ -117,10 +117,7 @@ void xdel(Call& call) {
   Stream& stream = edit.value<Stream>();
   int64_t deleted = 0;
   for (size_t i = 2; i < call.argc(); ++i) deleted += stream.erase(id_at(call, i));
-  if (deleted > 0) {
-    edit.done(kEventXdel);
-    call.effect_verbatim();
-  }
+  if (deleted > 0) edit.done(kEventXdel);
   call.reply.integer(deleted);
 }
 

@@ -165,7 +165,6 @@ void xgroup_create(Call& call) {
   if (!edit.found()) edit.create<Stream>();
   edit.value<Stream>().add_group(call.arg(3), id, options.entries_read);
   edit.done(kEventGroupCreate);
-  call.effect_verbatim();
   call.reply.ok();
 }
 
@@ -181,7 +180,6 @@ void xgroup_setid(Call& call) {
   group->last_id = id;
   group->entries_read = options.entries_read;
   edit.done(kEventGroupSetid);
-  call.effect_verbatim();
   call.reply.ok();
 }
 
@@ -190,10 +188,7 @@ void xgroup_destroy(Call& call) {
   if (wrong_type(call, edit.entry())) return;
   if (!edit.found()) return call.reply.error(kNeedsKey);
   bool removed = edit.value<Stream>().remove_group(call.arg(3));
-  if (removed) {
-    edit.done(kEventGroupDestroy);
-    call.effect_verbatim();
-  }
+  if (removed) edit.done(kEventGroupDestroy);
   call.reply.integer(removed);
 }
 
@@ -215,7 +210,6 @@ void xgroup_delconsumer(Call& call) {
   call.reply.integer(static_cast<int64_t>(consumer->pending().size()));
   group->remove_consumer(*consumer);
   edit.done(kEventDelConsumer);
-  call.effect_verbatim();
 }
 
 void xack(Call& call) {
@@ -227,10 +221,7 @@ void xack(Call& call) {
   StreamGroup& group = *edit.value<Stream>().find_group(call.arg(2));
   int64_t acknowledged = 0;
   for (size_t i = 3; i < call.argc(); ++i) acknowledged += group.acknowledge(id_at(call, i));
-  if (acknowledged > 0) {
-    edit.done_silently();
-    call.effect_verbatim();
-  }
+  if (acknowledged > 0) edit.done_silently();
   call.reply.integer(acknowledged);
 }
 

@@ -312,7 +312,14 @@ void TlsLink::deliver() {
       continue;
     }
     const int why = SSL_get_error(ssl_, got);
-    if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) break;
+    if (why == SSL_ERROR_WANT_READ) break;
+    if (why == SSL_ERROR_WANT_WRITE) {
+      // OpenSSL has to answer first, and the other side does not read: nothing more is taken from
+      // it.
+      must_answer_ = true;
+      inner_->pause_reads(true);
+      break;
+    }
     if (why == SSL_ERROR_ZERO_RETURN) {
       if (!events_->ended()) finish("");
       break;
@@ -371,7 +378,7 @@ void TlsLink::fail_later() {
 void TlsLink::pause_reads(bool paused) {
   paused_ = paused;
   if (state_ != State::open) return;
-  inner_->pause_reads(paused);
+  inner_->pause_reads(paused || must_answer_);
   const bool more = !incoming_.empty() || (ssl_ && SSL_has_pending(ssl_));
   if (paused || delivering_ || resume_posted_ || !more) return;
   resume_posted_ = true;
@@ -390,9 +397,10 @@ void TlsLink::writable() {
     handshake();
     if (state_ == State::open) deliver();
     keep_rest();
-  } else if (state_ == State::open && events_) {
-    events_->writable();
+    return;
   }
+  if (std::exchange(must_answer_, false) && state_ == State::open) pause_reads(paused_);
+  if (state_ == State::open && events_) events_->writable();
 }
 
 bool TlsLink::ended() {

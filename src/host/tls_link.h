@@ -122,6 +122,7 @@ class TlsLink final : public PeerEvents, public std::enable_shared_from_this<Tls
   bool dialed_;
   bool paused_ = false;
   bool delivering_ = false;
+  bool must_answer_ = false;  // before it reads on
   bool resume_posted_ = false;
   bool failed_ = false;  // OpenSSL cannot be asked any more, not even to say good-bye
 };

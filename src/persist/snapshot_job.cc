@@ -30,6 +30,8 @@ void SnapshotJob::work(int64_t key_delay_us) {
   uint64_t bytes = bytes_ + encoder_->gathered_bytes();
   store::Snapshot& snapshot = *store_.snapshot();
   bool more = true;
+  // Also while it rests: what commands change meanwhile is told to the output's bounds.
+  if (encoder_->gathered_bytes() >= kPieceBytes) hand_over();
   while (more && now - begin < kWalkBudget &&
          bytes_ + encoder_->gathered_bytes() - bytes < kWalkBytesPerTurn) {
     if (rest(key_delay_us, now)) return;

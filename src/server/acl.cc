@@ -11,6 +11,7 @@
 namespace quoll::server {
 namespace {
 
+constexpr size_t kLoggedObjectBytesMax = 1024;  // of a key or channel, in ACL LOG
 constexpr Bytes kTwoSources =
     "Configuring Redis with users defined in redis.conf and at the same setting an ACL file path "
     "is invalid. This setup is very likely to lead to configuration errors and security holes, "
@@ -133,7 +134,7 @@ AclVerdict Acl::admit(Session& session, Command& command, Args args, AclContext 
   note(session, command, args,
        {.reason = verdict.denied,
         .context = context,
-        .object = std::string(object),
+        .object = std::string(object.substr(0, kLoggedObjectBytesMax)),
         .user = session.user->name(),
         .client = {}});
   return verdict;

@@ -59,6 +59,18 @@ class Call {
   // The command's own argv as the effect.
   void effect_verbatim() { effect(args); }
 
+  // Runs the handler. What a Journal::verbatim one changed is journaled here, and only here: beside
+  // it, it states nothing but what it found expired.
+  void run() {
+    store::CommitBuilder& commits = store.commits();
+    const size_t changes = commits.changes();
+    [[maybe_unused]] const size_t stated = commits.effects() - commits.expired();
+    command.spec->run(*this);
+    if (command.spec->journal != Journal::verbatim) return;
+    QUOLL_DCHECK(commits.effects() - commits.expired() == stated);
+    if (commits.changes() > changes) effect_verbatim();
+  }
+
   // Waiting for keys; see blocked_keys.h. In a transaction or script a command never waits.
   bool may_block() const { return !session.in_exec; }
   void block(const WaitFor& wait) { session.park(*this, wait); }

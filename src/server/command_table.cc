@@ -227,6 +227,35 @@ void sort_keys(Args args, std::vector<KeyArg>& keys) {
   if (stored > 0) keys.push_back({stored, kKeyOw | kKeyUpdate});
 }
 
+// Every destination counts: the command obeys the last one.
+void geo_store_keys(const KeySpecs& specs, Args args, std::vector<KeyArg>& keys) {
+  const KeySpec& store = specs.specs[1];
+  keys.push_back({1, specs.specs[0].flags});
+  for (size_t i = static_cast<size_t>(store.begin); i + 1 < args.size(); ++i)
+    if (base::equals_ignoring_case(args[i], "store") ||
+        base::equals_ignoring_case(args[i], "storedist"))
+      keys.push_back({++i, store.flags});
+}
+
+// Where the word STREAMS is, behind options whose values may be that word; or 0.
+int streams_at(Args args) {
+  size_t i = 1;
+  while (i < args.size()) {
+    if (base::equals_ignoring_case(args[i], "streams")) return static_cast<int>(i);
+    if (base::equals_ignoring_case(args[i], "group"))
+      i += 3;
+    else if (base::equals_ignoring_case(args[i], "noack"))
+      i += 1;
+    else if (base::equals_ignoring_case(args[i], "count") ||
+             base::equals_ignoring_case(args[i], "block") ||
+             base::equals_ignoring_case(args[i], "claim"))
+      i += 2;
+    else
+      return 0;
+  }
+  return 0;
+}
+
 // BITFIELD with nothing but GET; what is not understood may write.
 bool bitfield_reads(Args args) {
   for (size_t i = 2; i < args.size();) {
@@ -241,10 +270,12 @@ bool bitfield_reads(Args args) {
   return true;
 }
 
-// SET overwrites its key unless an option makes it look at the old value.
-uint16_t settled_flags(Args args) {
-  if (base::equals_ignoring_case(args[0], "bitfield"))
+// SET overwrites its key unless an option makes it look at the old value, as DELEX's do.
+uint16_t settled_flags(Bytes command, Args args) {
+  if (command == "bitfield")
     return bitfield_reads(args) ? kKeyRo | kKeyAccess : kKeyRw | kKeyAccess | kKeyUpdate;
+  if (command == "delex")
+    return args.size() > 2 ? kKeyRw | kKeyAccess | kKeyDelete : kKeyRm | kKeyDelete;
   constexpr Bytes kLooks[] = {"get", "ifeq", "ifne", "ifdeq", "ifdne"};
   for (size_t i = 3; i < args.size(); ++i)
     for (Bytes word : kLooks)
@@ -259,13 +290,18 @@ bool find_keys(const CommandSpec& command, Args args, std::vector<KeyArg>& keys)
     if (args.size() > 1) sort_keys(args, keys);
     return args.size() > 1;
   }
+  if (command.name == "georadius" || command.name == "georadiusbymember") {
+    if (args.size() > 1) geo_store_keys(command.keys, args, keys);
+    return args.size() > 1;
+  }
   int argc = static_cast<int>(args.size());
   bool may_be_none = command.flags & kNoMandatoryKeys;
   for (size_t s = 0; s < command.keys.count(); ++s) {
     const KeySpec& spec = command.keys.specs[s];
     int begin = spec.begin;
     if (!spec.keyword.empty()) {
-      int from = begin > 0 ? begin : argc + begin;
+      const bool streams = spec.keyword == "STREAMS";
+      int from = streams ? streams_at(args) : begin > 0 ? begin : argc + begin;
       int step = begin > 0 ? 1 : -1;
       while (from > 0 && from < argc && !base::equals_ignoring_case(args[from], spec.keyword))
         from += step;
@@ -279,7 +315,7 @@ bool find_keys(const CommandSpec& command, Args args, std::vector<KeyArg>& keys)
     if (!ok) return false;
   }
   for (KeyArg& key : keys)
-    if (key.flags & kKeyVariableFlags) key.flags = settled_flags(args);
+    if (key.flags & kKeyVariableFlags) key.flags = settled_flags(command.name, args);
   return true;
 }
 

@@ -217,14 +217,6 @@ void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob
     server_.blocked_keys().serve(server_.now());
 }
 
-void Dispatcher::call_handler(Call& call) {
-  store::CommitBuilder& commits = call.store.commits();
-  size_t changes = commits.changes();
-  call.command.spec->run(call);
-  if (call.command.spec->journal == Journal::verbatim && commits.changes() > changes)
-    call.effect_verbatim();
-}
-
 void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_of,
                      void* blob_owner) {
   store::Store& store = server_.store();
@@ -242,13 +234,13 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
   }
   if (command.spec->access == Access::write && !commits.open()) {
     commits.begin(store::Origin::client, call.now);
-    call_handler(call);
+    call.run();
     store::Seq seq = commits.close();
     if (__builtin_expect(server_.gate().demanding(), 0))
       hold_reply(session, seq ? seq : unsettled_seq(call), reply_start);
     server_.after_commit(session, seq);
   } else {
-    call_handler(call);
+    call.run();
     if (__builtin_expect(server_.gate().demanding(), 0) && !session.in_exec)
       hold_reply(session, unsettled_seq(call), reply_start);
   }
@@ -290,9 +282,9 @@ void Dispatcher::account(Session& session, Command& command, Args args, uint64_t
 void Dispatcher::run_in_script(Session& session, Command& command, Args args) {
   uint64_t errors_before = session.reply().errors();
   base::Nanos start = server_.host().clock.steady();
-  Call call{args, server_, session, command, session.reply(), server_.store(), server_.now(),
-            session.db};
-  call_handler(call);
+  Call call{args,          server_,   session, command, session.reply(), server_.store(),
+            server_.now(), session.db};
+  call.run();
   count(session, command, errors_before, server_.host().clock.steady() - start);
   redacted_.clear();
 }
@@ -302,6 +294,19 @@ void Dispatcher::note_slow(Session& session, Command& command, Args args, base::
   std::vector<Bytes> shown(args.begin(), args.end());
   for (size_t argument : redacted_) shown[argument] = "(redacted)";
   server_.note_slow(session, command, shown, elapsed);
+}
+
+// What its user may do may have changed while it waited.
+void Dispatcher::execute_again(Session& session, Command& command, Args args) {
+  current_ = nullptr;
+  if (!session.user->unrestricted()) {
+    AclVerdict verdict = server_.acl().admit(session, command, args, AclContext::toplevel);
+    if (!verdict) {
+      reject(session, &command, refusal_text(command, verdict));
+      return;
+    }
+  }
+  run(session, command, args, nullptr, nullptr);
 }
 
 bool Dispatcher::still_allowed(Session& session, QueuedCommand& queued) {

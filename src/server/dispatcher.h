@@ -29,10 +29,7 @@ class Dispatcher {
   // Runs the command or replies why not.
   void execute(Session& session, Args args, BlobOf blob_of, void* blob_owner);
   // Runs a command once more that waited; see blocked_keys.h.
-  void execute_again(Session& session, Command& command, Args args) {
-    current_ = nullptr;
-    run(session, command, args, nullptr, nullptr);
-  }
+  void execute_again(Session& session, Command& command, Args args);
   // Runs the queued commands of a transaction as one commit (EXEC).
   void execute_queue(Session& session);
   // Runs a command of a script: its reply stays in `session`, its changes join the open commit.
@@ -64,7 +61,6 @@ class Dispatcher {
   void queue(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
   void run(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
   bool still_allowed(Session& session, QueuedCommand& queued);
-  void call_handler(Call& call);
   void account(Session& session, Command& command, Args args, uint64_t errors_before,
                base::Nanos start);
   void count(Session& session, Command& command, uint64_t errors_before, base::Nanos elapsed);

@@ -147,8 +147,9 @@ void Following::link_failed(const std::string& reason, bool later) {
     log::notice("{}", reason);
   else
     log::warning("{}", reason);
-  if (failover_) replication_.failover_refused(reason);
+  const bool handing_over = failover_;
   drop_link();
+  if (handing_over) replication_.failover_refused(reason);  // follows nobody from here on
 }
 
 // Nothing of the link is heard any more; what came whole stays.
@@ -353,7 +354,7 @@ void Following::link_stream(base::Bytes bytes) {
     replication_.lose_history();
     return drop_link();
   }
-  if (stream_->take_ack_request()) acknowledge();
+  if (stream_ && stream_->take_ack_request()) acknowledge();
 }
 
 Following::Info Following::info() const {

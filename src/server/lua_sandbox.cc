@@ -271,6 +271,22 @@ int catching(lua_State* lua) {
 lua_CFunction original_xpcall;
 lua_CFunction original_resume;
 
+// A handler of errors runs without the hook that ends scripts: of one that is to end none runs.
+int handle(lua_State* lua) {
+  if (LuaVm::interrupted(lua)) return 1;
+  lua_pushvalue(lua, lua_upvalueindex(1));
+  lua_insert(lua, 1);
+  lua_call(lua, lua_gettop(lua) - 1, LUA_MULTRET);
+  return lua_gettop(lua);
+}
+
+int xpcall(lua_State* lua) {
+  luaL_checkany(lua, 2);
+  lua_settop(lua, 2);
+  lua_pushcclosure(lua, handle, 1);
+  return catching<original_xpcall>(lua);
+}
+
 // An error of the reply kind is a table; scripts that catch it expect its text.
 int pcall(lua_State* lua) {
   int arguments = lua_gettop(lua) - 1;
@@ -372,7 +388,7 @@ void replace_base(lua_State* lua, int globals) {
   replace(lua, globals, "load", load);
   replace(lua, globals, "pcall", pcall);
   original_xpcall = original(lua, globals, "xpcall");
-  replace(lua, globals, "xpcall", catching<original_xpcall>);
+  replace(lua, globals, "xpcall", xpcall);
   lua_getfield(lua, globals, "coroutine");
   original_resume = original(lua, lua_gettop(lua), "resume");
   replace(lua, lua_gettop(lua), "resume", catching<original_resume>);

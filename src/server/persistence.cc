@@ -94,7 +94,8 @@ void Persistence::request(Request request) {
 }
 
 void Persistence::begin_next() {
-  while (!job_ && !requests_.empty()) {
+  const bool half_loaded = syncing_ && !ready_;
+  while (!job_ && !requests_.empty() && !half_loaded) {
     current_ = std::move(requests_.front());
     requests_.pop_front();
     job_started_ms_ = server_.host().clock.wall();
@@ -210,31 +211,51 @@ const std::string& Persistence::write_refusal() const {
         "RDB error.";
   else if (aof_ && aof_on_ && !aof_->log.last_write_ok())
     refusal_ = "MISCONF Errors writing to the AOF file: " + aof_->log.last_error();
+  else if (!log_lost_.empty())
+    refusal_ = "MISCONF Errors writing to the AOF file: " + log_lost_;
   return refusal_;
 }
 
+// What is under way or waits shows an older state and is given up; a final snapshot takes its
+// place. The log is closed last, when nothing else can keep the server from ending.
 void Persistence::prepare_exit(int how, host::OnDone done) {
-  // What is under way shows an older state and is given up; a final snapshot takes its place.
   if (job_) log::warning("There is a snapshot under way. It is given up.");
-  requests_.clear();
-  auto save = [this, how, done = std::move(done)](base::Result<> closed) {
-    if (!closed) {
-      log::warning("Error writing the append only file: {}", closed.error());
-      return done(std::move(closed));
-    }
-    prepare_exit_save(how, done);
+  constexpr const char* kEnding = "the server is ending";
+  for (Request& request : std::exchange(requests_, {})) {
+    if (request.aof_base)
+      rewritten(base::Error{kEnding});
+    else
+      request.done(base::Error{kEnding});
+  }
+  if (job_) job_->abandon(kEnding);
+  auto end = [this, done = std::move(done)](base::Result<> saved) {
+    if (!saved) return done(std::move(saved));
+    prepare_exit_log(done);
   };
-  if (job_) job_->abandon("the server is ending");
-  if (!aof_ || !aof_->log.is_open()) return save({});
-  log::notice("Calling fsync() on the AOF file.");
-  aof_->log.close(save);
+  const bool wanted = how > 0 || (how == 0 && !server_.settings().save_points.empty());
+  const bool half_loaded = loading() || (syncing_ && !ready_);
+  if (!wanted || half_loaded) return end({});
+  log::notice("Saving the final RDB snapshot before exiting.");
+  save_as(false, std::move(end));
 }
 
-void Persistence::prepare_exit_save(int how, host::OnDone done) {
-  bool wanted = how > 0 || (how == 0 && !server_.settings().save_points.empty());
-  if (!wanted || loading()) return done({});
-  log::notice("Saving the final RDB snapshot before exiting.");
-  save_as(false, std::move(done));
+void Persistence::prepare_exit_log(const host::OnDone& done) {
+  if (!aof_ || !aof_->log.is_open()) return done({});
+  log::notice("Calling fsync() on the AOF file.");
+  aof_->log.close([this, done](base::Result<> closed) {
+    if (!closed) {
+      log::warning("Error writing the append only file: {}", closed.error());
+      lose_log(closed.error());
+    }
+    done(std::move(closed));
+  });
+}
+
+// The log was closed and is needed: writes are refused until a new base stands.
+void Persistence::lose_log(const std::string& error) {
+  if (!aof_on_) return;
+  log_lost_ = error;
+  rewrite_retry_ms_ = 0;
 }
 
 // --- time --------------------------------------------------------------------------------------
@@ -342,6 +363,7 @@ void Persistence::end_sync() {
   syncing_ = false;
   ready_ = true;
   apply_settings();
+  begin_next();
 }
 
 std::optional<store::Seq> Persistence::durable_seq() const {

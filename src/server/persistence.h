@@ -100,7 +100,9 @@ class Persistence {
   const persist::SnapshotJob* backup_job() const;
 
   // Something is unusual: commands must be looked at.
-  bool hampered() const { return !ready_ || !last_ok_ || (aof_ && !aof_->log.last_write_ok()); }
+  bool hampered() const {
+    return !ready_ || !last_ok_ || (aof_ && !aof_->log.last_write_ok()) || !log_lost_.empty();
+  }
   // Why writes are refused now; empty: they are not.
   const std::string& write_refusal() const;
   // Writes what must be on disk at the end. `how`: 0 as configured, 1 SAVE, -1 NOSAVE.
@@ -199,7 +201,8 @@ class Persistence {
   std::unique_ptr<persist::SnapshotEncoder> encoder(bool aof_base, unsigned stream_version) const;
   std::unique_ptr<persist::SnapshotJob> begun(Request& request);
   bool save_point_due() const;
-  void prepare_exit_save(int how, host::OnDone done);
+  void prepare_exit_log(const host::OnDone& done);
+  void lose_log(const std::string& error);
 
   void resume_waiting();
 
@@ -287,6 +290,7 @@ class Persistence {
   uint64_t rewrites_ = 0;
   uint64_t rewrite_failures_ = 0;  // in a row
   base::Millis rewrite_retry_ms_ = 0;
+  std::string log_lost_;  // why the log, which should be open, was closed; a new base ends it
 };
 
 }  // namespace quoll::server

@@ -187,6 +187,7 @@ void Persistence::rewritten(base::Result<> result) {
   if (result) {
     rewrite_failures_ = 0;
     aof_stands_ = aof_on_;
+    log_lost_.clear();
     apply_settings();
     log::notice("Background AOF rewrite terminated with success");
     return;
@@ -217,6 +218,7 @@ bool Persistence::rewrite_due() {
 void Persistence::turn_aof(bool on) {
   aof_on_ = on;
   aof_stands_ = false;
+  log_lost_.clear();
   if (on) {
     make_aof();
     if (!rewriting_) rewrite_aof();
@@ -244,7 +246,10 @@ void Persistence::reload_aof(host::OnDone done) {
     done(std::move(result));
   };
   aof_->log.close([this, thaw](base::Result<> closed) {
-    if (!closed) return thaw(std::move(closed));
+    if (!closed) {
+      lose_log(closed.error());
+      return thaw(std::move(closed));
+    }
     store::Store& store = server_.store();
     for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
     load_aof(thaw);

@@ -77,14 +77,10 @@ base::Result<> Replay::run_in_commit(store::DbIndex db, Args args) {
   if (!command) return base::Error{error};
   session_->db = db;
   uint64_t errors = session_->reply().errors();
-  store::CommitBuilder& commits = server_.store().commits();
-  size_t changes = commits.changes();
   Call call{
       args, server_, *session_, *command, session_->reply(), server_.store(), kBeforeAllDeadlines,
       db};
-  command->spec->run(call);
-  if (command->spec->journal == Journal::verbatim && commits.changes() > changes)
-    call.effect_verbatim();
+  call.run();
   return outcome(errors);
 }
 

@@ -63,6 +63,9 @@ void ReplicaStream::run(const persist::AofCommand& command) {
 }
 
 void ReplicaStream::run_effect(store::DbIndex database, Args args) {
+  const Command* known = replay_.command(args);
+  if (known && known->spec->access != Access::write && !(known->spec->flags & kMayReplicate))
+    return complain(args, "not a command for a replication stream");
   if (cluster::dialect_of(args) == cluster::Dialect::foreign) foreign_ = args[0];
   std::vector<std::string> words;
   std::vector<Bytes> views;

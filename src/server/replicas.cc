@@ -88,13 +88,18 @@ void Replica::end_rdb() {
   // One that finds the mark by looking at the end of what came must not get anything behind it
   // before it says that it is done.
   state = streamed || only_rdb ? State::settling : State::online;
-  if (state == State::online)
-    log::notice("Synchronization with replica {} succeeded", name_of(*this));
+  if (state != State::online) return;
+  ack_ms = server.now();  // from here on it is due to acknowledge
+  log::notice("Synchronization with replica {} succeeded", name_of(*this));
 }
 
 void Replica::say(base::Bytes line) {
   text += line;
   session.output_written();
+}
+
+bool Replica::awaits_bytes() const {
+  return state == State::transfer && transfer && transfer->waiting(reader) == 0;
 }
 
 size_t Replica::lag_bytes() const {
@@ -240,6 +245,7 @@ void Replicas::send_without_data(Replica& replica) {
 void Replicas::end_transfer(const base::Result<>& result) {
   requested_ = false;
   std::shared_ptr<RdbTransfer> ended = std::exchange(transfer_, nullptr);
+  if (!ended) return;  // the snapshot never began: who waits is asked for again
   if (result && ended->streamed())
     return log::notice("Diskless rdb transfer, done reading from pipe, {} replicas still up.",
                        ended->readers());
@@ -390,18 +396,20 @@ bool Replicas::over_limits(Replica& replica) {
 
 void Replicas::check_timeout(Replica& replica) {
   using State = Replica::State;
-  // One that loads sends empty lines, which count as a sign of life.
-  base::Millis heard = replica.progress_ms;
-  if (replica.state == State::online) heard = replica.ack_ms;
-  if (replica.state == State::settling) heard = std::max(heard, replica.session.last_command_ms);
+  base::Millis heard = replica.state == State::online ? replica.ack_ms : replica.progress_ms;
+  // One that loads sends empty lines, which are a sign of life.
+  if (replica.state != State::transfer) heard = std::max(heard, replica.session.received_ms);
   const base::Millis idle = server_.now() - heard;
   const base::Millis patience = server_.settings().repl_timeout_seconds * 1000;
   if (replica.state == State::settling && replica.only_rdb && idle > kRdbOnlyPatienceMs) {
     log::notice("Freeing the client {}, which has its RDB", name_of(replica));
     return replica.session.close_soon();
   }
-  // While it waits for the snapshot to begin the delay is ours.
-  if (replica.state == State::waiting || replica.old_sync || idle <= patience) return;
+  // While it waits for the snapshot to begin, or for its next bytes, the delay is ours. One that
+  // came by SYNC never acknowledges.
+  const bool waits = replica.state == State::waiting || replica.awaits_bytes() ||
+                     (replica.old_sync && replica.state == State::online);
+  if (waits || idle <= patience) return;
   log::warning("Disconnecting timedout replica ({}): {}",
                replica.state == State::online ? "streaming sync" : "full sync", name_of(replica));
   replica.session.close_soon();
@@ -410,8 +418,7 @@ void Replicas::check_timeout(Replica& replica) {
 void Replicas::keep_alive() {
   each([&](Replica& replica) {
     const bool silent = replica.state == Replica::State::waiting ||
-                        (replica.state == Replica::State::transfer && replica.transfer &&
-                         replica.reader.at == 0 && replica.transfer->waiting(replica.reader) == 0);
+                        (replica.reader.at == 0 && replica.awaits_bytes());
     if (silent) replica.say("\n");
   });
 }

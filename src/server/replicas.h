@@ -33,6 +33,7 @@ struct Replica final : OutSource {
   // Sends text in front of everything else.
   void say(base::Bytes line);
   size_t lag_bytes() const;
+  bool awaits_bytes() const;  // of the RDB: it has taken all there are
 
   Server& server;
   Session& session;

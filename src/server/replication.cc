@@ -254,7 +254,7 @@ bool Replication::go_on(Replica& replica, Bytes id, int64_t next) {
           id, id_, second_id_);
     return false;
   }
-  const auto offset = static_cast<uint64_t>(next - 1);
+  const auto offset = static_cast<uint64_t>(next) - 1;
   if (next < 1 || !feed_.is_open() || !feed_.backlog().holds(offset)) {
     log::notice(
         "Unable to partial resync with replica for lack of backlog (Replica request was: "

@@ -238,7 +238,7 @@ base::Result<std::string> ScriptLibraries::load(Bytes code, OnPresent on_present
 }
 
 base::Result<> ScriptLibraries::load_all(const std::vector<std::string>& codes,
-                                         OnPresent on_present, bool flush) {
+                                         OnPresent on_present, bool flush, bool timed) {
   Libraries fresh;
   auto give_up = [&](const std::string& error) -> base::Result<> {
     for (auto& [name, library] : fresh) release(*library);
@@ -252,7 +252,7 @@ base::Result<> ScriptLibraries::load_all(const std::vector<std::string>& codes,
       return give_up("Engine '" + head.value().engine + "' not found");
     bool present = !flush && on_present == OnPresent::refuse && libraries_.contains(name);
     if (present || fresh.contains(name)) return give_up("Library " + name + " already exists");
-    auto compiled = compile(code, name, false);
+    auto compiled = compile(code, name, timed);
     if (!compiled) return give_up(compiled.error());
     std::unique_ptr<Library> library = std::move(compiled.value());
     auto free = check_collisions(*library, fresh, {});

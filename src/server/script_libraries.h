@@ -47,7 +47,8 @@ class ScriptLibraries {
   // kLoadTimeMax only.
   base::Result<std::string> load(base::Bytes code, OnPresent on_present, bool timed);
   // Many at once, all or none. `flush`: the present ones go.
-  base::Result<> load_all(const std::vector<std::string>& codes, OnPresent on_present, bool flush);
+  base::Result<> load_all(const std::vector<std::string>& codes, OnPresent on_present, bool flush,
+                          bool timed = false);
   bool remove(base::Bytes name);
   void flush();
   // The library that loads now took too long.

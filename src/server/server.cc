@@ -11,6 +11,7 @@
 namespace quoll::server {
 namespace {
 
+constexpr size_t kErrorCodesMax = 128;       // told apart by INFO errorstats
 constexpr size_t kScratchBytes = 64 * 1024;  // shared receive buffer: one read's worth of pipeline
 // Work of one turn beside the commands it was given: what a turn that is long already has left of
 // kTurnGoal, but at least kBackgroundMin, so that expiry keeps pace under any load.
@@ -215,7 +216,10 @@ void Server::after_commit(Session& session, store::Seq seq) {
 void Server::note_error(Bytes code) {
   ++stats_.error_replies;
   auto at = stats_.errors.find(code);
-  if (at == stats_.errors.end()) at = stats_.errors.emplace(std::string(code), 0).first;
+  if (at == stats_.errors.end()) {
+    if (stats_.errors.size() >= kErrorCodesMax) return;  // scripts can make up any number
+    at = stats_.errors.emplace(std::string(code), 0).first;
+  }
   ++at->second;
 }
 

@@ -12,6 +12,7 @@ namespace quoll::server {
 
 constexpr size_t kGatherParts = 16;         // chunks per gathered write: 256 KiB
 constexpr size_t kFlushBytesMax = 1 << 20;  // to one session in one turn, though it takes more
+constexpr size_t kStrangerOutputBytesMax = 64 * 1024;  // unread by one who has not logged in
 constexpr base::Nanos kDriveBudget = 1 * base::kNanosPerMilli;  // of one session in one turn
 
 Session::Session(Server& server, SessionId session_id, std::unique_ptr<host::Peer> peer)
@@ -53,7 +54,7 @@ std::span<char> Session::receive_buffer() { return parser_.receive_buffer(server
 
 void Session::received(size_t bytes) {
   server_.refresh_clock();
-  last_command_ms = server_.now();
+  last_command_ms = received_ms = server_.now();
   bytes_in += bytes;
   server_.stats().net_input_bytes += bytes;
   ++server_.stats().reads;
@@ -61,7 +62,14 @@ void Session::received(size_t bytes) {
   drive();
 }
 
-void Session::closed(const std::string&) { close_soon(); }
+// While a command of this session lets others in (a busy script), nothing of the session changes
+// under it: it is closed, and its output sent, when the command is over.
+void Session::closed(const std::string& reason) {
+  if (!running_) return close_soon();
+  server_.host().loop.post([&server = server_, session = id, reason] {
+    if (Session* self = server.find_session(session)) self->closed(reason);
+  });
+}
 
 // The client sends no more but may still read. What it sent is run and answered first.
 bool Session::ended() {
@@ -377,14 +385,20 @@ void Session::flush_later() {
 
 void Session::writable() {
   send_blocked_ = false;
-  flush();
+  running_ ? output_written() : flush();
 }
 
 // client-output-buffer-limit: hard at once, soft when exceeded without pause for its seconds.
 void Session::check_output_limits() {
   if (is_replica()) return;  // see Replicas
-  const auto& limits = server_.settings().client_output_buffer_limit[subscribed() ? 2 : 0];
   size_t held = out_.footprint();
+  if (!authenticated_ && !server_.acl().open() && held > kStrangerOutputBytesMax) {
+    log::warning(
+        "Closing client that does not read its replies before it has logged in: id={} addr={}", id,
+        peer_->remote_address());
+    return close_soon();
+  }
+  const auto& limits = server_.settings().client_output_buffer_limit[subscribed() ? 2 : 0];
   bool hard = limits.hard != 0 && held > limits.hard;
   bool soft = limits.soft != 0 && held > limits.soft;
   if (!soft) soft_limit_since_ms_ = 0;

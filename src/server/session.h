@@ -171,7 +171,8 @@ class Session final : public host::PeerEvents {
 
   const SessionId id;
   const base::Millis created_ms;
-  base::Millis last_command_ms;
+  base::Millis last_command_ms;  // also when it took something
+  base::Millis received_ms = 0;  // it last sent something
   std::string name;
   std::string library_name;
   std::string library_version;

@@ -92,13 +92,14 @@ class CommitBuilder {
   void set_targets(uint8_t targets) { targets_ = targets; }
   // Touches so far other than keys found expired: what the command itself changed.
   size_t changes() const { return change_count_; }
+  size_t expired() const { return touch_count_ - change_count_; }
   size_t effects() const { return effect_count_; }
   // Touches kept so far for the sinks, 0 when none listens.
   size_t recorded() const { return touches_.size(); }
   // Tells the sinks; returns the commit's seq, or 0 when nothing changed.
   Seq close();
-  // Nobody will be told of the open commit: what it changed stays in memory only. For a process that
-  // is about to end without saving.
+  // Nobody will be told of the open commit: what it changed stays in memory only. For a process
+  // that is about to end without saving.
   void abandon() { abandoned_ = true; }
   Seq last_seq() const { return seq_; }
   // Keys changed so far, each as often as an edit changed it: what save points count.

@@ -3,8 +3,10 @@
 INFO and the logs tell. Ours alone, with redis-server's texts."""
 import os
 import signal
+import socket
 import tempfile
 
+from resp import encode
 from server import OURS, Results, ServerUnderTest, check, check_equal, eventually
 
 HASH = b"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # secret
@@ -189,6 +191,11 @@ def test_secrets_stay_out_of_sight():
         one.raw("ACL", "SETUSER", "u", "on", ">hidden")
         one.raw("AUTH", "u", "hidden")
         one.raw("HELLO", "3", "AUTH", "u", "hidden")
+        # Also where they are refused before anybody looks at the password.
+        one.raw("HELLO", "9", "AUTH", "default", "hidden")
+        one.raw("HELLO", "3", "SETNAME", "bad name", "AUTH", "default", "hidden")
+        one.raw("HELLO", "2", "AUTH", "hidden")
+        one.raw("AUTH", "a", "b", "hidden")
         one.raw("ACL", "SETUSER", "u", "<hidden", "nonsense")
         one = server.connect()
         seen = watcher.read_for(0.2) + repr(one.call("SLOWLOG", "GET", "100")).encode()
@@ -205,6 +212,81 @@ def test_renamed_commands_keep_their_rules():
         check_equal(two.raw("FETCH", "x"), b"$-1\r\n")
         check(two.raw("GET", "x").startswith(b"-ERR unknown command"), "the old name is gone")
         check(two.raw("FLUSHALL").startswith(b"-ERR unknown command"), "and so is the removed one")
+
+
+def restricted(server, *rules):
+    server.connect().raw("ACL", "SETUSER", "u", "reset", "on", "nopass", "+@all", *rules)
+    one = server.connect()
+    check_equal(one.raw("AUTH", "u", "x"), b"+OK\r\n")
+    return one
+
+
+def test_keys_behind_odd_words():
+    """Every key that a command touches is asked for, whatever words stand around it."""
+    with ServerUnderTest(args=["--rename-command", "bitfield", "bits"]) as server:
+        admin = server.connect()
+        admin.raw("GEOADD", "ok1", "1", "1", "m")
+        admin.raw("SET", "k", "secret")
+        admin.raw("XADD", "priv", "1-1", "a", "b")
+        admin.raw("XGROUP", "CREATE", "priv", "streams", "0")
+        one = restricted(server, "~ok*")
+        for command in (["GEORADIUS", "ok1", "1", "1", "100", "km"], ["GEORADIUSBYMEMBER", "ok1", "m", "100", "km"]):
+            for first, second in (("STORE", "STORE"), ("STOREDIST", "STORE"), ("STORE", "STOREDIST")):
+                check(one.raw(*command, first, "forbidden", second, "ok2").startswith(b"-NOPERM"), command)
+                check(one.raw(*command, first, "ok2", second, "forbidden").startswith(b"-NOPERM"), command)
+            check_equal(one.raw(*command, "STORE", "ok2"), b":1\r\n")
+        check_equal(admin.raw("EXISTS", "forbidden"), b":0\r\n")
+        writer = restricted(server, "%W~k")
+        for command in (["BITS", "k", "GET", "u8", "0"], ["DELEX", "k", "IFEQ", "secret"], ["DELEX", "k", "IFNE", "x"],
+                        ["DELEX", "k", "IFDEQ", "0" * 16], ["SET", "k", "v", "GET"]):
+            check(writer.raw(*command).startswith(b"-NOPERM"), command)
+        check_equal(writer.raw("DELEX", "k"), b":1\r\n")
+        reader = restricted(server, "~c", "~noack", "~1")
+        for command in (["COUNT", "1", "GROUP", "streams", "c", "NOACK"], ["GROUP", "streams", "c"], ["NOACK", "GROUP", "streams", "streams"]):
+            line = ["XREADGROUP", *command, "STREAMS", "priv", ">"]
+            check(reader.raw(*line).startswith(b"-NOPERM"), line)
+            check_equal(admin.call("COMMAND", "GETKEYS", *line), [b"priv"])
+        check(reader.raw("XREAD", "COUNT", "1", "STREAMS", "priv", "0").startswith(b"-NOPERM"), "XREAD")
+
+
+def test_who_waits_is_asked_again():
+    with ServerUnderTest() as server:
+        admin, one = server.connect(), restricted(server, "~*")
+        one.send(b"BLPOP secrets 0\r\n")
+        eventually(lambda: b"blocked_clients:1" in admin.raw("INFO", "clients"), "it waits")
+        admin.raw("ACL", "SETUSER", "u", "resetkeys", "~other")
+        admin.raw("RPUSH", "secrets", "top")
+        check(one.read().startswith(b"-NOPERM"), "the element goes to nobody")
+        check_equal(admin.raw("LLEN", "secrets"), b":1\r\n")
+        check(one.raw("PING") == b"+PONG\r\n", "it waits no longer")
+
+
+def test_log_and_statistics_are_bounded():
+    with ServerUnderTest() as server:
+        admin, one = server.connect(), restricted(server, "~ok")
+        check(one.raw("GET", "x" * 5000).startswith(b"-NOPERM"), "refused")
+        check(len(repr(admin.call("ACL", "LOG"))) < 3000, "the key is cut")
+        admin.send(b"".join(encode(["EVAL", "return {err=ARGV[1]..' x'}", "0", "CODE%d" % i]) for i in range(500)))
+        for _ in range(500):
+            admin.read()
+        codes = admin.raw("INFO", "errorstats").count(b"errorstat_")
+        check(0 < codes <= 128, "%d codes of errors" % codes)
+
+
+def test_a_stranger_must_read():
+    """Who has not logged in may not let replies pile up."""
+    with ServerUnderTest(args=["--requirepass", "secret"]) as server:
+        stranger = socket.create_connection(("127.0.0.1", server.port))
+        stranger.settimeout(10)
+        try:
+            for _ in range(20000):
+                stranger.sendall(b"PING\r\n" * 5000)
+            raise AssertionError("it is still served")
+        except OSError as error:
+            check(not isinstance(error, socket.timeout), "it is held up, not closed")
+        admin = server.connect()
+        admin.raw("AUTH", "secret")
+        check_equal(admin.raw("PING"), b"+PONG\r\n")
 
 
 def main():

@@ -502,6 +502,36 @@ def test_save_points_and_shutdown():
         check_equal(node.start().connect().call("DBSIZE"), 8)
 
 
+def test_shutdown_that_fails_leaves_all_at_work():
+    """The final save cannot be written: the log goes on, and what waited its turn can be asked for again."""
+    for policy in ("always", "everysec"):
+        with Node(OURS, ["--save", "", "--appendonly", "yes", "--appendfsync", policy]) as node:
+            one = node.start().connect()
+            one.call("DEBUG", "POPULATE", "1000")
+            one.call("SET", "before", "1")
+            os.mkdir(os.path.join(node.dir, "dump.rdb"))  # it cannot be renamed to this
+            one.call("CONFIG", "SET", "rdb-key-save-delay", "2000")
+            one.call("BGSAVE")
+            one.call("BGREWRITEAOF")
+            one.call("CONFIG", "SET", "rdb-key-save-delay", "0")
+            check("Errors trying to SHUTDOWN" in one.error("SHUTDOWN", "SAVE"), "it fails")
+            check_equal(one.call("SET", "after", "1"), b"OK")
+            check_equal(info(one, "aof_last_write_status"), "ok")
+            for what, field in (("BGREWRITEAOF", "aof_rewrites"), ("BGSAVE", "rdb_saves")):
+                if what == "BGSAVE":
+                    os.rmdir(os.path.join(node.dir, "dump.rdb"))
+                before = int(info(one, field))
+                one.call(what)
+                eventually(lambda: int(info(one, field)) > before, what + " is done", 20)
+            check_equal(info(one, "aof_last_bgrewrite_status"), "ok")
+            check_equal(one.call("SET", "last", "1"), b"OK")
+            if policy == "everysec":
+                eventually(lambda: info(one, "aof_pending_bio_fsync") == "0" and info(one, "aof_buffer_length") == "0", "it is written", 10)
+            node.kill()
+            one = node.start().connect()
+            check_equal([one.call("GET", key) for key in ("before", "after", "last")], [b"1", b"1", b"1"])
+
+
 def test_loading_answers():
     with Node(OURS, RDB) as node:
         one = node.start().connect()

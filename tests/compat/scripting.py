@@ -6,11 +6,14 @@ import contextlib
 import hashlib
 import os
 import signal
+import socket
+import struct
 import sys
 import tempfile
 import time
 
 import resp
+from resp import encode
 from server import OURS, REFERENCE, Results, ServerUnderTest, check, check_equal, eventually
 
 SLOW = ["--busy-reply-threshold", "100"]
@@ -19,6 +22,16 @@ BUSY_SCRIPT = "BUSY Redis is busy running a script. You can only call SCRIPT KIL
 BUSY_FUNCTION = "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
 UNKILLABLE = ("UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the "
               "script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.")
+
+
+def crc64(data):
+    """Of a DUMP payload: Jones' polynomial, reflected, little endian."""
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x95AC9329AC4BC9B5 if crc & 1 else 0)
+    return struct.pack("<Q", crc)
 
 
 def info(connection, name, section="everything"):
@@ -253,6 +266,7 @@ def test_protected_calls_do_not_save_a_killed_script():
                "while true do pcall(function() redis.call('GET', 'x') end) end",
                "local function again() return pcall(function() while true do end end), again() end again()",
                "while true do local c = coroutine.wrap(function() while true do end end) pcall(c) end",
+               "xpcall(function() while true do end end, function() while true do end end)",
                "while true do redis.pcall('GET', 'x') end"]
     with ServerUnderTest(args=SLOW) as server:
         for text in scripts:
@@ -262,6 +276,56 @@ def test_protected_calls_do_not_save_a_killed_script():
             check_equal(other.raw("SCRIPT", "KILL"), b"+OK\r\n")
             check_equal(reply_text(script)[:42], "ERR Script killed by user with SCRIPT KILL", text)
             eventually(lambda: other.raw("PING") == b"+PONG\r\n", "the server goes on")
+
+
+def test_the_caller_of_a_busy_script_changes_nothing_under_it():
+    """While it waits, its replies may go out or its connection end: both are dealt with behind the command."""
+    with ServerUnderTest(args=["--busy-reply-threshold", "50", "--client-output-buffer-limit", "pubsub 8mb 0 0"]) as server:
+        admin = server.connect()
+        admin.raw("SET", "big", "x" * (4 << 20))
+        busy = "local till = os.clock() + 1.5 while os.clock() < till do end return 1"
+        lines = {"muted": [["CLIENT", "REPLY", "OFF"], ["MULTI"], ["GET", "big"], ["EVAL", busy, "0"], ["EXEC"]],
+                 "over its limit": [["HELLO", "3"], ["SUBSCRIBE", "a"], ["MULTI"], *[["GET", "big"]] * 5, ["EVAL", busy, "0"],
+                                    ["SUBSCRIBE", "b"], ["EXEC"]],
+                 "gone": [["MULTI"], ["EVAL", busy, "0"], ["SUBSCRIBE", "b"], ["ACL", "WHOAMI"], ["EXEC"]]}
+        for name, commands in lines.items():
+            caller = socket.socket()
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.connect(("127.0.0.1", server.port))
+            caller.sendall(encode(["GET", "big"]) + b"".join(map(encode, commands)))
+            wait_until_busy(admin)
+            caller.settimeout(5)
+            if name == "gone":
+                caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                caller.close()
+            else:
+                taken = 0
+                try:
+                    while taken < 12 << 20 and (part := caller.recv(1 << 20)):
+                        taken += len(part)
+                except OSError:
+                    pass
+                check(taken > 0, name + ": replies came")
+                caller.close()
+            eventually(lambda: admin.raw("PING") == b"+PONG\r\n", name + ": the server goes on", timeout=20)
+            eventually(lambda: admin.raw("PUBSUB", "NUMSUB", "b").endswith(b":0\r\n"), name + ": nobody listens", timeout=20)
+            check_equal(admin.raw("PUBLISH", "b", "x" * 1000), b":0\r\n")
+
+
+def test_restored_functions_have_no_more_time_than_loaded_ones():
+    with ServerUnderTest() as server:
+        one = server.connect()
+        code = "#!lua name=l\nfor i = 1, 1e12 do end\nredis.register_function('f', function() return 1 end)"
+        error = one.raw("FUNCTION", "LOAD", code)
+        check(b"timeout" in error.lower(), error)
+        quick = code.replace("1e12", "1e00")
+        check_equal(one.raw("FUNCTION", "LOAD", quick), b"$1\r\nl\r\n")
+        payload = one.call("FUNCTION", "DUMP").replace(b"1e00", b"1e12")
+        body = payload[:-8]
+        check_equal(one.raw("FUNCTION", "FLUSH"), b"+OK\r\n")
+        error = one.raw("FUNCTION", "RESTORE", body + crc64(body))
+        check(b"timeout" in error.lower(), error)
+        check_equal(one.raw("PING"), b"+PONG\r\n")
 
 
 def test_cache_of_eval_scripts_is_bounded():
