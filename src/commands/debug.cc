@@ -2,6 +2,7 @@
 // (kNeedsPermission).
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "base/allocator.h"
@@ -12,6 +13,7 @@
 #include "commands/debug_keys.h"
 #include "commands/families.h"
 #include "commands/help.h"
+#include "server/debug_switches.h"
 #include "server/log.h"
 #include "server/replication.h"
 #include "server/server.h"
@@ -27,11 +29,19 @@ constexpr size_t kGlobBytesMax = 32;
 constexpr uint64_t kPackedThresholdMax = uint64_t{1} << 32;
 
 constexpr Bytes kHelp[] = {
+    "AOF-FLUSH-SLEEP <microsec>",
+    "    Server will sleep before flushing the AOF, this is used for testing.",
     "ASSERT",
     "    Crash by assertion failed.",
     "CHANGE-REPL-ID",
     "    Change the replication IDs of the instance.",
     "    Dangerous: should be used only for testing the replication subsystem.",
+    "CLOSE-CLUSTER-LINK-ON-PACKET-DROP <0|1>",
+    "CLUSTERLINK KILL <to|from|all> <node-id>",
+    "DROP-CLUSTER-PACKET-FILTER <packet-type>",
+    "DELAY-RDB-CLIENT-FREE-SECONDS <seconds>",
+    "PAUSE-AFTER-FORK <0|1>",
+    "    Of tests of clusters and child processes: there are none here.",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Like CONFIG REWRITE but writes all configuration options, including",
     "    keywords not listed in original configuration file or default values.",
@@ -48,6 +58,8 @@ constexpr Bytes kHelp[] = {
     "    Return hash table statistics of the specified database.",
     "HTSTATS-KEY <key>",
     "    Like HTSTATS but for the hash table stored at <key>'s value.",
+    "LISTPACK <key>",
+    "    Show low level info about the listpack encoding of <key>.",
     "LOADAOF",
     "    Flush the AOF buffers on disk and reload the AOF in memory.",
     "LOG <message>",
@@ -71,6 +83,8 @@ constexpr Bytes kHelp[] = {
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true, false.",
+    "QUICKLIST <key> [<0|1>]",
+    "    Show low level info about the quicklist encoding of <key>.",
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Accepted without effect.",
     "RELOAD [option ...]",
@@ -79,6 +93,8 @@ constexpr Bytes kHelp[] = {
     "    * NOFLUSH: the existing database will not be removed before load, but",
     "      conflicting keys will generate an exception and kill the server.",
     "    * NOSAVE: the database will be loaded from an existing RDB file.",
+    "REPLICATE <string>",
+    "    Replicates the provided string to replicas, allowing data divergence.",
     "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|time>",
     "REPLYBUFFER RESIZING <0|1>",
     "    Accepted without effect: reply buffers come from a pool.",
@@ -87,6 +103,10 @@ constexpr Bytes kHelp[] = {
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed. Setting it to 1 reenables back the default.",
+    "SET-DISABLE-DENY-SCRIPTS <0|1>",
+    "    Whether scripts may call commands that are denied to them.",
+    "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+    "    Enables or disables checksum checks for RDB files and RESTORE's payload.",
     "SLEEP <seconds>",
     "    Stop the server for <seconds>. Decimals allowed.",
     "STRINGMATCH-TEST",
@@ -154,6 +174,56 @@ void debug_set_active_expire(Call& call) {
 void debug_pause_cron(Call& call) {
   call.server.set_periodic_work(!is_on(call, 2));
   call.reply.ok();
+}
+
+void debug_trust_payloads(Call& call) {
+  debug_switches().trust_payloads = is_on(call, 2);
+  call.reply.ok();
+}
+
+void debug_scripts_may_run_denied(Call& call) {
+  debug_switches().scripts_may_run_denied = is_on(call, 2);
+  call.reply.ok();
+}
+
+void debug_aof_flush_sleep(Call& call) {
+  int64_t micros = 0;
+  (void)base::parse_int(call.arg(2), micros);
+  debug_switches().aof_flush_sleep_us = micros;
+  call.reply.ok();
+}
+
+// The line goes to the replicas as it is, past the data here.
+void debug_replicate(Call& call) {
+  cluster::ReplicaFeed& feed = call.server.replication().feed();
+  std::string line = fmt::format("*{}\r\n", call.argc() - 2);
+  for (Bytes word : call.args.subspan(2)) line += fmt::format("${}\r\n{}\r\n", word.size(), word);
+  feed.relay(line);
+  feed.forget_database();
+  call.reply.ok();
+}
+
+void debug_clusterlink(Call& call) {
+  call.reply.error("ERR Debug option only available for cluster mode enabled setup!");
+}
+
+// LISTPACK and QUICKLIST: what there is to say of a packed value, on standard output.
+void print_packed(Call& call, Bytes encoding, const char* name, const char* otherwise) {
+  const store::Entry* entry = call.peek(2);
+  if (!entry) return call.reply.error("ERR no such key");
+  if (entry->encoding_name() != encoding) return call.reply.error(otherwise);
+  std::printf("{total bytes %zu} {num entries %llu}\n", entry->footprint(0),
+              static_cast<unsigned long long>(entry->collection()->size()));
+  std::fflush(stdout);
+  call.reply.simple(fmt::format("{} structure printed on stdout", name));
+}
+
+void debug_listpack(Call& call) {
+  print_packed(call, "listpack", "Listpack", "ERR Not a listpack encoded object.");
+}
+
+void debug_quicklist(Call& call) {
+  print_packed(call, "quicklist", "Quicklist", "ERR Not a quicklist encoded object.");
 }
 
 void debug_accepted(Call& call) { call.reply.ok(); }
@@ -320,15 +390,21 @@ constexpr size_t kAny = SIZE_MAX;
 
 constexpr Subcommand kSubcommands[] = {
     {"help", 2, 2, debug_help},
+    {"aof-flush-sleep", 3, 3, debug_aof_flush_sleep},
     {"assert", 2, kAny, debug_assert},
     {"change-repl-id", 2, 2, debug_change_repl_id},
+    {"close-cluster-link-on-packet-drop", 3, 3, debug_accepted},
+    {"clusterlink", 5, 5, debug_clusterlink},
     {"config-rewrite-force-all", 2, 2, debug_rewrite_all},
+    {"delay-rdb-client-free-seconds", 3, 3, debug_accepted},
     {"dict-resizing", 3, 3, debug_accepted},
     {"digest", 2, 2, debug_digest},
     {"digest-value", 2, kAny, debug_digest_value},
+    {"drop-cluster-packet-filter", 3, 3, debug_accepted},
     {"error", 3, 3, debug_error},
     {"htstats", 3, 3, debug_htstats},
     {"htstats-key", 3, 3, debug_htstats_key},
+    {"listpack", 3, 3, debug_listpack},
     {"loadaof", 2, 2, debug_loadaof},
     {"log", 3, 3, debug_log},
     {"mallctl", 3, 4, debug_mallctl},
@@ -336,14 +412,19 @@ constexpr Subcommand kSubcommands[] = {
     {"object", 3, 3, debug_object},
     {"oom", 2, kAny, debug_oom},
     {"panic", 2, kAny, debug_panic},
+    {"pause-after-fork", 3, 3, debug_accepted},
     {"pause-cron", 3, 3, debug_pause_cron},
     {"populate", 3, 5, debug_populate},
     {"protocol", 3, 3, debug_protocol},
+    {"quicklist", 3, 4, debug_quicklist},
     {"quicklist-packed-threshold", 3, 3, debug_packed_threshold},
     {"reload", 2, kAny, debug_reload},
+    {"replicate", 3, kAny, debug_replicate},
     {"replybuffer", 4, 4, debug_replybuffer},
     {"segfault", 2, kAny, debug_segfault},
     {"set-active-expire", 3, 3, debug_set_active_expire},
+    {"set-disable-deny-scripts", 3, 3, debug_scripts_may_run_denied},
+    {"set-skip-checksum-validation", 3, 3, debug_trust_payloads},
     {"sleep", 3, 3, debug_sleep},
     {"stringmatch-test", 2, 2, debug_stringmatch_test},
 };

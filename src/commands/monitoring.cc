@@ -1,4 +1,6 @@
-// Watching the server: SLOWLOG and MONITOR.
+// Watching the server: SLOWLOG, COMMANDLOG (Valkey's, which has logs of large requests and replies
+// beside the slow one) and MONITOR.
+#include "base/text.h"
 #include "commands/families.h"
 #include "commands/help.h"
 #include "server/server.h"
@@ -22,12 +24,24 @@ constexpr Bytes kSlowlogHelp[] = {
     "    Reset the slowlog.",
 };
 
-void slowlog_get(Call& call) {
-  if (call.argc() > 3) return reply_unknown_subcommand(call);
-  int64_t count = kSlowEntriesShown;
-  if (call.argc() == 3 && (!base::parse_int(call.arg(2), count) || count < -1))
-    return call.reply.error("ERR count should be greater than or equal to -1");
-  const auto& entries = call.server.slow_log().entries();
+constexpr Bytes kCommandlogHelp[] = {
+    "GET <count> <type>",
+    "    Return top <count> entries of the specified <type> from the commandlog (-1 mean all).",
+    "    Entries are made of:",
+    "    id, timestamp,",
+    "        time in microseconds for type of slow,",
+    "        or size in bytes for type of large-request,",
+    "        or size in bytes for type of large-reply",
+    "    arguments array, client IP and port,",
+    "    client name",
+    "LEN <type>",
+    "    Return the length of the specified type of commandlog.",
+    "RESET <type>",
+    "    Reset the specified type of commandlog.",
+};
+
+void reply_entries(Call& call, const SlowLog& log, int64_t count) {
+  const auto& entries = log.entries();
   const auto held = static_cast<int64_t>(entries.size());
   if (count == -1 || count > held) count = held;
   call.reply.array(static_cast<size_t>(count));
@@ -44,6 +58,14 @@ void slowlog_get(Call& call) {
   }
 }
 
+void slowlog_get(Call& call) {
+  if (call.argc() > 3) return reply_unknown_subcommand(call);
+  int64_t count = kSlowEntriesShown;
+  if (call.argc() == 3 && (!base::parse_int(call.arg(2), count) || count < -1))
+    return call.reply.error("ERR count should be greater than or equal to -1");
+  reply_entries(call, call.server.slow_log(), count);
+}
+
 void slowlog_len(Call& call) {
   call.reply.integer(static_cast<int64_t>(call.server.slow_log().entries().size()));
 }
@@ -52,6 +74,37 @@ void slowlog_reset(Call& call) {
   call.server.slow_log().reset();
   call.reply.ok();
 }
+
+// The log that the argument names; replies the error when it names none.
+SlowLog* log_named(Call& call, size_t argument) {
+  const Bytes name = call.arg(argument);
+  if (base::equals_ignoring_case(name, "slow")) return &call.server.slow_log();
+  if (base::equals_ignoring_case(name, "large-request")) return &call.server.large_requests();
+  if (base::equals_ignoring_case(name, "large-reply")) return &call.server.large_replies();
+  call.reply.error("ERR type should be one of the following: slow, large-request, large-reply");
+  return nullptr;
+}
+
+void commandlog_get(Call& call) {
+  int64_t count;
+  if (!base::parse_int(call.arg(2), count) || count < -1)
+    return call.reply.error("ERR count should be greater than or equal to -1");
+  if (const SlowLog* log = log_named(call, 3)) reply_entries(call, *log, count);
+}
+
+void commandlog_len(Call& call) {
+  if (const SlowLog* log = log_named(call, 2))
+    call.reply.integer(static_cast<int64_t>(log->entries().size()));
+}
+
+void commandlog_reset(Call& call) {
+  SlowLog* log = log_named(call, 2);
+  if (!log) return;
+  log->reset();
+  call.reply.ok();
+}
+
+void commandlog_help(Call& call) { reply_help(call, kCommandlogHelp); }
 
 void slowlog_help(Call& call) { reply_help(call, kSlowlogHelp); }
 
@@ -105,6 +158,50 @@ constexpr CommandSpec kMonitoringCommands[] = {
      .flags = kLoading | kStale,
      .group = "server",
      .since = "6.2.0",
+     .summary = "Explains the subcommands.",
+     .complexity = "O(1)"},
+    {.name = "commandlog",
+     .arity = -2,
+     .group = "server",
+     .since = "8.1.0",
+     .summary = "A container for commands about the logs of slow and large commands.",
+     .complexity = "Depends on subcommand."},
+    {.name = "commandlog|get",
+     .arity = 4,
+     .run = commandlog_get,
+     .flags = kAdministration,
+     .group = "server",
+     .since = "8.1.0",
+     .summary = "Returns the latest entries of the named log.",
+     .complexity = "O(N) where N is the number of entries returned",
+     .syntax = "count type",
+     .tips = "request_policy:all_nodes,nondeterministic_output"},
+    {.name = "commandlog|len",
+     .arity = 3,
+     .run = commandlog_len,
+     .flags = kAdministration,
+     .group = "server",
+     .since = "8.1.0",
+     .summary = "Returns how many entries the named log holds.",
+     .complexity = "O(1)",
+     .syntax = "type",
+     .tips = "request_policy:all_nodes,response_policy:agg_sum,nondeterministic_output"},
+    {.name = "commandlog|reset",
+     .arity = 3,
+     .run = commandlog_reset,
+     .flags = kAdministration,
+     .group = "server",
+     .since = "8.1.0",
+     .summary = "Empties the named log.",
+     .complexity = "O(N) where N is the number of entries in the log",
+     .syntax = "type",
+     .tips = "request_policy:all_nodes,response_policy:all_succeeded"},
+    {.name = "commandlog|help",
+     .arity = 2,
+     .run = commandlog_help,
+     .flags = kLoading | kStale,
+     .group = "server",
+     .since = "8.1.0",
      .summary = "Explains the subcommands.",
      .complexity = "O(1)"},
     {.name = "monitor",

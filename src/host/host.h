@@ -45,8 +45,8 @@ struct Loop {
   // callbacks, timers and posted tasks of that turn and before the loop sleeps, in the order of
   // registration. Flushing replies belongs here: one gathered write per connection and turn.
   virtual void on_turn_end(Task task) = 0;
-  // From inside a task that takes long: hears, without sleeping, the listeners and peers that ask for
-  // it (ListenOptions::heard_nested, PeerEvents::heard_nested), each at most once. Nothing else
+  // From inside a task that takes long: hears, without sleeping, the listeners and peers that ask
+  // for it (ListenOptions::heard_nested, PeerEvents::heard_nested), each at most once. Nothing else
   // runs: no timer, no posted task, no turn end, no completion of the disk.
   virtual void hear_nested() = 0;
   // Start of the current turn (steady ns). The turn's length is steady() - turn_start().
@@ -128,8 +128,8 @@ using OnDial = std::function<void(base::Result<std::unique_ptr<Peer>>)>;
 
 struct ListenOptions {
   int backlog = 511;
-  unsigned unix_mode = 0;  // permission bits of the socket file; 0 leaves the umask's
-  std::string unix_group;  // group owning the socket file; empty leaves the process's
+  unsigned unix_mode = 0;     // permission bits of the socket file; 0 leaves the umask's
+  std::string unix_group;     // group owning the socket file; empty leaves the process's
   bool heard_nested = false;  // see Loop::hear_nested()
 };
 
@@ -170,6 +170,9 @@ struct Process {
   virtual std::string system_name() = 0;  // "Linux 6.1.0 x86_64"
   virtual std::string executable() = 0;   // absolute path
   virtual uint64_t draw_secret() = 0;     // 64 bits that nobody can predict: passwords
+  // How gladly the system ends this process when memory is short: the present value, and a new one.
+  virtual base::Result<int> oom_score() = 0;
+  virtual base::Result<> set_oom_score(int score) = 0;
   virtual void sleep(Nanos time) = 0;     // blocks the loop (DEBUG SLEEP)
   [[noreturn]] virtual void crash() = 0;  // by an invalid memory access (DEBUG SEGFAULT)
 };

@@ -1,6 +1,7 @@
 #include "host/uv_process.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 
 #include "base/check.h"
@@ -18,6 +20,7 @@ namespace quoll::host {
 namespace {
 
 constexpr size_t kPathMax = 4096;
+constexpr const char* kOomScoreFile = "/proc/self/oom_score_adj";
 
 Process::CpuTimes used_by(int who) {
   rusage usage{};
@@ -27,6 +30,9 @@ Process::CpuTimes used_by(int who) {
 }
 
 }  // namespace
+
+char** adopt_arguments(int argc, char** argv) { return uv_setup_args(argc, argv); }
+void set_process_title(const std::string& title) { uv_set_process_title(title.c_str()); }
 
 int UvProcess::pid() { return static_cast<int>(getpid()); }
 Process::CpuTimes UvProcess::cpu_times() { return used_by(RUSAGE_SELF); }
@@ -70,6 +76,29 @@ uint64_t UvProcess::draw_secret() {
   return secret;
 }
 
+base::Result<int> UvProcess::oom_score() {
+  int file = open(kOomScoreFile, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return base::Error{std::strerror(errno)};
+  char text[32];
+  ssize_t got = read(file, text, sizeof text - 1);
+  const int failed = errno;
+  close(file);
+  if (got <= 0) return base::Error{std::strerror(failed)};
+  text[got] = 0;
+  return std::atoi(text);
+}
+
+base::Result<> UvProcess::set_oom_score(int score) {
+  int file = open(kOomScoreFile, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return base::Error{std::strerror(errno)};
+  const std::string text = std::to_string(score);
+  ssize_t put = write(file, text.data(), text.size());
+  const int failed = errno;
+  close(file);
+  if (put < 0) return base::Error{std::strerror(failed)};
+  return {};
+}
+
 void UvProcess::sleep(Nanos time) {
   timespec left{time / 1'000'000'000, time % 1'000'000'000};
   while (nanosleep(&left, &left) != 0 && errno == EINTR) {
@@ -77,8 +106,10 @@ void UvProcess::sleep(Nanos time) {
 }
 
 void UvProcess::crash() {
-  raise(SIGSEGV);
-  std::abort();  // should a handler have returned
+  constexpr size_t kPage = 4096;
+  void* page = mmap(nullptr, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  *static_cast<volatile char*>(page) = 'x';
+  std::abort();  // should writing there have been allowed
 }
 
 }  // namespace quoll::host

@@ -5,6 +5,11 @@
 
 namespace quoll::host {
 
+// The arguments of main(), kept elsewhere so that the title may be written over them. Once, first.
+char** adopt_arguments(int argc, char** argv);
+// What ps shows.
+void set_process_title(const std::string& title);
+
 class UvProcess final : public Process {
  public:
   int pid() override;
@@ -15,6 +20,8 @@ class UvProcess final : public Process {
   std::string system_name() override;
   std::string executable() override;
   uint64_t draw_secret() override;
+  base::Result<int> oom_score() override;
+  base::Result<> set_oom_score(int score) override;
   void sleep(Nanos time) override;
   void crash() override;
 };

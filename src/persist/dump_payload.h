@@ -13,7 +13,8 @@ std::string dump_payload(const store::Entry& entry, unsigned version, bool compr
 
 enum class PayloadFault : uint8_t { none, footer, value };
 // Reads a payload of any version. `scratch` must outlive `value`. Empty collections are faulty.
+// `verify`: the checksum must fit.
 PayloadFault read_payload(base::Bytes payload, const DecodeOptions& options, std::string& scratch,
-                          data::Value& value);
+                          data::Value& value, bool verify = true);
 
 }  // namespace quoll::persist

@@ -14,6 +14,7 @@ constexpr Directive kRows[] = {
     {.name = "admin-port",
      .value = Integer{&Settings::admin_port, 0, kPortMax},
      .flags = kImmutable},
+    {.name = "admin-bind", .value = Text{&Settings::admin_bind, false}, .flags = kImmutable},
     {.name = "bind", .value = &special::kBind, .flags = kMultiArgument | kUnsetAtDefault},
     {.name = "bind-source-addr", .value = Text{&Settings::bind_source_addr}},
     {.name = "unixsocket", .value = Text{&Settings::unixsocket}, .flags = kImmutable},

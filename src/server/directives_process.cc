@@ -112,8 +112,7 @@ constexpr Directive kRows[] = {
     {.name = "shutdown-on-sigterm", .value = &special::kShutdownOnSigterm, .flags = kMultiArgument},
     {.name = "watchdog-period",
      .value = Integer{&Settings::watchdog_period_ms, 0, kInt32Max},
-     .flags = kHidden,
-     .no_effect = "there is no software watchdog"},
+     .flags = kHidden},
 };
 
 }  // namespace

@@ -217,6 +217,13 @@ void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob
     server_.blocked_keys().serve(server_.now());
 }
 
+// Which command runs is what a crash report tells.
+void Dispatcher::call_handler(Call& call) {
+  const Call* outer = std::exchange(running_, &call);
+  call.run();
+  running_ = outer;
+}
+
 void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_of,
                      void* blob_owner) {
   store::Store& store = server_.store();
@@ -234,16 +241,17 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
   }
   if (command.spec->access == Access::write && !commits.open()) {
     commits.begin(store::Origin::client, call.now);
-    call.run();
+    call_handler(call);
     store::Seq seq = commits.close();
     if (__builtin_expect(server_.gate().demanding(), 0))
       hold_reply(session, seq ? seq : unsettled_seq(call), reply_start);
     server_.after_commit(session, seq);
   } else {
-    call.run();
+    call_handler(call);
     if (__builtin_expect(server_.gate().demanding(), 0) && !session.in_exec)
       hold_reply(session, unsettled_seq(call), reply_start);
   }
+  note_sizes(session, command, args, session.out().end_offset() - reply_start);
   account(session, command, args, errors_before, start);
 }
 
@@ -284,7 +292,7 @@ void Dispatcher::run_in_script(Session& session, Command& command, Args args) {
   base::Nanos start = server_.host().clock.steady();
   Call call{args,          server_,   session, command, session.reply(), server_.store(),
             server_.now(), session.db};
-  call.run();
+  call_handler(call);
   count(session, command, errors_before, server_.host().clock.steady() - start);
   redacted_.clear();
 }
@@ -307,6 +315,16 @@ void Dispatcher::execute_again(Session& session, Command& command, Args args) {
     }
   }
   run(session, command, args, nullptr, nullptr);
+}
+
+// For the logs of large requests and replies.
+void Dispatcher::note_sizes(Session& session, Command& command, Args args, size_t reply_bytes) {
+  size_t request_bytes = 0;
+  for (Bytes argument : args) request_bytes += argument.size();
+  if (__builtin_expect(std::max(request_bytes, reply_bytes) < server_.large_bytes(), 1)) return;
+  std::vector<Bytes> shown(args.begin(), args.end());
+  for (size_t argument : redacted_) shown[argument] = "(redacted)";
+  server_.note_large(session, command, shown, request_bytes, reply_bytes);
 }
 
 bool Dispatcher::still_allowed(Session& session, QueuedCommand& queued) {

@@ -41,6 +41,8 @@ class Dispatcher {
   void hold_reply(Session& session, store::Seq seq, uint64_t reply_start);
   // The argument is a secret: the slow log shows "(redacted)" for it.
   void redact(size_t argument) { redacted_.push_back(argument); }
+  // The command whose handler runs, the innermost of a transaction or script; for crash reports.
+  const Call* running() const { return running_; }
   base::Nanos last_end() const { return stamp_; }  // steady time at the end of the last command
 
  private:
@@ -60,6 +62,7 @@ class Dispatcher {
                              void* blob_owner);
   void queue(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
   void run(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
+  void call_handler(Call& call);
   bool still_allowed(Session& session, QueuedCommand& queued);
   void account(Session& session, Command& command, Args args, uint64_t errors_before,
                base::Nanos start);
@@ -68,6 +71,7 @@ class Dispatcher {
 
   store::Seq unsettled_seq(const Call& call);
   void note_slow(Session& session, Command& command, Args args, base::Nanos elapsed);
+  void note_sizes(Session& session, Command& command, Args args, size_t reply_bytes);
 
   Server& server_;
   CommandTable table_;
@@ -80,6 +84,7 @@ class Dispatcher {
   size_t ahead_count_ = 0;
   size_t ahead_next_ = 0;
   bool error_counted_ = false;
+  const Call* running_ = nullptr;
 };
 
 }  // namespace quoll::server

@@ -36,6 +36,7 @@ constexpr Section kSections[] = {
     {"cluster", "", kAlways, info_cluster},
     {"quoll", "", kAlways, info_quoll},
     {"keyspace", "", kAlways, info_keyspace},
+    {"keysizes", "", kAll | kEverything, info_keysizes},
 };
 
 uint8_t group_named(Bytes name) {

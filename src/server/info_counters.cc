@@ -90,7 +90,8 @@ void info_stats(Server& server, InfoWriter& out) {
   out.field("dump_payload_sanitizations", 0);
   out.field("total_reads_processed", stats.reads);
   out.field("total_writes_processed", stats.writes);
-  out.zeros("io_threaded_reads_processed", "io_threaded_writes_processed");
+  out.zeros("io_threaded_reads_processed", "io_threaded_writes_processed",
+            "io_threaded_total_prefetch_batches", "io_threaded_total_prefetch_entries");
   out.field("client_query_buffer_limit_disconnections", stats.query_buffer_limit_disconnections);
   out.field("client_output_buffer_limit_disconnections", stats.output_buffer_limit_disconnections);
   out.zeros("reply_buffer_shrinks", "reply_buffer_expands");

@@ -1,5 +1,6 @@
 // INFO: what the server is and holds now. Sections server, clients, memory, persistence, cpu,
 // modules, cluster and keyspace.
+#include "host/supervisor.h"
 #include "server/backups.h"
 #include "server/config_value.h"
 #include "server/info_writer.h"
@@ -14,7 +15,7 @@
 namespace quoll::server {
 namespace {
 
-constexpr const char* kSupervisions[] = {"upstart", "systemd", "unknown", "no"};
+constexpr const char* kSupervisors[] = {"no", "systemd", "upstart"};
 constexpr base::Millis kDayMs = 86'400'000;
 
 std::string setting(Server& server, base::Bytes name) {
@@ -55,7 +56,7 @@ void info_server(Server& server, InfoWriter& out) {
   out.field("atomicvar_api", "c11-builtin");
   out.line("gcc_version:{}.{}.{}", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
   out.field("process_id", host.process.pid());
-  out.field("process_supervised", kSupervisions[static_cast<int>(settings.supervised)]);
+  out.field("process_supervised", kSupervisors[static_cast<int>(host::supervisor())]);
   out.field("run_id", server.run_id());
   out.field("tcp_port", server.port());
   out.field("server_time_usec", host.clock.wall_micros());
@@ -226,6 +227,38 @@ void info_modules(Server&, InfoWriter& out) { out.section("Modules"); }
 void info_cluster(Server&, InfoWriter& out) {
   out.section("Cluster");
   out.field("cluster_enabled", 0);
+}
+
+// Redis 8's form: "db0_distrib_lists_items:1=3,4=1,1K=2" where a label is the least size of its
+// row.
+void info_keysizes(Server& server, InfoWriter& out) {
+  constexpr struct {
+    data::Type type;
+    const char* name;
+  } kRows[] = {{data::Type::string, "strings_sizes"},
+               {data::Type::list, "lists_items"},
+               {data::Type::set, "sets_items"},
+               {data::Type::zset, "zsets_items"},
+               {data::Type::hash, "hashes_items"}};
+  constexpr const char* kUnits[] = {"", "K", "M", "G", "T"};
+  const store::Store& store = server.store();
+  out.section("Keysizes");
+  for (store::DbIndex db = 0; db < store.databases(); ++db) {
+    const store::KeySizes* sizes = store.key_sizes(db);
+    if (!sizes || store.keys(db) == 0) continue;
+    for (const auto& row : kRows) {
+      std::string places;
+      for (unsigned place = 0; place < store::KeySizes::kPlaces; ++place) {
+        const uint64_t keys = sizes->count(row.type, place);
+        if (keys == 0) continue;
+        const unsigned power = place == 0 ? 0 : place - 1;
+        const uint64_t least = place == 0 ? 0 : uint64_t{1} << power % 10;
+        places +=
+            fmt::format("{}{}{}={}", places.empty() ? "" : ",", least, kUnits[power / 10], keys);
+      }
+      if (!places.empty()) out.line("db{}_distrib_{}:{}", db, row.name, places);
+    }
+  }
 }
 
 void info_keyspace(Server& server, InfoWriter& out) {

@@ -61,5 +61,6 @@ void info_latencystats(Server& server, InfoWriter& out);
 void info_cluster(Server& server, InfoWriter& out);
 void info_quoll(Server& server, InfoWriter& out);
 void info_keyspace(Server& server, InfoWriter& out);
+void info_keysizes(Server& server, InfoWriter& out);
 
 }  // namespace quoll::server

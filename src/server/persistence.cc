@@ -5,6 +5,7 @@
 #include "persist/aof_save.h"
 #include "persist/snapshot_file.h"
 #include "server/backups.h"
+#include "server/debug_switches.h"
 #include "server/log.h"
 #include "server/replication.h"
 #include "server/script_host.h"
@@ -261,7 +262,10 @@ void Persistence::lose_log(const std::string& error) {
 // --- time --------------------------------------------------------------------------------------
 
 void Persistence::begin_turn_end() {
-  if (aof_) aof_->log.flush();
+  if (!aof_) return;
+  if (const int64_t slow_us = debug_switches().aof_flush_sleep_us; slow_us > 0 && aof_on_)
+    server_.host().process.sleep(slow_us * base::kNanosPerMicro);
+  aof_->log.flush();
 }
 
 void Persistence::end_turn() {

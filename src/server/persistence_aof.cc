@@ -16,6 +16,7 @@ namespace {
 constexpr base::Millis kRewriteRetryMs = 10'000;  // after a failed rewrite; doubled each time
 constexpr base::Nanos kLookForRewriteEnd = 5 * base::kNanosPerMilli;
 constexpr uint64_t kRewriteRetryShiftMax = 6;
+constexpr uint64_t kRewriteFailuresTold = 4;  // in a row, as many as Redis takes before it waits
 
 persist::AofSync sync_of(Fsync policy) {
   switch (policy) {
@@ -196,6 +197,12 @@ void Persistence::rewritten(base::Result<> result) {
   uint64_t shift = std::min(rewrite_failures_, kRewriteRetryShiftMax);
   rewrite_retry_ms_ = now + (kRewriteRetryMs << shift);
   ++rewrite_failures_;
+  if (rewrite_failures_ < kRewriteFailuresTold) return;
+  constexpr base::Millis kMinute = 60 * 1000;
+  log::warning(
+      "Background AOF rewrite has repeatedly failed and triggered the limit, will retry in {} "
+      "minutes",
+      ((kRewriteRetryMs << shift) + kMinute - 1) / kMinute);
 }
 
 bool Persistence::rewrite_due() {
@@ -221,6 +228,11 @@ void Persistence::turn_aof(bool on) {
   log_lost_.clear();
   if (on) {
     make_aof();
+    if (job_)
+      log::notice(
+          "AOF was enabled but there is already another background operation. An AOF background "
+          "was "
+          "scheduled to start when possible.");
     if (!rewriting_) rewrite_aof();
   } else if (aof_->log.is_open()) {
     aof_closing_ = true;

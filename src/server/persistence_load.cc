@@ -3,6 +3,7 @@
 
 #include "base/numbers.h"
 #include "base/text.h"
+#include "server/debug_switches.h"
 #include "server/log.h"
 #include "server/persistence.h"
 #include "server/replication.h"
@@ -25,7 +26,7 @@ persist::LoadOptions Persistence::load_options() const {
   persist::LoadOptions options;
   options.decode.packing = server_.packing();
   options.decode.now = server_.host().clock.wall();
-  options.checksum = server_.settings().rdbchecksum;
+  options.checksum = server_.settings().rdbchecksum && !debug_switches().trust_payloads;
   return options;
 }
 

@@ -97,6 +97,11 @@ void Server::apply_settings() {
   if (now.latency_monitor_threshold_ms > 0)
     slow_threshold_ =
         std::min(slow_threshold_, now.latency_monitor_threshold_ms * base::kNanosPerMilli);
+  large_requests_.shorten(static_cast<size_t>(now.commandlog_large_request_max_len));
+  large_replies_.shorten(static_cast<size_t>(now.commandlog_large_reply_max_len));
+  large_bytes_ = SIZE_MAX;
+  for (int64_t bytes : {now.commandlog_request_larger_than, now.commandlog_reply_larger_than})
+    if (bytes >= 0) large_bytes_ = std::min(large_bytes_, static_cast<size_t>(bytes));
   // Monitors are told on the way of slow commands, so that others pay one comparison for both.
   if (monitors_.any()) slow_threshold_ = INT64_MIN;
   bool frequency = now.maxmemory_policy == EvictionPolicy::volatile_lfu ||
@@ -116,6 +121,10 @@ void Server::watch_settings() {
                      "notify-keyspace-events",
                      "slowlog-max-len",
                      "slowlog-log-slower-than",
+                     "commandlog-request-larger-than",
+                     "commandlog-reply-larger-than",
+                     "commandlog-large-request-max-len",
+                     "commandlog-large-reply-max-len",
                      "latency-monitor-threshold",
                      "loglevel",
                      "maxmemory-policy",
@@ -238,6 +247,21 @@ void Server::note_slow(Session& session, const Command& command, Args args, base
   refresh_clock();  // the cached time is stale by what the command took
 }
 
+void Server::note_large(Session& session, const Command& command, Args args, size_t request_bytes,
+                        size_t reply_bytes) {
+  if (command.spec->flags & kSkipSlowLog) return;
+  auto note = [&](SlowLog& log, int64_t limit, size_t bytes, int64_t entries_max) {
+    if (limit < 0 || bytes < static_cast<size_t>(limit)) return;
+    log.add(args, static_cast<int64_t>(bytes), now_ / 1000, session.peer().remote_address(),
+            session.name, static_cast<size_t>(entries_max));
+  };
+  const Settings& limits = settings();
+  note(large_requests_, limits.commandlog_request_larger_than, request_bytes,
+       limits.commandlog_large_request_max_len);
+  note(large_replies_, limits.commandlog_reply_larger_than, reply_bytes,
+       limits.commandlog_large_reply_max_len);
+}
+
 // --- the end of a turn -------------------------------------------------------------------------
 
 void Server::end_turn() {
@@ -277,6 +301,7 @@ void Server::expire() {
     store_.commits().begin(store::Origin::expiry, now_);
     done = store_.expire_due(now_, kExpireBatch, [&](base::Millis late) {
       stats_.expire_lag.record(late * base::kNanosPerMilli);
+      stats_.expire_lag_nanos += late * base::kNanosPerMilli;
     });
     store_.commits().close();
   } while (!done && host_.clock.steady() - begin < budget);

@@ -76,6 +76,8 @@ class Server {
   void admit_connections();
   // Called once when the server wants its process to end.
   void on_stop(std::function<void(int exit_code)> told) { on_stop_ = std::move(told); }
+  // Called when the end begins, before anything is saved; an end that fails is not taken back.
+  void on_ending(std::function<void()> told) { on_ending_ = std::move(told); }
   // Orderly end: data saved, no new connections, replies flushed, sockets removed. `reason` goes to
   // the log.
   void shut_down(const std::string& reason, Ending how);
@@ -104,6 +106,8 @@ class Server {
   ScriptHost& scripts() { return *scripts_; }
   const ScriptHost& scripts() const { return *scripts_; }
   SlowLog& slow_log() { return slow_log_; }
+  SlowLog& large_requests() { return large_requests_; }
+  SlowLog& large_replies() { return large_replies_; }
   LatencyMonitor& latency() { return latency_; }
   const Monitors& monitors() const { return monitors_; }
   // Shows MONITOR a line that does not come by the usual way: a script, and what it calls
@@ -149,6 +153,10 @@ class Server {
   void note_error(Bytes code);
   void note_slow(Session& session, const Command& command, Args args, base::Nanos elapsed);
   base::Nanos slow_threshold() const { return slow_threshold_; }
+  // Commands of more bytes than large_bytes(), or with such a reply, are to be told of.
+  void note_large(Session& session, const Command& command, Args args, size_t request_bytes,
+                  size_t reply_bytes);
+  size_t large_bytes() const { return large_bytes_; }
   base::Nanos clock_stamp() const { return clock_stamp_; }
 
   // CLIENT PAUSE. A pause never shortens an earlier, stricter one.
@@ -210,6 +218,8 @@ class Server {
   WatchTable watches_;
   BlockedKeys blocked_keys_;
   SlowLog slow_log_;
+  SlowLog large_requests_;
+  SlowLog large_replies_;
   LatencyMonitor latency_;
   Monitors monitors_;
   Stats stats_;
@@ -227,11 +237,13 @@ class Server {
   std::vector<Session*> timed_out_;  // of the current round
   Listeners listeners_;
   std::function<void(int)> on_stop_;
+  std::function<void()> on_ending_;
   SessionId next_session_ = 1;
   base::Millis now_ = 0;
   base::Millis started_ms_ = 0;
   base::Nanos clock_stamp_ = 0;
   base::Nanos slow_threshold_ = INT64_MAX;
+  size_t large_bytes_ = SIZE_MAX;
   base::Millis expiry_due_ = store::kNoDeadline;
   host::TimerId expiry_timer_ = 0;
   base::Millis pause_until_ = 0;

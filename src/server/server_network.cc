@@ -232,6 +232,7 @@ void Server::shut_down(const std::string& reason, Ending how) {
     return;
   }
   ending_ = true;
+  if (on_ending_) on_ending_();
   ending_how_ = std::move(how);
   log::warning("{}", reason);
   const base::Millis patience = settings().shutdown_timeout_seconds * 1000;

@@ -56,6 +56,7 @@ void Server::note_failed_handshake(const std::string& address, const std::string
 }
 
 void Server::hang_up() {
+  if (auto opened = log::reopen(); !opened) log::warning("{}", opened.error());
   if (tls_.configured()) {
     if (auto done = configure_tls(); done) {
       log::notice("TLS configuration was loaded again");

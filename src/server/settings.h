@@ -30,6 +30,7 @@ struct Settings {
   // Network
   int64_t port = 6379;
   int64_t admin_port = 0;  // 0: none
+  std::string admin_bind = "127.0.0.1";
   std::vector<std::string> bind = {"*", "-::*"};
   std::string bind_source_addr;
   std::string unixsocket;
@@ -233,6 +234,10 @@ struct Settings {
   bool lua_enable_deprecated_api = false;
   int64_t slowlog_log_slower_than_us = 10000;  // negative: off
   int64_t slowlog_max_len = 128;
+  int64_t commandlog_request_larger_than = 1 << 20;  // bytes; negative: off
+  int64_t commandlog_reply_larger_than = 1 << 20;    // bytes; negative: off
+  int64_t commandlog_large_request_max_len = 128;
+  int64_t commandlog_large_reply_max_len = 128;
   int64_t latency_monitor_threshold_ms = 0;  // 0: off
   bool latency_tracking = true;
   std::vector<double> latency_tracking_info_percentiles = {50, 99, 99.9};

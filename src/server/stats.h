@@ -51,11 +51,12 @@ struct Stats {
   uint64_t output_buffer_limit_disconnections = 0;
   uint64_t query_buffer_limit_disconnections = 0;
   uint64_t turns = 0;
-  base::Nanos turn_nanos = 0;       // sum of all turns
-  base::Nanos turn_max_nanos = 0;   // longest turn since the last reset
-  uint64_t expire_time_capped = 0;  // expiry rounds that used up their budget
-  base::Nanos expire_nanos = 0;     // spent in expiry rounds
-  base::Histogram expire_lag;       // deadline to removal by the wheel
+  base::Nanos turn_nanos = 0;        // sum of all turns
+  base::Nanos turn_max_nanos = 0;    // longest turn since the last reset
+  uint64_t expire_time_capped = 0;   // expiry rounds that used up their budget
+  base::Nanos expire_nanos = 0;      // spent in expiry rounds
+  base::Histogram expire_lag;        // deadline to removal by the wheel
+  base::Nanos expire_lag_nanos = 0;  // the sum of those
   RateMeter commands_rate;
   RateMeter input_rate;
   RateMeter output_rate;

@@ -17,6 +17,7 @@
 #include "base/timing_wheel.h"
 #include "data/hash.h"
 #include "store/entry.h"
+#include "store/key_sizes.h"
 
 namespace quoll::store {
 
@@ -76,6 +77,7 @@ struct Database {
   std::string fields_left;  // a key of which more fields are due than one step could remove
   uint64_t keys = 0;
   uint64_t expires = 0;
+  KeySizes sizes;
   __int128 deadline_sum_ms = 0;  // of keys that expire; INFO's avg_ttl
   uint32_t snapshot = 0;         // number of the snapshot that covers this database, 0: none
 

@@ -22,6 +22,7 @@ Edit::Edit(Store& store, DbIndex db, const KeyRef& key, Millis now, bool access)
   entry_ = database_->shard(key.hash).find(
       key.hash, [&](const Entry* candidate) { return candidate->key_is(key.bytes); }, &at_);
   if (!entry_) return;
+  size_before_ = KeySizes::place_of(entry_);
   if (__builtin_expect(!entry_->expired(now), 1)) {
     if (access) store_.note_access(entry_, now);
     return;
@@ -36,6 +37,7 @@ Edit::Edit(Store& store, DbIndex db, const KeyRef& key, Millis now, bool access)
 Edit::~Edit() {
   settle();
   QUOLL_CHECK(!changed_ || closed_);
+  database_->sizes.move(size_before_, KeySizes::place_of(entry_));
   if (closed_) store_.commits_.note_changes(1);
   store_.editing_ = false;
 }

@@ -95,6 +95,7 @@ class Edit {
   Entry* entry_ = nullptr;
   base::Position at_;
   Change change_ = Change::updated;
+  uint16_t size_before_ = KeySizes::kNowhere;
   // The collection's own word while it is open: every collection is one word (owned_word.h).
   alignas(uintptr_t) std::byte opened_[sizeof(uintptr_t)];
   bool open_ = false;

@@ -89,6 +89,10 @@ class Store {
 
   uint64_t keys(DbIndex db) const { return databases_[db] ? databases_[db]->keys : 0; }
   uint64_t expires(DbIndex db) const { return databases_[db] ? databases_[db]->expires : 0; }
+  // Of a database in use; else nullptr.
+  const KeySizes* key_sizes(DbIndex db) const {
+    return databases_[db] ? &databases_[db]->sizes : nullptr;
+  }
   // Whether some hash may have fields that expire.
   bool has_field_deadlines() const;
   // Mean remaining ms of the keys that expire (0 when there are none).

@@ -21,6 +21,11 @@ class SimProcess final : public host::Process {
   std::string system_name() override { return "Simulation 1.0 virtual"; }
   std::string executable() override { return "/quoll-server"; }
   uint64_t draw_secret() override { return random_.draw(); }
+  base::Result<int> oom_score() override { return oom_score_; }
+  base::Result<> set_oom_score(int score) override {
+    oom_score_ = score;
+    return {};
+  }
   void sleep(Nanos time) override { loop_.spend(time); }
   void crash() override { std::abort(); }
 
@@ -28,6 +33,7 @@ class SimProcess final : public host::Process {
   SimLoop& loop_;
   host::Random& random_;
   NodeId node_;
+  int oom_score_ = 0;
 };
 
 }  // namespace quoll::sim

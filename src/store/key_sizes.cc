@@ -1,0 +1,33 @@
+#include "store/key_sizes.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "store/entry.h"
+
+namespace quoll::store {
+namespace {
+
+uint64_t digits_of(int64_t number) {
+  uint64_t rest = number < 0 ? 0 - static_cast<uint64_t>(number) : static_cast<uint64_t>(number);
+  uint64_t digits = number < 0 ? 2 : 1;
+  for (; rest >= 10; rest /= 10) ++digits;
+  return digits;
+}
+
+uint64_t size_of(const Entry* entry) {
+  if (entry->type() != data::Type::string) return entry->collection()->size();
+  if (entry->form() == data::Form::integer) return digits_of(entry->integer());
+  return entry->text_length();
+}
+
+}  // namespace
+
+uint16_t KeySizes::place_of(const Entry* entry) {
+  if (!entry) return kNowhere;
+  const auto place = static_cast<unsigned>(std::bit_width(size_of(entry)));
+  return static_cast<uint16_t>(static_cast<unsigned>(entry->type()) * kPlaces +
+                               std::min(place, kPlaces - 1));
+}
+
+}  // namespace quoll::store
