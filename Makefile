@@ -22,14 +22,14 @@ CXXFLAGS := -std=c++20 $(WARNINGS) -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSP
 PRECOMPILED := $(OUT)/precompiled.h
 PRECOMPILED_tests := $(OUT)/tests/precompiled.h
 LUA_LIBS := -l:liblua5.1-cjson.a -l:liblua5.1-bitop.a -l:liblua5.1.a
-LIBS := $(LUA_LIBS) -lspdlog -lfmt -luv -lssl -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
+LIBS := $(LUA_LIBS) -lspdlog -lfmt -luv -lhttp_parser -lssl -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
 
 objects = $(patsubst %.cc,$(OUT)/obj/%.o,$(1))
 LIB_SOURCES := $(filter-out src/main.cc,$(wildcard src/*/*.cc))
 UNIT_SOURCES := $(wildcard tests/unit/*.cc tests/unit/*/*.cc)
 SIM_SOURCES := $(wildcard tests/sim/*.cc)
 
-.PHONY: all deps run test check bench bench-instructions bench-persistence torture clean unit sim fuzz fuzz-build
+.PHONY: all install deb deps run test check bench bench-instructions bench-persistence torture clean unit sim fuzz fuzz-build
 all: $(OUT)/quoll-server $(OUT)/quoll-check
 
 $(OUT)/libquoll.a: $(call objects,$(LIB_SOURCES))
@@ -79,7 +79,7 @@ sim: $(OUT)/sim-tests
 # Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target. What a run finds
 # beside its seeds stays in build/fuzz/corpus, where the next one goes on.
 FUZZ_SECONDS ?= 10
-FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file acl-rules lua-api
+FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file acl-rules lua-api http-request config-file
 FUZZ_FLAGS := -std=c++20 -O1 -g1 -DQUOLL_DEBUG -DXXH_INLINE_ALL -Isrc -I. -fsanitize=fuzzer-no-link,address,undefined \
   -fno-sanitize-recover=undefined
 # allocator.cc asks jemalloc, whose place the address sanitizer takes.
@@ -95,6 +95,9 @@ build/fuzz/aof-reader: $(call fuzz_objects,tests/fuzz/aof_reader_fuzz.cc src/per
 build/fuzz/rdb-value: $(call fuzz_objects,tests/fuzz/rdb_value_fuzz.cc $(FUZZ_RDB))
 build/fuzz/rdb-file: $(call fuzz_objects,tests/fuzz/rdb_file_fuzz.cc $(FUZZ_RDB))
 build/fuzz/acl-rules: $(call fuzz_objects,tests/fuzz/acl_rules_fuzz.cc $(FUZZ_ACL))
+build/fuzz/http-request: $(call fuzz_objects,tests/fuzz/http_request_fuzz.cc src/wire/http_request.cc $(FUZZ_BASE))
+build/fuzz/config-file: $(call fuzz_objects,tests/fuzz/config_file_fuzz.cc src/server/config.cc src/server/config_*.cc \
+  src/server/directive*.cc src/server/command_line.cc src/server/file_access.cc src/server/notify_flags.cc src/base/glob.cc $(FUZZ_BASE))
 build/fuzz/lua-api: $(call fuzz_objects,tests/fuzz/lua_api_fuzz.cc src/server/lua_vm.cc src/server/lua_sandbox.cc \
   src/server/lua_cjson.cc src/server/lua_cmsgpack.cc src/server/lua_struct.cc $(FUZZ_BASE))
 build/fuzz/rdb-seeds: $(call fuzz_objects,tests/fuzz/rdb_seeds.cc $(FUZZ_RDB))
@@ -109,7 +112,7 @@ build/fuzz/obj/%.o: %.cc build/fuzz/precompiled.h.pch
 	@clang++ $(FUZZ_FLAGS) -include-pch build/fuzz/precompiled.h.pch -MMD -MP -c -o $@ $<
 $(addprefix build/fuzz/,$(FUZZ_TARGETS)):
 	@echo "  LINK $@"
-	@clang++ $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LUA_LIBS) -llzf -lisal -lcrypto
+	@clang++ $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LUA_LIBS) -lfmt -llzf -lisal -lcrypto -lhttp_parser
 build/fuzz/rdb-seeds:
 	@clang++ $(FUZZ_FLAGS) -o $@ $^ -llzf -lisal -lcrypto
 build/fuzz/seeds: build/fuzz/rdb-seeds
@@ -121,6 +124,8 @@ fuzz: fuzz-build
 	@printf '%s\n' $(FUZZ_TARGETS) | xargs -P2 -I{} sh -c 'exec build/fuzz/{} -max_total_time=$(FUZZ_SECONDS) \
 	  -max_len=$${FUZZ_LEN:-1024} -rss_limit_mb=1500 -verbosity=0 -artifact_prefix=build/fuzz/{}- \
 	  build/fuzz/corpus/{} build/fuzz/seeds/{}'
+
+PREFIX ?= /usr/local
 
 deps:
 	@scripts/install-deps
@@ -156,6 +161,15 @@ torture:
 	@scripts/install-deps test
 	@$(MAKE) --no-print-directory all $(OUT)/sim-tests
 	@scripts/torture
+
+# PREFIX, DESTDIR, SYSCONFDIR, UNITDIR: see scripts/install-files.
+install: all
+	@OUT=$(OUT) PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SYSCONFDIR='$(SYSCONFDIR)' UNITDIR='$(UNITDIR)' scripts/install-files
+
+deb:
+	@scripts/install-deps deb
+	@$(MAKE) --no-print-directory all
+	@scripts/make-deb
 
 clean:
 	rm -rf build

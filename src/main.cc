@@ -11,10 +11,16 @@
 
 #include "base/allocator.h"
 #include "commands/table.h"
+#include "host/crash_report.h"
+#include "host/supervisor.h"
 #include "host/uv_host.h"
+#include "host/uv_process.h"
+#include "server/admin_port.h"
 #include "server/backups.h"
 #include "server/command_line.h"
+#include "server/crash_witness.h"
 #include "server/log.h"
+#include "server/process_life.h"
 #include "server/server.h"
 #include "server/version.h"
 #include "store/database.h"
@@ -61,7 +67,10 @@ base::Result<> open_log(const server::Settings& settings, host::Clock& clock) {
                             .format = settings.log_format,
                             .timestamps = settings.log_timestamp_format,
                             .wall_micros = [&clock] { return clock.wall_micros(); },
-                            .pid = static_cast<int>(getpid())});
+                            .pid = static_cast<int>(getpid()),
+                            .syslog = settings.syslog_enabled,
+                            .syslog_ident = settings.syslog_ident,
+                            .syslog_facility = static_cast<int>(settings.syslog_facility)});
 }
 
 void greet(const server::Config& config) {
@@ -155,14 +164,37 @@ base::Result<> check_user(const server::UserLine& line) {
   return {};
 }
 
-int run(const std::vector<Bytes>& arguments) {
+// Redis's rule: who is supervised stays in the foreground.
+void find_supervisor(const server::Settings& settings) {
+  using host::Supervisor;
+  Supervisor who = Supervisor::none;
+  if (settings.supervised != server::Supervision::none) who = host::find_supervisor();
+  if (settings.supervised == server::Supervision::systemd && who != Supervisor::systemd)
+    who = Supervisor::none;
+  if (settings.supervised == server::Supervision::upstart && who != Supervisor::upstart)
+    who = Supervisor::none;
+  host::set_supervisor(who);
+}
+
+void catch_crashes(const server::Settings& settings) {
+  static const std::string product = fmt::format("Quoll {}", server::kQuollVersion);
+  host::set_crash_options({.product = product.c_str(),
+                           .log_file = settings.logfile.c_str(),
+                           .witness = server::tell_crash});
+  host::catch_crashes(settings.crash_log_enabled);
+}
+
+int run(const std::vector<Bytes>& arguments, const std::string& program) {
   server::Config config(server::FileAccess::of_system(), working_directory());
   std::string product = fmt::format("Quoll {}", server::kQuollVersion);
   server::LoadChecks checks;
   checks.user = check_user;
   auto loaded = config.load(server::parse_command_line(arguments), product, checks);
   if (!loaded) return fail(loaded.error());
-  if (config.daemonize) go_background();  // before the loop exists: it does not survive a fork
+  find_supervisor(config);
+  const bool supervised = host::supervisor() != host::Supervisor::none;
+  // Before the loop exists: it does not survive a fork.
+  if (config.daemonize && !supervised) go_background();
   std::string pidfile = config.pidfile;
   if (pidfile.empty() && config.daemonize) pidfile = "/var/run/quoll.pid";
 
@@ -171,13 +203,25 @@ int run(const std::vector<Bytes>& arguments) {
   host::UvHost uv;
   host::Host host = uv.host();
   if (auto opened = open_log(config, host.clock); !opened) return fail(opened.error());
+  catch_crashes(config);
   greet(config);
+  if (config.supervised != server::Supervision::none && !supervised)
+    server::log::warning("supervised is set, but no supervisor is named by the environment");
+  if (host::supervisor() == host::Supervisor::systemd)
+    server::log::warning(
+        "supervised by systemd. Please make sure you set appropriate values for TimeoutStartSec "
+        "and "
+        "TimeoutStopSec in your service unit.");
+  if (config.set_proc_title)
+    host::set_process_title(server::process_title(config, program, config.file_path()));
   PidFile named(pidfile);
   base::process_secret = base::HashSecret::drawn([&] { return host.random.draw(); });
 
   int exit_code = 0;
   {
     server::Server server(host, std::move(config), commands::families());
+    server::ProcessLife life(server);
+    server::AdminPort admin(server);
     server.persistence().backups().set_upload(uv.upload());
     follow_background_purge(server);
     server.on_stop([&](int code) {
@@ -197,8 +241,15 @@ int run(const std::vector<Bytes>& arguments) {
     uv.on_signal(SIGHUP, [&] { server.hang_up(); });
     uv.on_signal(SIGINT, [&] { end_by("SIGINT", server.settings().shutdown_on_sigint); });
     server::log::warning("Server initialized");
+    if (auto listening = admin.start(); !listening) {
+      server::log::warning("{}", listening.error());
+      return 1;
+    }
     auto started = server.start([&](base::Result<> ready) {
-      if (ready) return server::log::notice("Ready to accept connections");
+      if (ready) {
+        server::log::notice("Ready to accept connections");
+        return life.ready();
+      }
       exit_code = 1;
       uv.stop();
     });
@@ -215,7 +266,9 @@ int run(const std::vector<Bytes>& arguments) {
 }  // namespace quoll
 
 int main(int argc, char** argv) {
+  const std::string program = argv[0];
+  argv = quoll::host::adopt_arguments(argc, argv);
   std::vector<quoll::base::Bytes> arguments(argv + 1, argv + argc);
   if (quoll::answered(arguments)) return 0;
-  return quoll::run(arguments);
+  return quoll::run(arguments, program);
 }

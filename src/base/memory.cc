@@ -8,6 +8,7 @@
 #include <new>
 
 #include "base/check.h"
+#include "base/failure.h"
 
 // gcc says it by a macro, clang by a feature.
 #if defined(__has_feature)
@@ -53,7 +54,9 @@ void count(int64_t bytes) {
 }
 
 [[noreturn]] void out_of_memory(size_t size) {
-  std::fprintf(stderr, "Out Of Memory allocating %zu bytes!\n", size);
+  char text[64];
+  std::snprintf(text, sizeof text, "Out Of Memory allocating %zu bytes!", size);
+  tell_failure(text);
   std::abort();
 }
 

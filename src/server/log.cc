@@ -2,6 +2,7 @@
 
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
 
 #include <ctime>
@@ -64,6 +65,15 @@ std::string line_of(const Options& options, LogLevel level, const std::string& t
   return fmt::format("{}:M {} {} {}", options.pid, time, kLevelMarks[index], text);
 }
 
+std::shared_ptr<spdlog::sinks::sink> syslog_sink(const Options& options) {
+  constexpr int kFacilities[] = {LOG_USER,   LOG_LOCAL0, LOG_LOCAL1, LOG_LOCAL2, LOG_LOCAL3,
+                                 LOG_LOCAL4, LOG_LOCAL5, LOG_LOCAL6, LOG_LOCAL7};
+  const auto place =
+      std::min(static_cast<size_t>(options.syslog_facility), std::size(kFacilities) - 1);
+  return std::make_shared<spdlog::sinks::syslog_sink_mt>(options.syslog_ident, LOG_NDELAY,
+                                                         kFacilities[place], true);
+}
+
 }  // namespace
 
 base::Result<> open(Options options) {
@@ -78,6 +88,7 @@ base::Result<> open(Options options) {
     }
   }
   auto logger = std::make_shared<spdlog::logger>("quoll", std::move(sink));
+  if (options.syslog) logger->sinks().push_back(syslog_sink(options));
   logger->set_pattern("%v");
   logger->set_level(spdlog::level::trace);
   logger->flush_on(spdlog::level::trace);

@@ -21,6 +21,9 @@ struct Options {
   LogTimestamp timestamps = LogTimestamp::legacy;
   std::function<int64_t()> wall_micros;  // unix time in microseconds
   int pid = 0;
+  bool syslog = false;  // there as well
+  std::string syslog_ident;
+  int syslog_facility = 1;  // place in {user, local0 ... local7}
 };
 
 base::Result<> open(Options options);
