@@ -38,6 +38,7 @@ class Blob {
   explicit operator bool() const { return header_ != nullptr; }
   size_t size() const { return header_ ? header_->size : 0; }
   size_t capacity() const { return header_ ? header_->capacity : 0; }
+  size_t footprint() const { return header_ ? footprint(header_) : 0; }  // allocator bytes
   char* data() { return header_ ? reinterpret_cast<char*>(header_ + 1) : nullptr; }
   const char* data() const {
     return header_ ? reinterpret_cast<const char*>(header_ + 1) : nullptr;

@@ -169,6 +169,37 @@ class TimingWheel {
 
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
+
+  // The item of this rank (< size()) in no particular order: a random rank draws uniformly. Walks
+  // the occupied slots, hardly ever more than a hundred.
+  Item at_rank(uint64_t rank) const {
+    QUOLL_CHECK(rank < size_);
+    for (unsigned level = 0;; level = (level + 1) % kLevels) {
+      for (uint64_t left = occupied_[level]; left; left &= left - 1) {
+        const Slot& slot = levels_[level][__builtin_ctzll(left)];
+        if (rank < slot.size) return *slot.at(static_cast<uint32_t>(rank));
+        rank -= slot.size;
+      }
+    }
+  }
+
+  // An item with about the earliest deadline: of the first slot, all whose items fire before any
+  // other's, the earliest of at most `looks` items from `draw` on. What was put off meanwhile is
+  // filed again, at most `looks` times. nullptr when the wheel is empty.
+  Item earliest(uint64_t draw, unsigned looks) {
+    for (unsigned round = 0; size_ > 0; ++round) {
+      unsigned number = first_slot();
+      Slot& slot = levels_[number / kSlots][number % kSlots];
+      Item best = nullptr;
+      uint32_t start = slot.size > looks ? static_cast<uint32_t>(draw % slot.size) : 0;
+      for (uint32_t i = 0, size = slot.size; i < size && i < looks; ++i) {
+        Item item = *slot.at((start + i) % size);
+        if (!best || Traits::deadline(item) < Traits::deadline(best)) best = item;
+      }
+      if (round == looks || !put_off(number, best)) return best;
+    }
+    return nullptr;
+  }
   // Heap bytes behind the wheel, in allocator terms.
   size_t footprint() const { return footprint_; }
 
@@ -206,7 +237,7 @@ class TimingWheel {
     uint32_t rest_size;
     uint32_t rest_max;
 
-    Item* at(uint32_t index) {
+    Item* at(uint32_t index) const {
       return index < kChunkItems ? first + index
                                  : rest[index / kChunkItems - 1] + index % kChunkItems;
     }
@@ -258,6 +289,32 @@ class TimingWheel {
     }
     QUOLL_CHECK(false);
     return 0;
+  }
+
+  // The slot that comes up next: lower levels come before higher ones.
+  unsigned first_slot() const {
+    unsigned first = 0;
+    uint64_t start = kNoTick;
+    for (unsigned level = 0; level < kLevels; ++level) {
+      if (!occupied_[level]) continue;
+      unsigned digit = static_cast<unsigned>(__builtin_ctzll(occupied_[level]));
+      if (start_of(level, digit) >= start) continue;
+      start = start_of(level, digit);
+      first = level * kSlots + digit;
+    }
+    return first;
+  }
+
+  // Files the item again if its deadline is now beyond its slot. False when it lies where it must.
+  bool put_off(unsigned number, Item item) {
+    uint64_t tick = tick_of(Traits::deadline(item));
+    unsigned shift = number / kSlots * kDigitBits;
+    uint64_t slot_end = start_of(number / kSlots, number % kSlots) | ((uint64_t{1} << shift) - 1);
+    if (tick <= slot_end || tick <= position_) return false;
+    remove(Traits::handle(item));
+    file(item, tick);
+    ++size_;
+    return true;
   }
 
   template <class Fire>

@@ -29,6 +29,7 @@ Family monitoring_commands();
 Family latency_commands();
 Family memory_commands();
 Family debug_commands();
+Family hotkeys_commands();
 Family hash_commands();
 Family persistence_commands();
 Family backup_commands();

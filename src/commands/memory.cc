@@ -5,8 +5,11 @@
 #include "base/text.h"
 #include "commands/families.h"
 #include "commands/help.h"
+#include "server/memory_limits.h"
 #include "server/memory_overview.h"
 #include "server/replication.h"
+#include "server/script_cache.h"
+#include "server/script_host.h"
 #include "server/server.h"
 
 namespace quoll::commands {
@@ -28,6 +31,8 @@ constexpr Bytes kHelp[] = {
     "    sampled up to <count> times (default: 5, 0 means sample all).",
 };
 
+constexpr int64_t kSamples = 5;  // elements MEMORY USAGE looks at unless told
+
 // From which on MEMORY DOCTOR finds something remarkable.
 constexpr size_t kUsedMin = size_t{5} << 20;        // below: too little to judge
 constexpr double kPeakRatio = 1.5;                  // peak / used
@@ -35,18 +40,20 @@ constexpr double kFragmentationRatio = 1.4;         // resident / used
 constexpr int64_t kFragmentationBytes = 10 << 20;   // and at least so much
 constexpr double kAllocatorRatio = 1.1;             // pages in use / bytes in use
 constexpr size_t kClientBytes = size_t{200} << 10;  // of one connection on average
+constexpr size_t kReplicaBytes = size_t{10} << 20;  // of one replica on average
+constexpr size_t kCachedScripts = 1000;             // more hint at values inside of their texts
 
 void memory_usage(Call& call) {
+  int64_t samples = kSamples;
   for (size_t i = 3; i < call.argc(); i += 2) {
     if (!base::equals_ignoring_case(call.arg(i), "samples") || i + 1 == call.argc())
       return call.syntax_error();
-    int64_t samples;
     if (!call.integer(i + 1, samples)) return;
     if (samples < 0) return call.syntax_error();
   }
   const store::Entry* entry = call.peek(2);
   if (!entry) return call.reply.null();
-  call.reply.integer(static_cast<int64_t>(key_footprint(*entry)));
+  call.reply.integer(static_cast<int64_t>(key_footprint(*entry, static_cast<size_t>(samples))));
 }
 
 class StatsReply {
@@ -86,11 +93,11 @@ void memory_stats(Call& call) {
   reply.size("peak.allocated", view.peak);
   reply.size("total.allocated", view.used);
   reply.size("startup.allocated", view.startup);
-  reply.size("replication.backlog", call.server.replication().feed().backlog().footprint());
-  reply.size("clients.slaves", 0);
+  reply.size("replication.backlog", view.backlog);
+  reply.size("clients.slaves", view.replicas);
   reply.size("clients.normal", view.clients);
   reply.size("cluster.links", 0);
-  reply.size("aof.buffer", 0);
+  reply.size("aof.buffer", view.unwritten);
   reply.size("lua.caches", view.scripts);
   reply.size("functions.caches", view.functions);
   for (const DatabaseMemory& database : view.databases) reply.database(database);
@@ -114,7 +121,52 @@ void memory_stats(Call& call) {
   reply.end();
 }
 
-std::string diagnosis(const MemoryOverview& view, size_t sessions) {
+// Of the allocator's and the kernel's pages.
+std::string page_findings(const MemoryOverview& view) {
+  std::string found;
+  if (view.fragmentation_ratio() > kAllocatorRatio &&
+      view.fragmentation_bytes() > kFragmentationBytes)
+    found += fmt::format(
+        " * Fragmentation inside the allocator: its pages are {:.2f} times what they hold.\n",
+        view.fragmentation_ratio());
+  if (view.allocator_rss_ratio() > kAllocatorRatio &&
+      view.allocator_rss_bytes() > kFragmentationBytes)
+    found += fmt::format(
+        " * Idle pages: the allocator holds {:.2f} times the pages it uses. It gives them back "
+        "with "
+        "time; MEMORY PURGE asks it to do so now.\n",
+        view.allocator_rss_ratio());
+  if (view.rss_overhead_ratio() > kAllocatorRatio &&
+      view.rss_overhead_bytes() > kFragmentationBytes)
+    found += fmt::format(
+        " * Memory outside of the allocator: the process holds {:.2f} times the allocator's "
+        "pages.\n",
+        view.rss_overhead_ratio());
+  return found;
+}
+
+std::string limit_findings(Server& server) {
+  const Settings& settings = server.settings();
+  std::string found;
+  if (server.memory_limits().exceeded_ms() > 0)
+    found += fmt::format(
+        " * Above maxmemory for {} ms: {}.\n", server.memory_limits().exceeded_ms(),
+        settings.maxmemory_policy == EvictionPolicy::noeviction
+            ? "the policy is noeviction, so commands that need memory are refused"
+            : "either eviction is under way, or the policy finds no key that it may evict");
+  if (settings.maxmemory > server.host().process.machine_memory_bytes())
+    found += " * maxmemory is more than the machine has.\n";
+  if (server.scripts().cache().scripts() > kCachedScripts)
+    found += fmt::format(
+        " * {} scripts are cached: a script should take what changes as KEYS and ARGV.\n",
+        server.scripts().cache().scripts());
+  return found;
+}
+
+std::string diagnosis(Server& server) {
+  const MemoryOverview view = memory_overview(server);
+  const size_t replicas = server.replication().replicas().count();
+  const size_t sessions = server.sessions().size() - std::min(server.sessions().size(), replicas);
   if (view.used < kUsedMin)
     return "This server holds very little data; there is nothing to judge yet.\n";
   std::string found;
@@ -128,23 +180,21 @@ std::string diagnosis(const MemoryOverview& view, size_t sessions) {
     found +=
         fmt::format(" * High resident memory: the process holds {:.2f} times the memory in use.\n",
                     view.resident_ratio());
-  if (view.fragmentation_ratio() > kAllocatorRatio &&
-      view.fragmentation_bytes() > kFragmentationBytes)
-    found += fmt::format(
-        " * Fragmentation inside the allocator: its pages are {:.2f} times what they hold.\n",
-        view.fragmentation_ratio());
+  found += page_findings(view);
   if (sessions > 0 && view.clients / sessions > kClientBytes)
     found += fmt::format(
         " * Big client buffers: {} per connection on average. Look at CLIENT LIST for clients that "
         "read slowly or send much.\n",
         base::format_memory_human(view.clients / sessions));
+  if (replicas > 0 && view.replicas / replicas > kReplicaBytes)
+    found += fmt::format(" * Big replica buffers: {} per replica on average.\n",
+                         base::format_memory_human(view.replicas / replicas));
+  found += limit_findings(server);
   if (found.empty()) return "No memory problem was found in this server.\n";
   return "Memory problems found in this server:\n\n" + found;
 }
 
-void memory_doctor(Call& call) {
-  call.reply.verbatim(diagnosis(memory_overview(call.server), call.server.sessions().size()));
-}
+void memory_doctor(Call& call) { call.reply.verbatim(diagnosis(call.server)); }
 
 void memory_malloc_stats(Call& call) {
   const std::string report = base::allocator_report();

@@ -167,6 +167,7 @@ struct Process {
   virtual CpuTimes thread_cpu_times() = 0;  // of the calling thread
   virtual size_t resident_bytes() = 0;
   virtual size_t machine_memory_bytes() = 0;
+  virtual size_t container_memory_bytes() = 0;  // its limit; 0: none
   virtual std::string system_name() = 0;  // "Linux 6.1.0 x86_64"
   virtual std::string executable() = 0;   // absolute path
   virtual uint64_t draw_secret() = 0;     // 64 bits that nobody can predict: passwords

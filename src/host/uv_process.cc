@@ -15,6 +15,7 @@
 #include <ctime>
 
 #include "base/check.h"
+#include "host/container_memory.h"
 
 namespace quoll::host {
 namespace {
@@ -53,6 +54,8 @@ size_t UvProcess::resident_bytes() {
 }
 
 size_t UvProcess::machine_memory_bytes() { return uv_get_total_memory(); }
+
+size_t UvProcess::container_memory_bytes() { return container_memory_limit(""); }
 
 std::string UvProcess::system_name() {
   utsname name{};

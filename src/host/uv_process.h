@@ -17,6 +17,7 @@ class UvProcess final : public Process {
   CpuTimes thread_cpu_times() override;
   size_t resident_bytes() override;
   size_t machine_memory_bytes() override;
+  size_t container_memory_bytes() override;
   std::string system_name() override;
   std::string executable() override;
   uint64_t draw_secret() override;

@@ -183,6 +183,25 @@ Result<> write_oom_scores(Settings& settings, Words words, Source) {
   return {};
 }
 
+// --- maxmemory
+
+Result<> write_maxmemory(Settings& settings, Words words, Source) {
+  const bool by_itself = base::equals_ignoring_case(words[0], "auto");
+  uint64_t bytes = settings.memory_for_auto;
+  if (!by_itself && !base::parse_memory(words[0], bytes))
+    return Error{"argument must be a memory value"};
+  settings.maxmemory = bytes;
+  settings.maxmemory_auto = by_itself;
+  return {};
+}
+
+// Tools read a number here, so "auto" shows what it stands for.
+std::string read_maxmemory(const Settings& settings) { return std::to_string(settings.maxmemory); }
+
+std::vector<std::string> maxmemory_lines(const Settings& settings) {
+  return {"maxmemory " + (settings.maxmemory_auto ? "auto" : format_memory(settings.maxmemory))};
+}
+
 std::string read_oom_scores(const Settings& settings) {
   std::string text;
   for (int64_t value : settings.oom_score_adj_values) {
@@ -307,6 +326,7 @@ constinit const Special kOutputLimits = {write_output_limits, read_output_limits
 constinit const Special kNotifyEvents = {write_notify_events, read_notify_events,
                                          notify_event_lines};
 constinit const Special kOomScores = {write_oom_scores, read_oom_scores};
+constinit const Special kMaxmemory = {write_maxmemory, read_maxmemory, maxmemory_lines};
 constinit const Special kPercentiles = {write_percentiles, read_percentiles, percentile_lines};
 constinit const Special kReplicaOf = {write_replicaof, read_replicaof};
 constinit const Special kDir = {write_dir, read_dir, dir_lines};

@@ -10,6 +10,7 @@ extern const Special kSave;
 extern const Special kOutputLimits;
 extern const Special kNotifyEvents;
 extern const Special kOomScores;
+extern const Special kMaxmemory;
 extern const Special kPercentiles;
 extern const Special kReplicaOf;
 extern const Special kDir;

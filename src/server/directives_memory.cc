@@ -1,6 +1,7 @@
 // Memory limit, eviction, freeing; threads and defragmentation, which other servers need and this
 // one does not.
 #include "server/directive.h"
+#include "server/directive_special.h"
 
 namespace quoll::server {
 
@@ -21,7 +22,7 @@ constexpr ChoiceName kEvictionPolicies[] = {
     {"noeviction", number(EvictionPolicy::noeviction)}};
 
 constexpr Directive kRows[] = {
-    {.name = "maxmemory", .value = Memory{&Settings::maxmemory}},
+    {.name = "maxmemory", .value = &special::kMaxmemory},
     {.name = "maxmemory-policy", .value = choice<&Settings::maxmemory_policy>(kEvictionPolicies)},
     {.name = "maxmemory-samples", .value = Integer{&Settings::maxmemory_samples, 1, kInt32Max}},
     {.name = "script-memory-max", .value = Memory{&Settings::script_memory_max}},

@@ -4,6 +4,8 @@
 
 #include "base/numbers.h"
 #include "base/text.h"
+#include "server/hot_keys.h"
+#include "server/memory_limits.h"
 #include "server/script_host.h"
 #include "server/server.h"
 
@@ -138,6 +140,9 @@ bool Dispatcher::admit(Session& session, Command& command, Args args) {
   if (!session.ordinary() && !admit_special(session, command, args)) return false;
   if (__builtin_expect(server_.scripts().running(), 0) && !(spec.flags & kAllowBusy))
     return reject(session, &command, server_.scripts().busy_reply());
+  if (__builtin_expect(server_.settings().maxmemory != 0, 0) && !server_.scripts().running() &&
+      !server_.memory_limits().admit(session, command))
+    return reject(session, &command, errors::kOutOfMemory);
   if (Bytes refusal = server_.refusal_of(command, session); !refusal.empty())
     return reject(session, &command, refusal);
   return true;
@@ -252,7 +257,7 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
       hold_reply(session, unsettled_seq(call), reply_start);
   }
   note_sizes(session, command, args, session.out().end_offset() - reply_start);
-  account(session, command, args, errors_before, start);
+  account(session, command, args, errors_before, start, reply_start);
 }
 
 // What INFO tells of a command that ran.
@@ -277,13 +282,13 @@ void Dispatcher::count(Session& session, Command& command, uint64_t errors_befor
 }
 
 void Dispatcher::account(Session& session, Command& command, Args args, uint64_t errors_before,
-                         base::Nanos start) {
+                         base::Nanos start, uint64_t reply_start) {
   base::Nanos end = server_.host().clock.steady();
   base::Nanos elapsed = end - start;
   stamp_ = end;
   count(session, command, errors_before, elapsed);
   if (__builtin_expect(elapsed >= server_.slow_threshold(), 0))
-    note_slow(session, command, args, elapsed);
+    note_slow(session, command, args, elapsed, reply_start);
   redacted_.clear();
 }
 
@@ -297,7 +302,18 @@ void Dispatcher::run_in_script(Session& session, Command& command, Args args) {
   redacted_.clear();
 }
 
-void Dispatcher::note_slow(Session& session, Command& command, Args args, base::Nanos elapsed) {
+void Dispatcher::note_keys(Session& session, Command& command, Args args, base::Nanos elapsed,
+                           uint64_t reply_start) {
+  HotKeys& hot_keys = server_.hot_keys();
+  if (hot_keys.end_due(server_.now(), server_.host().process)) return server_.hot_keys_changed();
+  found_keys_.clear();
+  if (!session.waiting() && find_keys(*command.spec, args, found_keys_))
+    hot_keys.record(args, found_keys_, elapsed, session.out().end_offset() - reply_start);
+}
+
+void Dispatcher::note_slow(Session& session, Command& command, Args args, base::Nanos elapsed,
+                           uint64_t reply_start) {
+  if (server_.hot_keys().active()) note_keys(session, command, args, elapsed, reply_start);
   if (redacted_.empty()) return server_.note_slow(session, command, args, elapsed);
   std::vector<Bytes> shown(args.begin(), args.end());
   for (size_t argument : redacted_) shown[argument] = "(redacted)";

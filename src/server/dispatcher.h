@@ -65,12 +65,15 @@ class Dispatcher {
   void call_handler(Call& call);
   bool still_allowed(Session& session, QueuedCommand& queued);
   void account(Session& session, Command& command, Args args, uint64_t errors_before,
-               base::Nanos start);
+               base::Nanos start, uint64_t reply_start);
   void count(Session& session, Command& command, uint64_t errors_before, base::Nanos elapsed);
   void unknown_command(Session& session, Args args);
 
   store::Seq unsettled_seq(const Call& call);
-  void note_slow(Session& session, Command& command, Args args, base::Nanos elapsed);
+  void note_slow(Session& session, Command& command, Args args, base::Nanos elapsed,
+                 uint64_t reply_start);
+  void note_keys(Session& session, Command& command, Args args, base::Nanos elapsed,
+                 uint64_t reply_start);
   void note_sizes(Session& session, Command& command, Args args, size_t reply_bytes);
 
   Server& server_;

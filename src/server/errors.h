@@ -22,6 +22,8 @@ inline constexpr Bytes kStringTooLong =
     "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
 inline constexpr Bytes kTimeoutNegative = "ERR timeout is negative";
 inline constexpr Bytes kTimeoutOutOfRange = "ERR timeout is out of range";
+inline constexpr Bytes kOutOfMemory =
+    "OOM command not allowed when used memory > 'maxmemory'.";
 inline constexpr Bytes kLoading = "LOADING Redis is loading the dataset in memory";
 inline constexpr Bytes kNoProto = "NOPROTO unsupported protocol version";
 

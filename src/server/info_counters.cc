@@ -2,6 +2,7 @@
 // errorstats, latencystats and quoll.
 #include "server/directive.h"
 #include "server/info_writer.h"
+#include "server/memory_limits.h"
 #include "server/replication.h"
 #include "server/script_cache.h"
 #include "server/script_host.h"
@@ -42,9 +43,10 @@ void key_counters(Server& server, InfoWriter& out) {
   out.field("expired_time_cap_reached_count", stats.expire_time_capped);
   out.field("expire_cycle_cpu_milliseconds", stats.expire_nanos / base::kNanosPerMilli);
   out.field("evicted_keys", keys.evicted_keys);
-  out.zeros("evicted_clients");
+  out.field("evicted_clients", stats.evicted_clients);
   out.field("evicted_scripts", server.scripts().cache().evicted());
-  out.zeros("total_eviction_exceeded_time", "current_eviction_exceeded_time");
+  out.field("total_eviction_exceeded_time", server.memory_limits().exceeded_total_ms());
+  out.field("current_eviction_exceeded_time", server.memory_limits().exceeded_ms());
   out.field("keyspace_hits", stats.keyspace_hits);
   out.field("keyspace_misses", stats.keyspace_misses);
 }

@@ -4,6 +4,7 @@
 #include "server/backups.h"
 #include "server/config_value.h"
 #include "server/info_writer.h"
+#include "server/memory_limits.h"
 #include "server/memory_overview.h"
 #include "server/replication.h"
 #include "server/script_cache.h"
@@ -136,12 +137,13 @@ void info_memory(Server& server, InfoWriter& out) {
   const Replication& replication = server.replication();
   const uint64_t backlog = replication.feed().backlog().footprint();
   const uint64_t buffers = backlog + replication.replicas().buffer_bytes();
-  out.field("mem_not_counted_for_evict", buffers);
+  out.field("mem_not_counted_for_evict", server.memory_limits().not_counted());
   out.field("mem_replication_backlog", backlog);
   out.field("mem_total_replication_buffers", buffers);
-  out.field("mem_clients_slaves", replication.replicas().buffer_bytes());
+  out.field("mem_clients_slaves", view.replicas);
   out.field("mem_clients_normal", view.clients);
-  out.zeros("mem_cluster_links", "mem_aof_buffer");
+  out.zeros("mem_cluster_links");
+  out.field("mem_aof_buffer", server.persistence().aof_info().stats.buffer_length);
   out.field("mem_allocator", base::allocator_name());
   out.zeros("mem_overhead_db_hashtable_rehashing", "active_defrag_running");
   out.field("lazyfree_pending_objects", server.store().reclaim_pending());

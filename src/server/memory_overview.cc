@@ -1,6 +1,7 @@
 #include "server/memory_overview.h"
 
 #include "base/memory.h"
+#include "server/replication.h"
 #include "server/script_cache.h"
 #include "server/script_host.h"
 #include "server/script_libraries.h"
@@ -54,7 +55,11 @@ MemoryOverview memory_overview(Server& server) {
   view.startup = server.startup_memory();
   view.resident = server.host().process.resident_bytes();
   base::allocator_stats(view.allocator);
-  for (const auto& [id, session] : server.sessions()) view.clients += session->footprint();
+  for (const auto& [id, session] : server.sessions())
+    (session->is_replica() ? view.replicas : view.clients) += session->footprint();
+  view.replicas += server.replication().replicas().buffer_bytes();
+  view.backlog = server.replication().feed().backlog().footprint();
+  view.unwritten = server.persistence().waiting_bytes();
   const store::Store& store = server.store();
   for (store::DbIndex db = 0; db < store.databases(); ++db) {
     const uint64_t keys = store.keys(db);
@@ -70,14 +75,15 @@ MemoryOverview memory_overview(Server& server) {
   const ScriptLibraries& libraries = server.scripts().libraries();
   view.scripts = scripts.vm_bytes() + scripts.bytes();
   view.functions = libraries.vm_bytes() + libraries.bytes();
-  view.overhead = view.startup + view.clients + view.tables + view.scripts + view.functions;
+  view.overhead = view.startup + view.clients + view.replicas + view.backlog + view.unwritten +
+                  view.tables + view.scripts + view.functions;
   if (view.overhead > view.used) view.overhead = view.used;
   view.dataset = view.used - view.overhead;
   return view;
 }
 
-size_t key_footprint(const store::Entry& entry) {
-  return entry.footprint() + scaled(1, kTableBytesPerKey + 0.5) +
+size_t key_footprint(const store::Entry& entry, size_t samples) {
+  return entry.footprint(samples) + scaled(1, kTableBytesPerKey + 0.5) +
          (entry.has_ttl() ? scaled(1, kWheelBytesPerKey + 0.5) : 0);
 }
 

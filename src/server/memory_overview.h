@@ -1,7 +1,8 @@
 // MemoryOverview: one consistent reading of where the memory goes; INFO, MEMORY STATS and MEMORY
 // DOCTOR show parts of it.
 //
-//   used = overhead + dataset        overhead = startup + clients + tables + scripts + functions
+//   used = overhead + dataset        overhead = startup + clients + replicas + backlog + tables +
+//                                               waiting for the disk + scripts + functions
 //
 // Cost: a walk over the sessions and one refresh of the allocator's statistics.
 #pragma once
@@ -27,10 +28,13 @@ struct MemoryOverview {
   size_t used;
   size_t peak;
   size_t startup;
-  size_t clients;
-  size_t tables;  // of all databases
+  size_t clients;    // sessions and buffers, replicas not counted
+  size_t replicas;   // sessions and buffers of replicas
+  size_t backlog;    // of replication
+  size_t tables;     // of all databases
   size_t scripts;    // EVAL's VM and texts
   size_t functions;  // the libraries' VM and codes
+  size_t unwritten;  // waits for the disk
   size_t overhead;
   size_t dataset;  // used - overhead
   size_t resident;
@@ -59,7 +63,8 @@ MemoryOverview memory_overview(Server& server);
 constexpr double kTableBytesPerKey = 12.5;
 constexpr double kWheelBytesPerKey = 8.5;
 
-// What the key costs in all: MEMORY USAGE.
-size_t key_footprint(const store::Entry& entry);
+// What the key costs in all: MEMORY USAGE. Large collections are estimated from `samples` elements,
+// 0: all are counted.
+size_t key_footprint(const store::Entry& entry, size_t samples);
 
 }  // namespace quoll::server

@@ -108,6 +108,9 @@ class Persistence {
   // Writes what must be on disk at the end. `how`: 0 as configured, 1 SAVE, -1 NOSAVE.
   void prepare_exit(int how, host::OnDone done);
 
+  // Bytes in memory only because the disk has not taken them yet.
+  size_t waiting_bytes() const;
+
   void begin_turn_end();  // before replies are flushed
   void end_turn();        // after
   void tick();

@@ -7,6 +7,7 @@
 #include "server/debug_switches.h"
 #include "server/log.h"
 #include "server/lua_vm.h"
+#include "server/memory_limits.h"
 #include "server/nobody_peer.h"
 #include "server/replication.h"
 #include "server/script_cache.h"
@@ -27,6 +28,9 @@ constexpr Bytes kUnkillable =
     "UNKILLABLE Sorry the script already executed write commands against the dataset. You can "
     "either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE "
     "command.";
+
+constexpr Bytes kScriptOutOfMemory =
+    "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'";
 
 // MONITOR shows the commands of scripts as coming from here.
 struct ScriptPeer final : NobodyPeer {
@@ -61,6 +65,10 @@ bool ScriptHost::admit(Call& call, uint32_t flags, bool read_only) {
     }
     if (read_only) {
       call.reply.error("ERR Can not execute a script with write flag using *_ro command.");
+      return false;
+    }
+    if (server_.memory_limits().out_of_memory() && !(flags & kScriptAllowOom)) {
+      call.reply.error(kScriptOutOfMemory);
       return false;
     }
   }
@@ -229,7 +237,10 @@ Bytes ScriptHost::refusal(Command& command) const {
   if (server_.replication().stale() && !(spec.flags & kStale))
     return "ERR Can not execute the command on a stale replica";
   // A script that has begun to write is not stopped by what it could not foresee.
-  return writes && run_.wrote ? Bytes() : server_.refusal_of(command, *session_);
+  if (writes && run_.wrote) return {};
+  if (Bytes text = server_.refusal_of(command, *session_); !text.empty()) return text;
+  const bool wants_memory = (spec.flags & kDenyOom) && !(run_.flags & kScriptAllowOom);
+  return wants_memory && server_.memory_limits().out_of_memory() ? errors::kOutOfMemory : Bytes();
 }
 
 bool ScriptHost::call_command(lua_State* lua) {

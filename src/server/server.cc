@@ -4,7 +4,9 @@
 
 #include "host/whole_file.h"
 #include "server/call.h"
+#include "server/hot_keys.h"
 #include "server/log.h"
+#include "server/memory_limits.h"
 #include "server/replication.h"
 #include "server/script_host.h"
 
@@ -43,7 +45,8 @@ Server::Server(const host::Host& host, Config config, Families families)
       dispatcher_(*this, families),
       scratch_(kScratchBytes),
       run_id_(hex_id(host_.random)),
-      replication_(std::make_unique<Replication>(*this)) {
+      replication_(std::make_unique<Replication>(*this)),
+      hot_keys_(std::make_unique<HotKeys>()) {
   refresh_clock();
   started_ms_ = now_;
   scripts_ = std::make_unique<ScriptHost>(*this);
@@ -64,6 +67,7 @@ Server::Server(const host::Host& host, Config config, Families families)
     if (!commands().rename(rename.from, rename.to))
       log::warning("rename-command {} {} has no effect: no such command, or the new name is taken",
                    rename.from, rename.to);
+  memory_limits_ = std::make_unique<MemoryLimits>(*this);
   apply_settings();
   watch_settings();
 }
@@ -102,8 +106,8 @@ void Server::apply_settings() {
   large_bytes_ = SIZE_MAX;
   for (int64_t bytes : {now.commandlog_request_larger_than, now.commandlog_reply_larger_than})
     if (bytes >= 0) large_bytes_ = std::min(large_bytes_, static_cast<size_t>(bytes));
-  // Monitors are told on the way of slow commands, so that others pay one comparison for both.
-  if (monitors_.any()) slow_threshold_ = INT64_MIN;
+  // Monitors and HOTKEYS are told on the way of slow commands: others pay one comparison for all.
+  if (monitors_.any() || hot_keys_->active()) slow_threshold_ = INT64_MIN;
   bool frequency = now.maxmemory_policy == EvictionPolicy::volatile_lfu ||
                    now.maxmemory_policy == EvictionPolicy::allkeys_lfu;
   store_.access().set_rules({frequency, now.lfu_log_factor, now.lfu_decay_time_minutes});
@@ -165,6 +169,11 @@ void Server::watch_settings() {
   config_.on_change({"tls-port"}, [this, secure]() -> base::Result<> {
     if (auto done = secure(); !done) return done;
     return reopen(tls_listeners_, true);
+  });
+  config_.on_change({"activedefrag"}, [this]() -> base::Result<> {
+    if (settings().activedefrag)
+      log::warning("activedefrag has no effect: there is no active defragmentation");
+    return {};
   });
   config_.on_change({"requirepass"}, [this]() -> base::Result<> {
     acl_.set_default_password(settings().requirepass);  // connections that are in stay in
@@ -272,7 +281,8 @@ void Server::end_turn() {
   if (active_expiry_ && !replication_->following() && periodic_work_ &&
       paused() == PauseKind::none && expiry_due_ <= host_.clock.wall())
     expire();
-  serve_blocked();  // of keys that expired
+  memory_limits_->end_turn();
+  serve_blocked();  // of keys that expired or were evicted
   if (store_.reclaiming()) reclaim();
   persistence_.end_turn();
   replication_->end_turn();
@@ -391,6 +401,7 @@ void Server::tick() {
   base::memory_peak();
   persistence_.tick();
   replication_->tick();
+  memory_limits_->tick();
   if (replicas_until_ != 0 && (now_ >= replicas_until_ || replication_->replicas_caught_up()))
     prepare_end();
   if (ticks_ % 10 == 0) {

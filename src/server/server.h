@@ -57,6 +57,8 @@ enum class HoldWrites : uint8_t { ending = 1, failover = 2 };
 
 enum class PauseKind : uint8_t { none, writes, all };
 
+class HotKeys;
+class MemoryLimits;
 class Replication;
 class ScriptHost;
 
@@ -105,6 +107,10 @@ class Server {
   Notifier& notifier() { return notifier_; }
   ScriptHost& scripts() { return *scripts_; }
   const ScriptHost& scripts() const { return *scripts_; }
+  MemoryLimits& memory_limits() { return *memory_limits_; }
+  HotKeys& hot_keys() { return *hot_keys_; }
+  // HOTKEYS has begun or ended.
+  void hot_keys_changed() { apply_settings(); }
   SlowLog& slow_log() { return slow_log_; }
   SlowLog& large_requests() { return large_requests_; }
   SlowLog& large_replies() { return large_replies_; }
@@ -267,6 +273,8 @@ class Server {
   base::Millis handshake_failure_logged_ms_ = 0;
   uint64_t handshake_failures_unlogged_ = 0;
   std::unique_ptr<Replication> replication_;
+  std::unique_ptr<HotKeys> hot_keys_;
+  std::unique_ptr<MemoryLimits> memory_limits_;
 };
 
 }  // namespace quoll::server

@@ -185,7 +185,9 @@ struct Settings {
   bool cluster_slot_stats_enabled = false;
 
   // Memory, eviction, freeing
-  uint64_t maxmemory = 0;
+  uint64_t maxmemory = 0;  // in force, whether given as a number or as "auto"
+  bool maxmemory_auto = false;
+  uint64_t memory_for_auto = 0;  // what "auto" means here; see memory_limits.h
   EvictionPolicy maxmemory_policy = EvictionPolicy::noeviction;
   int64_t maxmemory_samples = 5;
   uint64_t script_memory_max = uint64_t{1} << 30;  // bytes of one Lua VM

@@ -50,6 +50,8 @@ struct Stats {
   uint64_t error_replies = 0;
   uint64_t output_buffer_limit_disconnections = 0;
   uint64_t query_buffer_limit_disconnections = 0;
+  uint64_t evicted_clients = 0;             // disconnected by maxmemory-clients
+  base::Nanos eviction_exceeded_nanos = 0;  // spent above maxmemory, up to its last end
   uint64_t turns = 0;
   base::Nanos turn_nanos = 0;        // sum of all turns
   base::Nanos turn_max_nanos = 0;    // longest turn since the last reset

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/blob.h"
+#include "base/client_memory.h"
 #include "server/command_table.h"
 #include "store/commit.h"
 
@@ -33,8 +34,8 @@ class OwnedArgs {
         place += args[i].size();
       }
     }
-    bytes_ = bytes + views_.size() * sizeof(Bytes);
-    for (const Large& large : blobs_) bytes_ += large.blob.size();
+    held_.add(base::usable_size(bytes) + base::usable_size(views_.size() * sizeof(Bytes)));
+    for (const Large& large : blobs_) held_.add(large.blob.footprint());
   }
 
   Args args() const { return views_; }
@@ -43,7 +44,7 @@ class OwnedArgs {
       if (large.argument == argument) return &large.blob;
     return nullptr;
   }
-  size_t bytes() const { return bytes_; }
+  size_t bytes() const { return held_.bytes(); }
 
  private:
   struct Large {
@@ -53,7 +54,7 @@ class OwnedArgs {
   std::vector<Bytes> views_;
   std::unique_ptr<char[]> text_;
   std::vector<Large> blobs_;
-  size_t bytes_ = 0;
+  base::HeldForClient held_;
 };
 
 struct QueuedCommand {

@@ -44,7 +44,7 @@ Bytes CommitBuilder::keep(Bytes bytes) {
 void CommitBuilder::touch(DbIndex db, Bytes key, const Event& event, Change change) {
   QUOLL_DCHECK(open_);
   ++touch_count_;
-  change_count_ += change != Change::expired;
+  change_count_ += change != Change::expired && change != Change::evicted;
   if (recording_) touches_.push_back({db, keep(key), event, change});
 }
 

@@ -53,6 +53,7 @@ inline constexpr Event kEventFlushDb{"flushdb", 0};
 inline constexpr Event kEventSwapDb{"swapdb", 0};
 inline constexpr Event kEventLibraries{"libraries", 0};  // of functions changed
 inline constexpr Event kEventExpired{"expired", 'x'};
+inline constexpr Event kEventEvicted{"evicted", 'e'};
 inline constexpr Event kEventDel{"del", 'g'};
 
 struct Commit {
@@ -90,7 +91,7 @@ class CommitBuilder {
   void effect(DbIndex db, Args args);
   // Of the effects from now on, until the commit ends.
   void set_targets(uint8_t targets) { targets_ = targets; }
-  // Touches so far other than keys found expired: what the command itself changed.
+  // Touches so far other than keys expired or evicted: what the command itself changed.
   size_t changes() const { return change_count_; }
   size_t expired() const { return touch_count_ - change_count_; }
   size_t effects() const { return effect_count_; }

@@ -221,9 +221,10 @@ void Edit::erase(Change change) {
     database_->wheel.remove(WheelTraits::handle(entry_));
     database_->count_deadline(entry_->deadline(), -1);
   }
-  if (change == Change::expired) {
+  if (change == Change::expired || change == Change::evicted) {
     // Recorded before the entry goes: the caller's key may be a view into it.
-    store_.commits_.touch(db_, key_.bytes, kEventExpired, change);
+    const Event& event = change == Change::expired ? kEventExpired : kEventEvicted;
+    store_.commits_.touch(db_, key_.bytes, event, change);
     const Bytes del[] = {"DEL", key_.bytes};
     store_.commits_.effect(db_, del);
   }
@@ -234,6 +235,12 @@ void Edit::erase(Change change) {
   at_ = {};
   changed_ = true;
   change_ = change;
+}
+
+void Edit::evict() {
+  erase(Change::evicted);
+  ++store_.counters_.evicted_keys;
+  changed_ = false;  // all is said
 }
 
 bool Edit::erase_if_empty() {

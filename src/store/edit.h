@@ -63,6 +63,8 @@ class Edit {
   // Takes the value out in its present form, leaving only erase() or put().
   data::Value take();
   void erase(Change change = Change::erased);
+  // Erases the key to make room: complete with event, effect and statistics.
+  void evict();
   // A collection without elements is no key: erases it and announces "del". To be called after
   // done() of what emptied it. True when it was erased.
   bool erase_if_empty();

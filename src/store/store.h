@@ -131,6 +131,7 @@ class Store {
 
  private:
   friend class Edit;
+  friend class Eviction;
   friend class Snapshot;
   struct Grave {
     std::unique_ptr<Database> database;

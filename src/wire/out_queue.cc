@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/client_memory.h"
 #include "base/memory.h"
 
 namespace quoll::wire {
@@ -30,6 +31,7 @@ Chunk* take_chunk(size_t capacity) {
   } else {
     chunk = static_cast<Chunk*>(base::allocate(sizeof(Chunk) + capacity));
     chunk->capacity = static_cast<uint32_t>(capacity);
+    base::ClientMemory::add(base::usable_size(block_bytes(chunk)));
   }
   chunk->next = nullptr;
   chunk->begin = chunk->end = 0;
@@ -43,6 +45,7 @@ void give_chunk(Chunk* chunk) {
     ++pool.count;
     return;
   }
+  base::ClientMemory::subtract(base::usable_size(block_bytes(chunk)));
   base::release(chunk, block_bytes(chunk));
 }
 

@@ -152,7 +152,11 @@ size_t RespParser::budget() const {
 std::span<char> RespParser::blob_room() {
   base::Blob& blob = partial_->blob;
   size_t wanted = static_cast<size_t>(partial_->bulk_size) + 2;
-  if (blob.size() == blob.capacity()) blob.reserve(std::min(wanted, blob.capacity() * 2));
+  if (blob.size() == blob.capacity()) {
+    size_t before = blob.footprint();
+    blob.reserve(std::min(wanted, blob.capacity() * 2));
+    partial_->held.add(blob.footprint() - before);
+  }
   size_t room = std::min(wanted, blob.capacity()) - blob.size();
   return {blob.data() + blob.size(), std::min({room, kBlobReceiveMax, budget()})};
 }
@@ -184,6 +188,7 @@ void RespParser::move_to_own(size_t capacity) {
   free_own();
   own_ = data_ = block;
   own_capacity_ = capacity;
+  base::ClientMemory::add(capacity);
   pos_ -= start_;
   start_ = 0;
   end_ = pending;
@@ -192,6 +197,7 @@ void RespParser::move_to_own(size_t capacity) {
 void RespParser::free_own() {
   if (own_ == nullptr) return;
   base::release(own_, own_capacity_);
+  base::ClientMemory::subtract(own_capacity_);
   own_ = nullptr;
   own_capacity_ = 0;
 }
@@ -389,6 +395,7 @@ bool RespParser::fill_blob() {
   if (!partial.blob) {
     size_t arrived = end_ - pos_;
     partial.blob = base::Blob(std::max(std::min(size + 2, kBlobWholeMax), arrived));
+    partial.held.add(partial.blob.footprint());
     partial.blob.append({data_ + pos_, arrived});
     end_ = pos_;
     data_[end_] = '\0';

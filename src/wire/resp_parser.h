@@ -27,6 +27,7 @@
 
 #include "base/blob.h"
 #include "base/bytes.h"
+#include "base/client_memory.h"
 
 namespace quoll::wire {
 
@@ -145,8 +146,9 @@ class RespParser {
     int64_t bulk_size = -1;  // of the argument being received; -1: its header is next
     std::vector<Span> args;
     std::vector<CommandBatch::BlobArg> blobs;
-    base::Blob blob;        // the argument being received, with its CR LF, when it is large
-    size_t blob_bytes = 0;  // wire bytes of `blobs`, which are not in the window
+    base::Blob blob;           // the argument being received, with its CR LF, when it is large
+    size_t blob_bytes = 0;     // wire bytes of `blobs`, which are not in the window
+    base::HeldForClient held;  // memory of `blob` and `blobs`
   };
   static constexpr size_t kInBlob = ~size_t{0};
 

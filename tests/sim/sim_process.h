@@ -18,6 +18,7 @@ class SimProcess final : public host::Process {
   CpuTimes thread_cpu_times() override { return cpu_times(); }
   size_t resident_bytes() override { return 10'000'000; }
   size_t machine_memory_bytes() override { return 8'000'000'000; }
+  size_t container_memory_bytes() override { return 0; }
   std::string system_name() override { return "Simulation 1.0 virtual"; }
   std::string executable() override { return "/quoll-server"; }
   uint64_t draw_secret() override { return random_.draw(); }

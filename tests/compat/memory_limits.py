@@ -1,0 +1,251 @@
+#!/usr/bin/python3
+"""Memory limits: every eviction policy keeps data within maxmemory and takes only keys it may take,
+what clients hold evicts no key, maxmemory-clients ends the largest, logs and replicas follow.
+
+  memory_limits.py [WORD...]      tests whose names hold a word
+"""
+import contextlib
+import sys
+
+import resp
+from persistence import Node, compare, contents, info
+from server import OURS, Results, ServerUnderTest, check, check_equal, eventually
+
+MIB = 1 << 20
+# Data above the limit that may be seen between commands: what one command brought, and what the
+# turn's budget left for later turns.
+TOLERANCE = MIB
+INFO_BYTES = 64 * 1024  # INFO counts what it needs itself
+TOGETHER = 4  # tests at a time: they wait for servers, most of the time
+BASE = ["--save", "", "--enable-debug-command", "yes"]
+POLICIES = ["%s-%s" % (kind, how) for kind in ("allkeys", "volatile") for how in ("lru", "lfu", "random")] + ["volatile-ttl"]
+
+
+def number(connection, name):
+    return int(info(connection, name))
+
+
+def data_bytes(connection):
+    """What maxmemory limits."""
+    return number(connection, "used_memory") - number(connection, "mem_not_counted_for_evict")
+
+
+def set_limit(connection, room):
+    limit = data_bytes(connection) + room
+    connection.call("CONFIG", "SET", "maxmemory", str(limit))
+    return limit
+
+
+def fill(connection, prefix, count, value, *options):
+    """SETs; returns how many were refused."""
+    refused = 0
+    for start in range(0, count, 1000):
+        replies = connection.pipeline([["SET", "%s%d" % (prefix, i), value, *options] for i in range(start, min(start + 1000, count))])
+        refused += sum(reply.startswith(b"-OOM") for reply in replies)
+        check(all(reply.startswith((b"-OOM", b"+OK")) for reply in replies), "replies of SET")
+    return refused
+
+
+def test_policies_keep_the_limit():
+    with ServerUnderTest(args=BASE) as server:
+        one = server.connect()
+        for policy in POLICIES:
+            one.call("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", policy)
+            one.call("FLUSHALL")
+            one.call("CONFIG", "RESETSTAT")
+            limit = set_limit(one, 3 * MIB)
+            volatile = policy.startswith("volatile")
+            if volatile:
+                check_equal(fill(one, "persistent", 2000, "v" * 100), 0, policy)
+            expire = ["EX", "100000"] if volatile else []
+            for part in range(4):
+                check_equal(fill(one, "key%d:" % part, 5000, "v" * 200, *expire), 0, policy)
+                used = data_bytes(one)
+                check(used <= limit + TOLERANCE, "%s: %d bytes of data, the limit is %d" % (policy, used, limit))
+            eventually(lambda: data_bytes(one) <= limit + INFO_BYTES, policy + " comes back to the limit")
+            check(number(one, "evicted_keys") > 1000, policy + " evicts")
+            # Nothing is thrown away beyond what is needed.
+            check(data_bytes(one) > limit - MIB, "%s: %d bytes of data at a limit of %d" % (policy, data_bytes(one), limit))
+            if volatile:
+                check_equal(one.call("EXISTS", *["persistent%d" % i for i in range(2000)]), 2000, policy + ": persistent keys")
+
+
+def test_no_policy_refuses():
+    with ServerUnderTest(args=BASE) as server:
+        one = server.connect()
+        for policy in ("noeviction", "volatile-lru", "volatile-ttl"):
+            one.call("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", policy)
+            one.call("FLUSHALL")
+            limit = set_limit(one, 2 * MIB)
+            check(fill(one, "key", 20000, "v" * 200) > 1000, policy + " refuses")
+            check(data_bytes(one) <= limit + TOLERANCE, policy)
+            check_equal(number(one, "evicted_keys"), 0, policy)
+            one.call("FLUSHALL")
+            check_equal(one.call("SET", "after", "x"), b"OK", policy + ": memory that is being given back counts as free")
+
+
+def test_a_lower_limit_is_worked_off():
+    with ServerUnderTest(args=BASE + ["--maxmemory-policy", "allkeys-lru"]) as server:
+        one = server.connect()
+        fill(one, "key", 60000, "v" * 200)
+        limit = data_bytes(one) // 4
+        one.call("CONFIG", "SET", "maxmemory", str(limit))
+        eventually(lambda: data_bytes(one) <= limit + INFO_BYTES, "down to a quarter", timeout=30)
+        check(number(one, "total_eviction_exceeded_time") >= 0, "the time above the limit is told")
+        eventually(lambda: number(one, "current_eviction_exceeded_time") == 0, "no longer above the limit")
+        check(one.call("DBSIZE") > 5000, "not everything is gone")
+
+
+def test_large_values_are_given_back_before_more_goes():
+    with ServerUnderTest(args=BASE + ["--maxmemory-policy", "allkeys-lru"]) as server:
+        one = server.connect()
+        limit = set_limit(one, 40 * MIB)
+        for i in range(60):
+            check_equal(one.call("SET", "large%d" % i, "v" * MIB), b"OK")
+        one.call("DEBUG", "SLEEP", "0")
+        left = one.call("DBSIZE")
+        check(data_bytes(one) <= limit + 2 * MIB, "large values stay within the limit")
+        check(left >= 30, "%d values of 1 MiB are left of 40 that fit" % left)
+
+
+def test_a_slow_reader_evicts_nothing():
+    with ServerUnderTest(args=BASE + ["--maxmemory-policy", "allkeys-lru"]) as server:
+        one, slow = server.connect(), server.connect()
+        fill(one, "key", 5000, "v" * 200)
+        one.call("SET", "large", "v" * MIB)
+        limit = set_limit(one, 2 * MIB)
+        slow.send(b"".join([resp.encode(["GET", "large"])] * 64))
+        eventually(lambda: number(one, "mem_clients_normal") > 30 * MIB, "replies wait for the slow reader", timeout=20)
+        check_equal(fill(one, "more", 1000, "v" * 200), 0, "refused")
+        check_equal(number(one, "evicted_keys"), 0, "evicted keys")
+        check(number(one, "used_memory") > limit + 10 * MIB, "the replies are not in the limit of data")
+        # Nor does a queue of a transaction, or a request that never ends.
+        queue = server.connect()
+        queue.call("MULTI")
+        for _ in range(8):
+            queue.call("SET", "large2", "v" * MIB)
+        half = server.connect()
+        half.send(b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$33554432\r\n" + b"v" * (16 * MIB))
+        eventually(lambda: number(one, "mem_clients_normal") > 50 * MIB, "the request arrives", timeout=20)
+        check_equal(fill(one, "last", 100, "v"), 0, "refused")
+        check_equal(number(one, "evicted_keys"), 0, "evicted keys")
+        slow.close()
+
+
+def test_clients_are_limited():
+    with ServerUnderTest(args=BASE + ["--client-output-buffer-limit", "normal 0 0 0"]) as server:
+        one = server.connect()
+        one.call("CLIENT", "NO-EVICT", "on")
+        one.call("SET", "large", "v" * MIB)
+        one.call("CONFIG", "SET", "maxmemory-clients", "16mb")
+        greedy, modest, spared = server.connect(), server.connect(), server.connect()
+        modest.call("CLIENT", "SETNAME", "modest")
+        greedy.call("CLIENT", "SETNAME", "greedy")
+        spared.call("CLIENT", "SETNAME", "spared")
+        spared.call("CLIENT", "NO-EVICT", "on")
+        modest.send(resp.encode(["GET", "large"]) * 4)
+        greedy.send(resp.encode(["GET", "large"]) * 64)
+        eventually(lambda: number(one, "evicted_clients") == 1, "the largest goes", timeout=20)
+        names = one.call("CLIENT", "LIST")
+        check(b"name=greedy" not in names and b"name=modest" in names, names)
+        spared.send(resp.encode(["GET", "large"]) * 32)
+        eventually(lambda: b"name=modest" not in one.call("CLIENT", "LIST"), "others go for one that may not", timeout=20)
+        check(b"name=spared" in one.call("CLIENT", "LIST"), "CLIENT NO-EVICT")
+        check("Evicting client" in server.log(), server.log())
+
+
+def test_percent_of_maxmemory_for_clients():
+    with ServerUnderTest(args=BASE + ["--maxmemory", "100mb", "--maxmemory-clients", "10%"]) as server:
+        one, greedy = server.connect(), server.connect()
+        one.call("SET", "large", "v" * MIB)
+        greedy.call("CLIENT", "SETNAME", "greedy")
+        greedy.send(resp.encode(["GET", "large"]) * 64)
+        eventually(lambda: b"name=greedy" not in one.call("CLIENT", "LIST"), "beyond 10 % of 100 MiB", timeout=20)
+
+
+def test_the_log_replays_evictions():
+    node = Node(args=["--appendonly", "yes", "--save", "", "--maxmemory-policy", "allkeys-lfu"])
+    try:
+        node.start()
+        one = node.connect()
+        set_limit(one, 2 * MIB)
+        fill(one, "key", 20000, "v" * 200)
+        one.call("CONFIG", "SET", "maxmemory", "0")
+        check(number(one, "evicted_keys") > 5000, "evictions")
+        before = contents(one)
+        node.kill()
+        node.start()
+        compare(before, contents(node.connect()))
+    finally:
+        node.stop()
+
+
+def test_a_replica_follows():
+    with contextlib.ExitStack() as stack:
+        primary = stack.enter_context(ServerUnderTest(args=BASE + ["--maxmemory-policy", "allkeys-lru", "--repl-diskless-sync-delay", "0"]))
+        replica = stack.enter_context(ServerUnderTest(args=BASE + ["--maxmemory", "1mb", "--maxmemory-policy", "allkeys-lru"]))
+        one, two = primary.connect(), replica.connect()
+        two.call("REPLICAOF", "127.0.0.1", str(primary.port))
+        eventually(lambda: info(two, "master_link_status") == "up", "the link is up", timeout=20)
+        set_limit(one, 2 * MIB)
+        fill(one, "key", 20000, "v" * 200)
+        one.call("CONFIG", "SET", "maxmemory", "0")
+        check(number(one, "evicted_keys") > 5000, "evictions")
+        eventually(lambda: number(two, "master_repl_offset") == number(one, "master_repl_offset"), "the replica has all", timeout=20)
+        compare(contents(one), contents(two))
+        check_equal(number(two, "evicted_keys"), 0, "a replica evicts nothing by itself")
+
+
+def test_the_ttl_policy_takes_the_soonest():
+    with ServerUnderTest(args=BASE + ["--maxmemory-policy", "volatile-ttl"]) as server:
+        one = server.connect()
+        one.pipeline([["SET", "soon%d" % i, "v" * 200, "EX", str(1000 + i)] for i in range(3000)])
+        one.pipeline([["SET", "late%d" % i, "v" * 200, "EX", str(1000000 + i)] for i in range(3000)])
+        set_limit(one, 0)
+        fill(one, "new", 1500, "v" * 200)
+        check_equal(one.call("EXISTS", *["late%d" % i for i in range(3000)]), 3000, "late keys")
+
+
+def test_auto_is_a_share_of_what_there_is():
+    with ServerUnderTest(args=BASE + ["--maxmemory", "auto"]) as server:
+        one = server.connect()
+        limit = int(one.call("CONFIG", "GET", "maxmemory")[1])
+        total = number(one, "total_system_memory")
+        check(0 < limit <= total * 3 // 4, "%d of %d" % (limit, total))
+        check_equal(number(one, "maxmemory"), limit)
+        one.call("CONFIG", "SET", "maxmemory", "100mb")
+        one.call("CONFIG", "SET", "maxmemory", "AUTO")
+        check_equal(int(one.call("CONFIG", "GET", "maxmemory")[1]), limit)
+
+
+def test_auto_is_rewritten_as_auto():
+    with ServerUnderTest(config="maxmemory auto\nsave \"\"\n") as server:
+        one = server.connect()
+        one.call("CONFIG", "REWRITE")
+        check("maxmemory auto" in open(server.config_path).read(), "the file says auto")
+
+
+def test_hot_keys_find_the_hot():
+    with ServerUnderTest(args=BASE) as server:
+        one = server.connect()
+        for sample in ("1", "20"):
+            one.call("HOTKEYS", "START", "METRICS", "1", "NET", "COUNT", "10", "SAMPLE", sample)
+            for turn in range(30):
+                one.pipeline([["GET", "cold%d" % (turn * 1000 + i)] if i % 4 else ["GET", "hot%d" % (i // 4 % 5)] for i in range(1000)])
+            one.call("HOTKEYS", "STOP")
+            (report,) = one.call("HOTKEYS", "GET")
+            report = dict(zip(report[::2], report[1::2]))
+            check_equal(sorted(report[b"by-net-bytes"][:10:2]), [b"hot%d" % i for i in range(5)], "sample " + sample)
+            one.call("HOTKEYS", "RESET")
+        one.call("HOTKEYS", "START", "METRICS", "1", "CPU", "DURATION", "1")
+        eventually(lambda: dict(zip(*[iter(one.call("HOTKEYS", "GET")[0])] * 2))[b"tracking-active"] == 0, "it ends by itself", timeout=20)
+
+
+def main():
+    wanted = sys.argv[1:]
+    tests = [(name[5:].replace("_", " "), test) for name, test in globals().items() if name.startswith("test_")]
+    Results.run_together(TOGETHER, [each for each in tests if not wanted or any(word in each[0] for word in wanted)])
+
+
+if __name__ == "__main__":
+    main()
