@@ -131,8 +131,8 @@ def info_alike(theirs, ours):
 
 
 def emptied_nodes(theirs, ours):
-    """XTRIM of the reference keeps a node of deleted entries alone if the last of them is not below MINID."""
-    return theirs[0] == ours[0] == ":" and ours[1] < theirs[1]
+    """XTRIM of the reference keeps a first node of deleted entries alone if the last of them is not below MINID."""
+    return theirs[0] == ours[0] == ":" and ours[1] + 1 == theirs[1]
 
 
 def not_earlier(name, theirs, ours):
