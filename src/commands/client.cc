@@ -3,6 +3,7 @@
 #include "base/numbers.h"
 #include "base/text.h"
 #include "commands/client_kill.h"
+#include "commands/client_tracking.h"
 #include "commands/families.h"
 #include "server/call.h"
 #include "server/client_attributes.h"
@@ -153,39 +154,6 @@ void client_unblock(Call& call) {
   Session* target = call.server.find_session(static_cast<SessionId>(id));
   Bytes error = with_error ? "UNBLOCKED client unblocked via CLIENT UNBLOCK" : "";
   call.reply.integer(target && target->unblock(error) ? 1 : 0);
-}
-
-void client_getredir(Call& call) { call.reply.integer(-1); }
-
-void client_trackinginfo(Call& call) {
-  call.reply.map(3);
-  call.reply.bulk("flags");
-  call.reply.set(1);
-  call.reply.bulk("off");
-  call.reply.bulk("redirect");
-  call.reply.integer(-1);
-  call.reply.bulk("prefixes");
-  call.reply.array(0);
-}
-
-void client_tracking(Call& call) {
-  for (size_t i = 3; i < call.argc(); ++i) {
-    bool valued = is_word(call, i, "redirect") || is_word(call, i, "prefix");
-    bool alone = is_word(call, i, "bcast") || is_word(call, i, "optin") ||
-                 is_word(call, i, "optout") || is_word(call, i, "noloop");
-    if (!alone && !(valued && i + 1 < call.argc())) return call.syntax_error();
-    i += valued;
-  }
-  bool on;
-  if (!parse_switch(call, 2, on)) return;
-  if (on) return call.reply.error("ERR Client side caching is not supported by this server");
-  call.reply.ok();
-}
-
-void client_caching(Call& call) {
-  call.reply.error(
-      "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or "
-      "OPTOUT mode enabled");
 }
 
 void client_help(Call& call) {

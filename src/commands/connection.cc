@@ -135,6 +135,7 @@ void reset(Call& call) {
   call.server.watches().unwatch(session);
   session.transaction.reset();
   call.server.pubsub().drop(session);
+  call.server.tracking().disable(session);
   session.reset_state();
   call.reply.simple("RESET");
 }

@@ -143,10 +143,14 @@ bool parse_flush(Call& call) {
   return false;
 }
 
-void empty_database(Call& call, store::DbIndex db) {
+// FLUSHALL empties one database after the other; only the first is news to clients that cache.
+constexpr store::Event kEventFlushNext{"flushall", 0};
+
+void empty_database(Call& call, store::DbIndex db,
+                    const store::Event& event = store::kEventFlushDb) {
   call.server.watches().before_database_change(db, db, call.now);
   call.store.flush(db);
-  call.store.commits().touch(db, {}, store::kEventFlushDb, store::Change::keyless);
+  call.store.commits().touch(db, {}, event, store::Change::keyless);
 }
 
 // An empty database is flushed, too: followers may not know that it is empty.
@@ -161,7 +165,7 @@ void flushall(Call& call) {
   bool any = false;
   for (store::DbIndex db = 0; db < call.store.databases(); ++db) {
     if (call.store.keys(db) == 0) continue;
-    empty_database(call, db);
+    empty_database(call, db, any ? kEventFlushNext : store::kEventFlushDb);
     any = true;
   }
   if (!any) empty_database(call, call.db);

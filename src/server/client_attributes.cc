@@ -41,6 +41,9 @@ std::string flags_of(const Call& call, const Session& session) {
   if (session.subscribed()) flags += 'P';
   if (session.transaction.open) flags += 'x';
   if (session.postponed() != Postponed::no) flags += 'b';
+  if (session.tracking & kTrackingOn) flags += 't';
+  if (session.tracking & kTrackingRedirectBroken) flags += 'R';
+  if (session.tracking & kTrackingBroadcast) flags += 'B';
   if (session.transaction.dirty) flags += 'd';
   if (session.close_requested()) flags += 'c';
   if (session.peer().is_unix()) flags += 'U';
@@ -94,7 +97,9 @@ void append_client_line(std::string& out, const Call& call, const Session& sessi
                  session.waits_to_send() ? "rw" : "r",
                  session.last_command ? session.last_command->spec->name : "NULL",
                  session.user->name());
-  fmt::format_to(place, " redir=-1 resp={} lib-name={} lib-ver={}", session.protocol(),
+  const int64_t redirect =
+      session.tracking ? static_cast<int64_t>(call.server.tracking().redirect(session)) : -1;
+  fmt::format_to(place, " redir={} resp={} lib-name={} lib-ver={}", redirect, session.protocol(),
                  session.library_name, session.library_version);
 }
 

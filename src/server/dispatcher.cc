@@ -253,6 +253,7 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
     server_.after_commit(session, seq);
   } else {
     call_handler(call);
+    if (__builtin_expect(session.tracking != 0, 0)) server_.tracking().remember(session, call);
     if (__builtin_expect(server_.gate().demanding(), 0) && !session.in_exec)
       hold_reply(session, unsettled_seq(call), reply_start);
   }
@@ -298,6 +299,8 @@ void Dispatcher::run_in_script(Session& session, Command& command, Args args) {
   Call call{args,          server_,   session, command, session.reply(), server_.store(),
             server_.now(), session.db};
   call_handler(call);
+  if (Session* caller = server_.scripts().caller(); caller && caller->tracking)
+    server_.tracking().remember(*caller, call);
   count(session, command, errors_before, server_.host().clock.steady() - start);
   redacted_.clear();
 }

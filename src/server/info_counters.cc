@@ -86,8 +86,11 @@ void info_stats(Server& server, InfoWriter& out) {
   out.zeros("latest_fork_usec", "total_forks", "migrate_cached_sockets",
             "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
             "active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
-            "current_active_defrag_time", "tracking_total_keys", "tracking_total_items",
-            "tracking_total_prefixes", "unexpected_error_replies");
+            "current_active_defrag_time");
+  out.field("tracking_total_keys", server.tracking().keys());
+  out.field("tracking_total_items", server.tracking().items());
+  out.field("tracking_total_prefixes", server.tracking().prefixes());
+  out.zeros("unexpected_error_replies");
   out.field("total_error_replies", stats.error_replies);
   out.field("dump_payload_sanitizations", 0);
   out.field("total_reads_processed", stats.reads);

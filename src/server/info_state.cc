@@ -87,7 +87,7 @@ void info_clients(Server& server, InfoWriter& out) {
   out.field("client_recent_max_input_buffer", input_max);
   out.field("client_recent_max_output_buffer", output_max);
   out.field("blocked_clients", blocked);
-  out.field("tracking_clients", 0);
+  out.field("tracking_clients", server.tracking().sessions());
   out.field("pubsub_clients", server.pubsub().sessions());
   out.field("watching_clients", server.watches().sessions());
   out.field("clients_in_timeout_table", timed);

@@ -389,6 +389,7 @@ void Persistence::reload(Reload how, host::OnDone done) {
     if (how.flush)
       for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
     if (how.flush) server_.scripts().libraries().flush();
+    if (how.flush) server_.tracking().flushed();
     persist::LoadOptions options = load_options();
     options.refuse_present = !how.merge;
     load({Plan{server_.settings().dbfilename}}, options, thaw);

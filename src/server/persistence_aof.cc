@@ -264,6 +264,7 @@ void Persistence::reload_aof(host::OnDone done) {
     }
     store::Store& store = server_.store();
     for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
+    server_.tracking().flushed();
     load_aof(thaw);
   });
 }

@@ -52,12 +52,38 @@ std::vector<std::string> PubSub::names(const Session& session, Kind kind) const 
   return {mine.begin(), mine.end()};
 }
 
-void PubSub::send(Session& session, std::initializer_list<Bytes> message, const Ticket& ticket) {
-  if (session.close_requested()) return;
-  wire::ReplyWriter writer(session.begin_message(ticket));
-  writer.set_protocol(session.reply().protocol());
-  writer.push(message.size());
-  for (Bytes part : message) writer.bulk(part);
+namespace {
+
+// A message as its receivers get it, in the protocols that were asked for.
+class Encoded {
+ public:
+  explicit Encoded(std::initializer_list<Bytes> message) : message_(message) {}
+
+  void write(wire::OutQueue& out, int protocol) {
+    wire::OutQueue& ready = ready_[protocol - 2];
+    if (ready.size() == 0) {
+      wire::ReplyWriter writer(ready);
+      writer.set_protocol(protocol);
+      writer.push(message_.size());
+      for (Bytes part : message_) writer.bulk(part);
+    }
+    out.expect_message(ready.size());
+    ready.copy_to(out);
+  }
+
+ private:
+  std::initializer_list<Bytes> message_;
+  wire::OutQueue ready_[2];  // of RESP2 and RESP3
+};
+
+}  // namespace
+
+void PubSub::send(const std::vector<Session*>& sessions, std::initializer_list<Bytes> message,
+                  const Ticket& ticket) {
+  Encoded encoded(message);
+  for (Session* session : sessions)
+    if (!session->close_requested())
+      encoded.write(session->begin_message(ticket), session->protocol());
 }
 
 size_t PubSub::deliver(Kind kind, Bytes channel, Bytes message, const Ticket& ticket) {
@@ -65,7 +91,7 @@ size_t PubSub::deliver(Kind kind, Bytes channel, Bytes message, const Ticket& ti
   auto at = list.find(channel);
   if (at == list.end()) return 0;
   Bytes word = kind == Kind::shard ? "smessage" : "message";
-  for (Session* session : at->second) send(*session, {word, channel, message}, ticket);
+  send(at->second, {word, channel, message}, ticket);
   return at->second.size();
 }
 
@@ -73,8 +99,7 @@ size_t PubSub::publish(Bytes channel, Bytes message, const Ticket& ticket) {
   size_t receivers = deliver(Kind::channel, channel, message, ticket);
   for (const auto& [pattern, sessions] : lists_[static_cast<size_t>(Kind::pattern)]) {
     if (!base::glob_match(pattern, channel)) continue;
-    for (Session* session : sessions)
-      send(*session, {"pmessage", pattern, channel, message}, ticket);
+    send(sessions, {"pmessage", pattern, channel, message}, ticket);
     receivers += sessions.size();
   }
   return receivers;

@@ -1,7 +1,8 @@
 // PubSub: who listens to which channel or pattern. Messages are written straight to the
 // subscribers' output; a message caused by a commit carries that commit's ticket.
 //
-// Cost per subscription: a map node on each side.
+// Cost per subscription: a map node on each side. Per delivery: the message's bytes are copied; it
+// is encoded once per protocol, however many listen.
 #pragma once
 
 #include <map>
@@ -44,7 +45,8 @@ class PubSub {
   using Own = std::set<std::string, std::less<>>;
 
   size_t deliver(Kind kind, Bytes channel, Bytes message, const Ticket& ticket);
-  void send(Session& session, std::initializer_list<Bytes> message, const Ticket& ticket);
+  static void send(const std::vector<Session*>& sessions, std::initializer_list<Bytes> message,
+                   const Ticket& ticket);
   Own* own(const Session& session, Kind kind);
 
   Names lists_[3];

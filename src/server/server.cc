@@ -53,6 +53,7 @@ Server::Server(const host::Host& host, Config config, Families families)
   store_.access().set_seed(host_.random.draw());
   // The order in which sinks hear of a commit.
   store_.commits().add_sink(watches_);
+  store_.commits().add_sink(tracking_);
   store_.commits().add_sink(blocked_keys_);
   store_.commits().add_sink(notifier_);
   store_.commits().add_sink(persistence_.unsettled());
@@ -276,6 +277,7 @@ void Server::note_large(Session& session, const Command& command, Args args, siz
 void Server::end_turn() {
   persistence_.begin_turn_end();
   serve_blocked();
+  tracking_.end_turn();
   replication_->begin_turn_end();
   flush_all();  // replies do not wait for the work below
   if (active_expiry_ && !replication_->following() && periodic_work_ &&
@@ -283,7 +285,8 @@ void Server::end_turn() {
     expire();
   memory_limits_->end_turn();
   serve_blocked();  // of keys that expired or were evicted
-  if (store_.reclaiming()) reclaim();
+  tracking_.end_turn();
+  if (store_.reclaiming() || tracking_.reclaiming()) reclaim();
   persistence_.end_turn();
   replication_->end_turn();
   flush_all();
@@ -328,9 +331,10 @@ void Server::expire() {
 void Server::reclaim() {
   base::Nanos begin = host_.clock.steady();
   base::Nanos budget = background_budget(begin, kReclaimBudget);
-  while (store_.reclaim())
+  while (store_.reclaim() || tracking_.reclaim())
     if (host_.clock.steady() - begin >= budget) break;
-  if (store_.reclaiming()) host_.loop.post([] {});  // keeps the loop turning
+  if (store_.reclaiming() || tracking_.reclaiming())
+    host_.loop.post([] {});  // keeps the loop turning
 }
 
 // Sleeps until the wheel has something to do; an earlier deadline re-arms. Deadlines are wall time

@@ -27,6 +27,7 @@
 #include "server/session.h"
 #include "server/slow_log.h"
 #include "server/stats.h"
+#include "server/tracking.h"
 #include "server/watch_table.h"
 #include "store/store.h"
 
@@ -105,6 +106,7 @@ class Server {
   BlockedKeys& blocked_keys() { return blocked_keys_; }
   PubSub& pubsub() { return pubsub_; }
   Notifier& notifier() { return notifier_; }
+  Tracking& tracking() { return tracking_; }
   ScriptHost& scripts() { return *scripts_; }
   const ScriptHost& scripts() const { return *scripts_; }
   MemoryLimits& memory_limits() { return *memory_limits_; }
@@ -222,6 +224,7 @@ class Server {
   PubSub pubsub_;
   Notifier notifier_;
   WatchTable watches_;
+  Tracking tracking_{*this};
   BlockedKeys blocked_keys_;
   SlowLog slow_log_;
   SlowLog large_requests_;

@@ -201,6 +201,7 @@ Session* Server::find_session(SessionId id) {
 void Server::forget(Session& session) {
   pubsub_.drop(session);
   watches_.unwatch(session);
+  tracking_.forget(session);
   drop_monitor(session);
   replication_->forget(session);
   std::erase(flush_queue_, &session);

@@ -287,6 +287,11 @@ void Session::run_again() {
   drive_later();
 }
 
+void Session::begin_flagged() {
+  update_mute();
+  if (reply_flags_ & kReplyTracked) server_.tracking().command_begins(*this);
+}
+
 // Replies that the client does not want are written like others and dropped at the end: handlers
 // need not know. Nothing follows in a reply after the command asked for the end of the session.
 void Session::update_mute() {
@@ -310,9 +315,14 @@ void Session::settle_reply() {
     out_.splice(aside_);
     out_.splice(reply);
   }
-  if (postponed_ == Postponed::blocked) return;  // not over yet
-  reply_flags_ &= ~kReplySkip;
-  if (reply_flags_ & kReplySkipNext) reply_flags_ ^= kReplySkipNext | kReplySkip;
+  if (postponed_ != Postponed::blocked) {  // else it is not over yet
+    reply_flags_ &= ~kReplySkip;
+    if (reply_flags_ & kReplySkipNext) reply_flags_ ^= kReplySkipNext | kReplySkip;
+  }
+  if (reply_flags_ & kReplyTracked) {
+    running_ = false;  // what Tracking has to say stands behind the reply
+    server_.tracking().command_ended(*this);
+  }
 }
 
 wire::OutQueue& Session::begin_message(const Ticket& ticket) {

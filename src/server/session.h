@@ -43,6 +43,7 @@ enum ReplyFlag : uint8_t {
   kReplySkip = 2,      // the command that runs now is not answered
   kReplySkipNext = 4,  // the next one will not be
   kReplyIsLast = 8,    // the session ends behind the command that runs now
+  kReplyTracked = 16,  // the session is in tracking mode: Tracking is told of its commands
 };
 // Further bytes for a client, sent behind its replies from where they are kept: a replica's data.
 class OutSource {
@@ -94,13 +95,14 @@ class Session final : public host::PeerEvents {
   void begin_command() {
     reply_start_ = out_.end_offset();
     running_ = true;
-    if (__builtin_expect(reply_flags_ != 0, 0)) update_mute();
+    if (__builtin_expect(reply_flags_ != 0, 0)) begin_flagged();
   }
   void end_command() {
     if (__builtin_expect(muted_ || reply_flags_ != 0 || aside_.size() > 0, 0)) settle_reply();
     running_ = false;
   }
   void cancel_command() { running_ = muted_ = false; }
+  bool running() const { return running_; }
   // Where messages nobody asked for are written to, and from where they wait for the ticket.
   wire::OutQueue& begin_message(const Ticket& ticket);
   // A reply that a client gets though it wants none: confirmations of subscriptions.
@@ -182,6 +184,7 @@ class Session final : public host::PeerEvents {
   bool no_touch = false;
   bool in_exec = false;
   Transaction transaction;
+  uint8_t tracking = 0;        // TrackingFlag bits; Tracking keeps the rest
   uint32_t subscriptions = 0;  // channels and patterns; PubSub keeps the lists
   Command* last_command = nullptr;
   uint64_t bytes_in = 0;
@@ -202,6 +205,7 @@ class Session final : public host::PeerEvents {
   void keep_pending();
   void fail_protocol();
   void end_wait();
+  void begin_flagged();
   void update_mute();
   void settle_reply();
   uint64_t sendable_offset();

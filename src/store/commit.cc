@@ -15,9 +15,8 @@ void CommitBuilder::begin(Origin origin, Millis now, bool transaction) {
   origin_ = origin;
   now_ = now;
   transaction_ = transaction;
-  recording_ = false;
+  recording_ = listeners_ > 0;
   targets_ = kToAll;
-  for (CommitSink* sink : sinks_) recording_ |= sink->listening();
 }
 
 Bytes CommitBuilder::keep(Bytes bytes) {

@@ -1,5 +1,5 @@
 // Commit: everything one command, transaction, expiry round or flush changed, told once to every
-// sink in a fixed order.
+// sink in a fixed order. Sinks end before the builder.
 //
 //   Touch   what happened to one key (or to a whole database: keyless)
 //   Effect  one deterministic command line; replaying it needs only the keys it names
@@ -65,6 +65,8 @@ struct Commit {
   std::span<const Effect> effects;
 };
 
+class CommitBuilder;
+
 class CommitSink {
  public:
   virtual ~CommitSink() = default;
@@ -73,22 +75,35 @@ class CommitSink {
   bool listening() const { return listening_; }
 
  protected:
-  void listen(bool listening) { listening_ = listening; }
+  void listen(bool listening) {
+    if (listening == listening_) return;
+    listening_ = listening;
+    if (listeners_) *listeners_ += listening ? 1 : -1;
+  }
 
  private:
+  friend class CommitBuilder;
+
   bool listening_ = false;
+  int* listeners_ = nullptr;  // the builder's count of those that listen
 };
 
 class CommitBuilder {
  public:
   // Sinks are told in the order given.
-  void add_sink(CommitSink& sink) { sinks_.push_back(&sink); }
+  void add_sink(CommitSink& sink) {
+    sinks_.push_back(&sink);
+    sink.listeners_ = &listeners_;
+    listeners_ += sink.listening();
+  }
 
   void begin(Origin origin, Millis now, bool transaction = false);
   bool open() const { return open_; }
   Origin origin() const { return origin_; }
   void touch(DbIndex db, Bytes key, const Event& event, Change change);
   void effect(DbIndex db, Args args);
+  // A sink began to listen within the open commit: it hears of what follows.
+  void record() { recording_ = true; }
   // Of the effects from now on, until the commit ends.
   void set_targets(uint8_t targets) { targets_ = targets; }
   // Touches so far other than keys expired or evicted: what the command itself changed.
@@ -112,6 +127,7 @@ class CommitBuilder {
   void forget();
 
   std::vector<CommitSink*> sinks_;
+  int listeners_ = 0;  // sinks that listen
   std::vector<Touch> touches_;
   std::vector<Effect> effects_;
   std::vector<std::unique_ptr<Bytes[]>> argvs_;

@@ -11,38 +11,45 @@ namespace quoll::wire {
 namespace {
 
 constexpr size_t kPooledCapacity = kChunkBytes - sizeof(Chunk);
+constexpr size_t kSmallCapacity = kSmallChunkBytes - sizeof(Chunk);
 
-// Free chunks of kChunkBytes, last returned first taken: the warmest memory is reused. Reached
-// only from the loop thread.
+// Free chunks of one size, last returned first taken: the warmest memory is reused. Reached only
+// from the loop thread.
 struct ChunkPool {
+  const size_t capacity;  // of its chunks
+  const size_t count_max;
   Chunk* first = nullptr;
   size_t count = 0;
 };
-constinit ChunkPool pool;
+constinit ChunkPool pool{kPooledCapacity, kPoolChunksMax};
+constinit ChunkPool small_pool{kSmallCapacity, kPoolSmallChunksMax};
 
 size_t block_bytes(const Chunk* chunk) { return sizeof(Chunk) + chunk->capacity; }
 
-Chunk* take_chunk(size_t capacity) {
-  Chunk* chunk;
-  if (capacity == kPooledCapacity && pool.first != nullptr) {
-    chunk = pool.first;
-    pool.first = chunk->next;
-    --pool.count;
-  } else {
-    chunk = static_cast<Chunk*>(base::allocate(sizeof(Chunk) + capacity));
-    chunk->capacity = static_cast<uint32_t>(capacity);
-    base::ClientMemory::add(base::usable_size(block_bytes(chunk)));
-  }
+Chunk* new_chunk(size_t capacity) {
+  auto* chunk = static_cast<Chunk*>(base::allocate(sizeof(Chunk) + capacity));
+  chunk->capacity = static_cast<uint32_t>(capacity);
+  base::ClientMemory::add(base::usable_size(block_bytes(chunk)));
+  chunk->next = nullptr;
+  chunk->begin = chunk->end = 0;
+  return chunk;
+}
+
+Chunk* take_chunk(ChunkPool& from) {
+  if (from.first == nullptr) return new_chunk(from.capacity);
+  Chunk* chunk = std::exchange(from.first, from.first->next);
+  --from.count;
   chunk->next = nullptr;
   chunk->begin = chunk->end = 0;
   return chunk;
 }
 
 void give_chunk(Chunk* chunk) {
-  if (chunk->capacity == kPooledCapacity && pool.count < kPoolChunksMax) {
-    chunk->next = pool.first;
-    pool.first = chunk;
-    ++pool.count;
+  ChunkPool& to = chunk->capacity == kSmallCapacity ? small_pool : pool;
+  if (chunk->capacity == to.capacity && to.count < to.count_max) {
+    chunk->next = to.first;
+    to.first = chunk;
+    ++to.count;
     return;
   }
   base::ClientMemory::subtract(base::usable_size(block_bytes(chunk)));
@@ -72,8 +79,11 @@ OutQueue& OutQueue::operator=(OutQueue&& other) noexcept {
   return *this;
 }
 
-void OutQueue::add_chunk(size_t n) {
-  Chunk* chunk = take_chunk(std::max(n, kPooledCapacity));
+void OutQueue::add_chunk(size_t n) { link(n <= kPooledCapacity ? take_chunk(pool) : new_chunk(n)); }
+
+void OutQueue::add_small_chunk() { link(take_chunk(small_pool)); }
+
+void OutQueue::link(Chunk* chunk) {
   footprint_ += block_bytes(chunk);
   if (tail_ != nullptr) {
     tail_->next = chunk;
@@ -187,6 +197,12 @@ void OutQueue::move_tail(uint64_t offset, OutQueue& to) {
     skip -= skipped;
   }
   rewind(offset);
+}
+
+void OutQueue::copy_to(OutQueue& to) const {
+  QUOLL_CHECK(this != &to);
+  for (const Chunk* chunk = head_; chunk != nullptr; chunk = chunk->next)
+    to.append({reinterpret_cast<const char*>(chunk + 1) + chunk->begin, chunk->end - chunk->begin});
 }
 
 void OutQueue::clear() {

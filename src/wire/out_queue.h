@@ -16,9 +16,11 @@
 
 namespace quoll::wire {
 
-constexpr size_t kChunkBytes = 16 * 1024;    // a pooled chunk, its header included
-constexpr size_t kPoolChunksMax = 256;       // free chunks kept: 4 MiB
-constexpr size_t kSpliceCopyMax = 2 * 1024;  // a shorter queue is copied, not chained, by splice
+constexpr size_t kChunkBytes = 16 * 1024;      // a pooled chunk, its header included
+constexpr size_t kPoolChunksMax = 256;         // free chunks kept: 4 MiB
+constexpr size_t kSmallChunkBytes = 2 * 1024;  // a pooled chunk for a message to many
+constexpr size_t kPoolSmallChunksMax = 1024;   // free ones kept: 2 MiB
+constexpr size_t kSpliceCopyMax = 2 * 1024;    // a shorter queue is copied, not chained, by splice
 constexpr size_t kOwnChunkMax = size_t{1} << 30;  // bytes of one chunk made for a large value
 
 struct Chunk {
@@ -54,6 +56,11 @@ class OutQueue {
     std::memcpy(tail_->bytes() + tail_->end, bytes.data(), bytes.size());
     commit(bytes.size());
   }
+  // Room for `n` bytes that will be all there is, likely: a message to one of many receivers. An
+  // empty queue takes a small chunk for it.
+  void expect_message(size_t n) {
+    if (tail_ == nullptr && n <= kSmallChunkBytes / 2) add_small_chunk();
+  }
   // Moves all unsent bytes of `other` behind ours; only a short tail is copied.
   void splice(OutQueue& other);
 
@@ -69,11 +76,15 @@ class OutQueue {
   void rewind(uint64_t offset);
   // Moves the bytes behind `offset` (>= sent_offset) to the end of `to`, by copying.
   void move_tail(uint64_t offset, OutQueue& to);
+  // Writes all unsent bytes to the end of `to` as well.
+  void copy_to(OutQueue& to) const;
   // Drops all unsent bytes; they count as sent.
   void clear();
 
  private:
   void add_chunk(size_t n);
+  void add_small_chunk();
+  void link(Chunk* chunk);
   void append_across(base::Bytes bytes);
   void drop(Chunk* chunk);  // one chunk that has left the chain
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 
+import fanout_parts
 import tls_parts
 import type_parts
 import workloads
@@ -177,7 +178,8 @@ def measure_idle(table, arguments):
 def main():
     parts = {"cpu": measure_cpu, "memory": measure_memory, "types": type_parts.measure_types, "sizes": type_parts.measure_sizes,
              "ranks": type_parts.measure_ranks, "deletion": type_parts.measure_deletion, "streams": type_parts.measure_streams,
-             "expiry": measure_expiry, "idle": measure_idle, "tls": tls_parts.measure_tls}
+             "expiry": measure_expiry, "idle": measure_idle, "tls": tls_parts.measure_tls,
+             "fanout": fanout_parts.measure_fanout}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="part", help="of: " + ", ".join(parts))
     parser.add_argument("--rounds", type=int, default=3)

@@ -110,6 +110,7 @@ class Differential:
             self.comparison = KeyspaceComparison(self.name, self.results, self.set_listpacks, self.recent)
             generator = Generator(seed, arguments.only.split(",") if arguments.only else ())
             self.plain = Stream(self.reference, self.ours, False)
+            self.listener = self.listen() if arguments.events else None
             self.streams = [Stream(self.reference, self.ours, arguments.resp3) for _ in range(2)]
             plays = Plays(self, generator)
             try:
@@ -128,6 +129,14 @@ class Differential:
         print("%s: %d commands, %d replies alike, %d not (%.1f s)" % (
             self.name, self.index, self.results.passed - before, self.results.failed - failed, time.monotonic() - started))
 
+    def listen(self):
+        """A client of each server that hears of every event, of misses and new keys as well."""
+        listener = [server.connect(resp3=True, timeout=60) for server in (self.reference, self.ours)]
+        for connection in listener:
+            connection.call("CONFIG", "SET", "notify-keyspace-events", "KEAmn")
+            connection.raw("PSUBSCRIBE", "__keyspace@*__:*")
+        return listener
+
     def play_next(self, generator, plays):
         stream = generator.random.choice(self.streams)
         draw = generator.random.random()
@@ -143,6 +152,19 @@ class Differential:
         return any(stream.queued is not None for stream in self.streams)
 
     def judge(self, stream, batch, piece=PIECE_BYTES):
+        self.judge_replies(stream, batch, piece)
+        if self.listener:
+            self.judge_events()
+
+    def judge_events(self):
+        token = b"behind:%d" % self.index
+        theirs, ours = (events_until(connection, token) for connection in self.listener)
+        if theirs == ours:
+            return self.results.ok()
+        at = next((i for i, (x, y) in enumerate(zip(theirs, ours)) if x != y), min(len(theirs), len(ours)))
+        self.fail("events\n       reference: %r\n       ours:      %r\n       before it:\n%s" % (theirs[at:at + 4], ours[at:at + 4], self.recent()))
+
+    def judge_replies(self, stream, batch, piece):
         for (command, kind), theirs, ours in stream.play(batch, piece):
             self.index += 1
             self.history.append(command)
@@ -222,6 +244,15 @@ class Differential:
             len(changed), database, key, before.get(changed[0]), after.get(changed[0]), self.recent({key})))
 
 
+def events_until(connection, token):
+    connection.send(resp.encode([b"PING", token]))
+    events = []
+    while not events or events[-1] != token:
+        reply = resp.plain(resp.tree(connection.read()))
+        events.append(reply if reply == token else tuple(reply[2:]))
+    return events[:-1]
+
+
 def different_parts(theirs, ours):
     """Both replies for a human, from a little before the first byte that differs."""
     at = next((i for i, (x, y) in enumerate(zip(theirs, ours)) if x != y), min(len(theirs), len(ours)))
@@ -253,6 +284,7 @@ def main():
     parser.add_argument("--resp3", action="store_true")
     parser.add_argument("--only", default="", help="families, separated by commas")
     parser.add_argument("--appendonly", action="store_true", help="ours writes its log, which is replayed on the way")
+    parser.add_argument("--events", action="store_true", help="keyspace events are compared as well")
     parser.add_argument("--context", type=int, default=12, help="commands shown before a difference")
     parser.add_argument("--ours", default=OURS)
     parser.add_argument("--reference", default=REFERENCE)

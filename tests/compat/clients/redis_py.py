@@ -138,6 +138,26 @@ def test_pipelines_and_transactions():
         check_equal(len(pipe.execute()), 20000)
 
 
+def test_invalidations_by_way_of_a_subscriber():
+    r = client()
+    listener = r.pubsub()
+    listener.subscribe("__redis__:invalidate")
+    check_equal(listener.get_message(timeout=2)["type"], "subscribe")
+    number = listener.connection.client_id if hasattr(listener.connection, "client_id") else None
+    if number is None:
+        number = next(int(c["id"]) for c in r.client_list() if c["sub"] == "1")
+    with client(single_connection_client=True) as reader:
+        check_equal(reader.execute_command("CLIENT TRACKING", "on", "REDIRECT", number, "BCAST", "PREFIX", "user:"), "OK")
+        r.mset({"user:2": 1, "user:1": 1, "other": 1})
+        check_equal(listener.get_message(timeout=2)["data"], ["user:1", "user:2"])
+        reader.execute_command("CLIENT TRACKING", "off")
+        check_equal(reader.execute_command("CLIENT TRACKING", "on", "REDIRECT", number), "OK")
+        reader.get("user:1")
+        r.set("user:1", 2)
+        check_equal(listener.get_message(timeout=2)["data"], ["user:1"])
+    listener.close()
+
+
 def test_pubsub():
     r = client()
     listener = r.pubsub()

@@ -106,6 +106,28 @@ run('ioredis', {
     for await (const keys of r.scanStream({match: 'scan:*', count: 17})) keys.forEach((key) => seen.add(key));
     assert.equal(seen.size, 400);
   },
+  async 'invalidations by way of a subscriber'() {
+    const listener = open();
+    const got = [];
+    const listenerId = await listener.client('ID');
+    listener.on('message', (channel, keys) => got.push([channel, keys]));
+    await listener.subscribe('__redis__:invalidate');
+    const reader = open();
+    assert.equal(await reader.client('TRACKING', 'ON', 'REDIRECT', listenerId), 'OK');
+    assert.equal(await reader.client('GETREDIR'), listenerId);
+    await reader.mget('tracked:1', 'tracked:2');
+    await r.set('tracked:1', 'v');
+    await r.set('tracked:1', 'w');
+    await r.del('tracked:2');
+    await r.set('tracked:2', 'v');
+    await eventually(() => got.length === 2, 'both keys');
+    assert.deepEqual(got, [['__redis__:invalidate', ['tracked:1']], ['__redis__:invalidate', ['tracked:2']]]);
+    await r.flushdb();
+    await eventually(() => got.length === 3, 'the flush');
+    assert.deepEqual(got[2], ['__redis__:invalidate', null]);
+    reader.disconnect();
+    listener.disconnect();
+  },
   async 'reconnects after its connection is killed'() {
     const victim = open({retryStrategy: () => 20});
     victim.on('error', () => {});

@@ -1,6 +1,6 @@
 // Basic flows of node-redis, in RESP2 and in RESP3.
 'use strict';
-const {createClient} = require('redis');
+const {createClient, BasicClientSideCache} = require('redis');
 const {assert, sleep, eventually, run, port, lockedPort} = require('./suite.js');
 
 async function open(options = {}) {
@@ -111,4 +111,54 @@ function flows(RESP) {
   };
 }
 
-run('node-redis', {...flows(2), ...flows(3)});
+const caching = {
+  async 'client-side cache hears of changes, expiry and flushes'() {
+    const cache = new BasicClientSideCache({ttl: 0, maxEntries: 1000, evictPolicy: 'LRU'});
+    const reader = await open({RESP: 3, clientSideCache: cache});
+    const writer = await open({RESP: 3});
+    await writer.flushAll();
+    await writer.set('cached', '1');
+    assert.equal(await reader.get('cached'), '1');
+    const misses = cache.stats().missCount;
+    for (let i = 0; i < 100; i++) assert.equal(await reader.get('cached'), '1');
+    assert.equal(cache.stats().missCount, misses);
+    assert.ok(cache.stats().hitCount >= 100);
+    await writer.set('cached', '2');
+    await eventually(async () => (await reader.get('cached')) === '2', 'a change reaches the cache');
+    await writer.hSet('h', 'f', 'v');
+    assert.equal(await reader.hGet('h', 'f'), 'v');
+    await writer.hSet('h', 'f', 'w');
+    await eventually(async () => (await reader.hGet('h', 'f')) === 'w', 'a field reaches the cache');
+    await writer.set('short', 'v', {PX: 50});
+    assert.equal(await reader.get('short'), 'v');
+    await eventually(async () => (await reader.get('short')) === null, 'expiry reaches the cache');
+    assert.equal(await reader.get('cached'), '2');
+    await writer.flushAll();
+    await eventually(async () => (await reader.get('cached')) === null, 'a flush reaches the cache');
+    await reader.set('own', '1');
+    assert.equal(await reader.get('own'), '1');
+    await reader.set('own', '2');
+    await eventually(async () => (await reader.get('own')) === '2', 'its own change reaches the cache');
+    assert.deepEqual(await reader.multi().set('own', '3').get('own').exec(), ['OK', '3']);
+    await eventually(async () => (await reader.get('own')) === '3', 'its own transaction reaches the cache');
+    await reader.close();
+    await writer.close();
+  },
+  async 'client-side cache under a storm of writes'() {
+    const cache = new BasicClientSideCache({ttl: 0, maxEntries: 1000, evictPolicy: 'LRU'});
+    const reader = await open({RESP: 3, clientSideCache: cache});
+    const writer = await open({RESP: 3});
+    for (let round = 0; round < 20; round++) {
+      const writes = Array.from({length: 50}, (_, i) => writer.set('storm:' + (i % 10), round + ':' + i));
+      const reads = Array.from({length: 50}, (_, i) => reader.get('storm:' + (i % 10)));
+      await Promise.all([...writes, ...reads]);
+    }
+    for (let i = 0; i < 10; i++) {
+      await eventually(async () => (await reader.get('storm:' + i)) === '19:' + (40 + i), 'the last write');
+    }
+    await reader.close();
+    await writer.close();
+  },
+};
+
+run('node-redis', {...flows(2), ...flows(3), ...caching});
