@@ -4,8 +4,7 @@ import select
 import statistics
 import threading
 
-import resp
-from measuring import BOTH, OURS, REFERENCE, cpu_seconds, start
+from measuring import BOTH, OURS, REFERENCE, cpu_seconds, resp, start
 
 SUBSCRIBERS = 1000
 DELIVERIES = 600000  # per measurement
@@ -18,19 +17,24 @@ class Reader(threading.Thread):
     def __init__(self, connections):
         super().__init__(daemon=True)
         self.sockets = {connection.socket.fileno(): connection.socket for connection in connections}
-        self.bytes, self.wanted, self.reached = 0, None, threading.Event()
+        self.bytes, self.wanted, self.reached, self.over = 0, None, threading.Event(), False
         self.epoll = select.epoll()
         for descriptor in self.sockets:
             self.epoll.register(descriptor, select.EPOLLIN)
         self.start()
+
+    def stop(self):
+        self.over = True
+        self.join()
+        self.epoll.close()
 
     def expect(self, count):
         self.reached.clear()
         self.bytes, self.wanted = 0, count
 
     def run(self):
-        while True:
-            for descriptor, _ in self.epoll.poll():
+        while not self.over:
+            for descriptor, _ in self.epoll.poll(0.2):
                 self.bytes += len(self.sockets[descriptor].recv(1 << 16))
             if self.wanted is not None and self.bytes >= self.wanted:
                 self.wanted = None
@@ -41,8 +45,9 @@ def delivery_nanos(binary, pipeline, resp3, count):
     """Server processor time per delivery: `pipeline` messages are published at a time, and read by all
     before the next."""
     server = start(binary, "--maxclients", str(SUBSCRIBERS + 100))
+    subscribers, reader = [], None
     try:
-        subscribers = [server.connect(timeout=60, resp3=resp3) for _ in range(SUBSCRIBERS)]
+        subscribers += [server.connect(timeout=60, resp3=resp3) for _ in range(SUBSCRIBERS)]
         for subscriber in subscribers:
             subscriber.raw("SUBSCRIBE", "news")
         publisher = server.connect(timeout=60)
@@ -61,6 +66,10 @@ def delivery_nanos(binary, pipeline, resp3, count):
                     raise RuntimeError("%d bytes of %d arrived" % (reader.bytes, size * SUBSCRIBERS * pipeline))
         return (cpu_seconds(server.pid) - before) / (rounds * pipeline * SUBSCRIBERS) * 1e9
     finally:
+        if reader:
+            reader.stop()
+        for subscriber in subscribers:
+            subscriber.close()
         server.stop()
 
 
