@@ -67,7 +67,8 @@ void debug_object(Call& call) {
       call.key(2).hash >> 16, shared ? kSharedReferences : 1, entry->encoding_name(),
       entry->type() == data::Type::string ? serialized_length(entry->text(scratch))
                                           : serialized_length(call, *entry),
-      entry->access_clock(), store::Store::idle_seconds(entry, call.now)));
+      entry->access_clock() & store::kAccessClockMask,
+      store::Store::idle_seconds(entry, call.now)));
 }
 
 void debug_digest(Call& call) {

@@ -70,11 +70,13 @@ class StatsReply {
   }
   void database(const DatabaseMemory& memory) {
     start(fmt::format("db.{}", memory.db));
-    reply_.map(2);
+    reply_.map(3);
     reply_.bulk("overhead.hashtable.main");
     reply_.integer(static_cast<int64_t>(memory.table_bytes));
     reply_.bulk("overhead.hashtable.expires");
     reply_.integer(static_cast<int64_t>(memory.wheel_bytes));
+    reply_.bulk("overhead.hashtable.slot-to-keys");
+    reply_.integer(0);  // there is no such table
   }
   void end() { reply_.end_deferred(wire::ReplyWriter::Kind::map, count_); }
 

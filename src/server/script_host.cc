@@ -29,9 +29,6 @@ constexpr Bytes kUnkillable =
     "either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE "
     "command.";
 
-constexpr Bytes kScriptOutOfMemory =
-    "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'";
-
 // MONITOR shows the commands of scripts as coming from here.
 struct ScriptPeer final : NobodyPeer {
   std::string remote_address() const override { return "lua"; }
@@ -68,7 +65,7 @@ bool ScriptHost::admit(Call& call, uint32_t flags, bool read_only) {
       return false;
     }
     if (server_.memory_limits().out_of_memory() && !(flags & kScriptAllowOom)) {
-      call.reply.error(kScriptOutOfMemory);
+      call.reply.error(errors::kOutOfMemory);
       return false;
     }
   }

@@ -1,11 +1,14 @@
-// AccessClock: what the 24 access bits of an entry mean, by eviction policy.
+// AccessClock: what the 28 access bits of an entry mean, by eviction policy.
 //
-//   recency    seconds of the last access, modulo 194 days
+//   recency    sixteenths (4 bits) and seconds (24) of the last access, modulo 194 days
 //   frequency  minutes of the last decay (16 bits) | logarithmic counter (8 bits)
 //
 // The counter is a Morris counter as Redis documents it for its LFU policies: a new key starts at
 // kFresh; an access raises it with probability 1 / ((counter - kFresh) * log_factor + 1); every
 // decay_minutes without access take one off.
+//
+// Redis has the seconds only. A cache that replaces its keys within seconds needs the sixteenths:
+// among keys of the same second the victim is left to chance.
 //
 // Switching policies reinterprets the bits; they settle as keys are accessed.
 // Cost: one compare per access by recency; a draw and a division by frequency.
@@ -19,7 +22,8 @@ namespace quoll::store {
 
 using base::Millis;
 
-constexpr uint32_t kAccessClockMask = 0xFFFFFF;
+constexpr uint32_t kAccessClockMask = 0xFFFFFF;   // of the seconds, and of all bits by frequency
+constexpr unsigned kAccessClockFractionBits = 4;  // above them
 
 class AccessClock {
  public:
@@ -39,12 +43,12 @@ class AccessClock {
   // The bits of a key made now.
   uint32_t fresh(Millis now) const {
     now = std::max(now, earliest_);
-    return rules_.by_frequency ? minutes(now) << 8 | kFresh : seconds(now);
+    return rules_.by_frequency ? minutes(now) << 8 | kFresh : instant(now);
   }
   // The bits after an access.
   uint32_t accessed(uint32_t bits, Millis now) {
     now = std::max(now, earliest_);
-    if (__builtin_expect(!rules_.by_frequency, 1)) return seconds(now);
+    if (__builtin_expect(!rules_.by_frequency, 1)) return instant(now);
     uint32_t counter = frequency(bits, now);
     uint32_t above = counter > kFresh ? counter - kFresh : 0;
     uint64_t steps = above * static_cast<uint64_t>(rules_.log_factor) + 1;
@@ -65,6 +69,10 @@ class AccessClock {
   static int64_t idle_seconds(uint32_t bits, Millis now) {
     return (seconds(now) - bits) & kAccessClockMask;
   }
+  static uint32_t idle_sixteenths(uint32_t bits, Millis now) {
+    uint32_t past = (bits & kAccessClockMask) << kAccessClockFractionBits | bits >> 24;
+    return (static_cast<uint32_t>(sixteenths(now)) - past) & 0xFFFFFFF;
+  }
   // The counter with the decay due by now.
   uint32_t frequency(uint32_t bits, Millis now) const {
     uint32_t counter = bits & 0xFF;
@@ -77,6 +85,12 @@ class AccessClock {
  private:
   static uint32_t seconds(Millis now) {
     return static_cast<uint32_t>(now / 1000) & kAccessClockMask;
+  }
+  static uint64_t sixteenths(Millis now) { return static_cast<uint64_t>(now) * 2 / 125; }
+  static uint32_t instant(Millis now) {
+    uint64_t steps = sixteenths(now);
+    return static_cast<uint32_t>(steps >> kAccessClockFractionBits & kAccessClockMask) |
+           static_cast<uint32_t>(steps & 0xF) << 24;
   }
   static uint32_t minutes(Millis now) { return static_cast<uint32_t>(now / 60000) & 0xFFFF; }
   // xorshift64* (Vigna 2016): chance for the counter, replayable from the seed.

@@ -1,10 +1,10 @@
 // Entry: one key with its value, deadline and access clock in one allocation.
 //
 //   0     type:4 | form:4
-//   1     flags: ttl, wide, raw
+//   1     flags: ttl, wide, raw; bits 4-7: the highest of the access clock
 //   2     key length (wide form: unused)
 //   3     value length (bytes form)
-//   4-6   access clock (24 bits, see access_clock.h)
+//   4-6   access clock (the lower 24 of 28 bits, see access_clock.h)
 //   [4]   wide form: key length
 //   [12]  ttl: 6 B deadline in ms, 6 B wheel handle (wide form: 8 B + 6 B)
 //   key bytes
@@ -144,13 +144,15 @@ class Entry {
   void set_word(uintptr_t word) { std::memcpy(value_place(), &word, 8); }
 
   uint32_t access_clock() const {
-    return static_cast<uint32_t>(bytes()[4] | bytes()[5] << 8 | bytes()[6] << 16);
+    uint32_t word;
+    std::memcpy(&word, bytes() + 3, 4);
+    return word >> 8 | static_cast<uint32_t>(bytes()[1] >> 4) << 24;
   }
   void set_access_clock(uint32_t clock) const {
-    auto* place = const_cast<uint8_t*>(bytes() + 4);
-    place[0] = static_cast<uint8_t>(clock);
-    place[1] = static_cast<uint8_t>(clock >> 8);
-    place[2] = static_cast<uint8_t>(clock >> 16);
+    auto* place = const_cast<uint8_t*>(bytes());
+    place[1] = static_cast<uint8_t>((place[1] & 0xF) | clock >> 24 << 4);
+    uint32_t word = clock << 8 | place[3];
+    std::memcpy(place + 3, &word, 4);
   }
 
   Shape shape() const { return {key_length(), bytes()[3], form(), has_ttl(), wide()}; }

@@ -7,7 +7,9 @@ namespace {
 
 constexpr uint64_t kCellKeysMin = 4096;  // of a database: with fewer, most table cells are empty
 constexpr int kCellTries = 64;           // cells drawn before keys are drawn one by one
-constexpr unsigned kSoonestLooks = 64;   // keys of the wheel's first slot that are compared
+constexpr size_t kCellKeysMax = 32;      // looked at; longer cells are made of collisions
+constexpr unsigned kSoonestDraws = 4;    // looks into the wheel's first slot per choice,
+constexpr unsigned kSoonestLooks = 16;   // and keys that are compared at each
 constexpr int kRefills = 4;              // of the pool, when all in it were used again
 constexpr uint32_t kRankMax = UINT32_MAX;
 
@@ -50,9 +52,6 @@ Entry* Eviction::draw_entry(Database& database) {
 bool Eviction::evict_one(Millis now) {
   Entry* victim = nullptr;
   switch (rules_.by) {
-    case EvictionRules::By::deadline:
-      victim = soonest();
-      break;
     case EvictionRules::By::chance:
       if (Database* database = next_database()) victim = draw_entry(*database);
       break;
@@ -80,24 +79,35 @@ void Eviction::remove(Entry* entry, Millis now) {
 uint32_t Eviction::rank(const Entry* entry, Millis now) const {
   if (entry->expired(now)) return kRankMax;
   if (rules_.by == EvictionRules::By::frequency) return 255 - store_.frequency(entry, now);
-  return static_cast<uint32_t>(Store::idle_seconds(entry, now));
+  if (rules_.by == EvictionRules::By::recency)
+    return AccessClock::idle_sixteenths(entry->access_clock(), now);
+  // In steps of the wheel: two years and more are all the same.
+  const Millis steps = (entry->deadline() - now) / Wheel::kTickMs;
+  return kRankMax - 1 - static_cast<uint32_t>(std::min<Millis>(steps, kRankMax - 1));
 }
 
 void Eviction::refill(Millis now) {
+  if (rules_.by == EvictionRules::By::deadline) return look_for_soonest(now);
   Database* database = next_database();
   if (!database) return;
   if (!rules_.only_expiring && database->keys >= kCellKeysMin) return sample_cells(*database, now);
   for (size_t i = 0; i < rules_.samples; ++i) consider(draw_entry(*database), now);
 }
 
+// New keys take the first free slot of a cell, so its keys are considered from a random one on:
+// else among equals the newest would go again and again.
 void Eviction::sample_cells(Database& database, Millis now) {
   size_t seen = 0;
   for (int i = 0; seen < rules_.samples && i < kCellTries; ++i) {
     uint64_t point = draw();
+    Entry* found[kCellKeysMax];
+    size_t count = 0;
     database.shard(point).sample(point, [&](Entry* entry) {
-      ++seen;
-      consider(entry, now);
+      if (count < kCellKeysMax) found[count++] = entry;
     });
+    const size_t first = count > 1 ? draw() % count : 0;
+    for (size_t k = 0; k < count; ++k) consider(found[(first + k) % count], now);
+    seen += count;
   }
   for (; seen < rules_.samples; ++seen) consider(draw_entry(database), now);
 }
@@ -146,18 +156,15 @@ Entry* Eviction::best_of_pool(Millis now) {
 
 // --- by deadline -------------------------------------------------------------------------------
 
-// The earliest of all databases. Sets db_.
-Entry* Eviction::soonest() {
-  Entry* best = nullptr;
-  for (DbIndex db = 0; db < store_.databases(); ++db) {
-    Database* database = store_.databases_[db].get();
+// The earliest of all databases. A slot far ahead holds many keys; the pool keeps the best of them.
+void Eviction::look_for_soonest(Millis now) {
+  for (db_ = 0; db_ < store_.databases(); ++db_) {
+    Database* database = store_.databases_[db_].get();
     if (!choosable(database)) continue;
-    Entry* entry = database->wheel.earliest(draw(), kSoonestLooks);
-    if (!entry || (best && best->deadline() <= entry->deadline())) continue;
-    best = entry;
-    db_ = db;
+    for (unsigned i = 0; i < kSoonestDraws; ++i)
+      consider(database->wheel.earliest(draw(), kSoonestLooks), now);
   }
-  return best;
+  db_ = 0;
 }
 
 }  // namespace quoll::store

@@ -6,7 +6,8 @@
 //                              time. Two things differ: all keys of a drawn table cell are looked
 //                              at (they lie in one cache line and are independent of each other),
 //                              and a key of the pool that was used since is no victim any more.
-//   by deadline                the first slot of the timing wheel: no sampling over all keys
+//   by deadline                the same pool, filled from the first slot of the timing wheel: no
+//                              sampling over all keys
 //   by chance                  one key drawn uniformly
 //
 // A key that is past its deadline is always the first choice.
@@ -59,7 +60,7 @@ class Eviction {
   void sample_cells(Database& database, Millis now);
   void consider(Entry* entry, Millis now);
   uint32_t rank(const Entry* entry, Millis now) const;
-  Entry* soonest();
+  void look_for_soonest(Millis now);
   void remove(Entry* entry, Millis now);
   uint64_t draw();
 

@@ -14,6 +14,7 @@ import itertools
 import os
 import random
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../compat"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -54,7 +55,7 @@ def memory_for(binary, fit):
 def play(binary, policy, limit, options):
     with ServerUnderTest(binary, ["--maxmemory", str(limit), "--maxmemory-policy", policy]) as server:
         one = server.connect(timeout=60)
-        hits = asked = 0
+        begin, hits, asked = time.monotonic(), 0, 0
         kept = []
         requests = iter(trace(options))
         for start in range(0, options.requests, BATCH):
@@ -68,7 +69,7 @@ def play(binary, policy, limit, options):
                 asked += len(keys)
                 if start // BATCH % 100 == 0:
                     kept.append(one.call("DBSIZE"))
-        return hits / asked, sum(kept) // max(len(kept), 1)
+        return hits / asked, sum(kept) // max(len(kept), 1), time.monotonic() - begin
 
 
 def main():
@@ -85,11 +86,11 @@ def main():
     limits = {REFERENCE: memory_for(REFERENCE, options.fit), OURS: memory_for(OURS, options.fit)}
     if options.equal_memory:
         limits[OURS] = limits[REFERENCE]
-    print("| policy | server | maxmemory | keys kept | hit ratio |\n|---|---|---|---|---|")
+    print("| policy | server | maxmemory | keys kept | time | hit ratio |\n|---|---|---|---|---|---|")
     for policy in options.policy or ["allkeys-lru", "allkeys-lfu"]:
         for name, binary in (("redis-server", REFERENCE), ("quoll-server", OURS)):
-            ratio, kept = play(binary, policy, limits[binary], options)
-            print("| %s | %s | %d | %d | %.4f |" % (policy, name, limits[binary], kept, ratio), flush=True)
+            ratio, kept, seconds = play(binary, policy, limits[binary], options)
+            print("| %s | %s | %d | %d | %.1f s | %.4f |" % (policy, name, limits[binary], kept, seconds, ratio), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,20 @@ TEST_CASE("access clock: by recency it tells the idle seconds") {
   CHECK(AccessClock::idle_seconds(bits, wrap + 5000) == 10);
 }
 
+TEST_CASE("access clock: by recency the order within a second is known, too") {
+  AccessClock clock;
+  uint32_t bits = clock.fresh(kNow);
+  CHECK(AccessClock::idle_sixteenths(bits, kNow + 62) == 0);
+  CHECK(AccessClock::idle_sixteenths(bits, kNow + 63) == 1);
+  CHECK(AccessClock::idle_sixteenths(bits, kNow + 90'500) == 90 * 16 + 8);
+  CHECK(AccessClock::idle_seconds(bits, kNow + 90'500) == 90);
+  CHECK(clock.accessed(bits, kNow + 500) != bits);
+  // Across the end of the 28 bits.
+  Millis wrap = ((kNow / 1000 | 0xFFFFFF) + 1) * 1000;
+  bits = clock.fresh(wrap - 125);
+  CHECK(AccessClock::idle_sixteenths(bits, wrap + 125) == 4);
+}
+
 TEST_CASE("access clock: by frequency the counter grows slowly and decays") {
   AccessClock clock;
   clock.set_seed(42);

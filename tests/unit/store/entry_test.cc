@@ -96,9 +96,11 @@ TEST_CASE("entry: deadline, wheel handle and access clock keep apart, narrow and
     entry->set_deadline(deadline);
     entry->set_wheel_handle(0x123456789ABC);
     entry->set_access_clock(0xABCDEF);
+    CHECK(entry->access_clock() == 0xABCDEF);
+    entry->set_access_clock(0x9ABCDEF);
     CHECK(entry->deadline() == deadline);
     CHECK(entry->wheel_handle() == 0x123456789ABC);
-    CHECK(entry->access_clock() == 0xABCDEF);
+    CHECK(entry->access_clock() == 0x9ABCDEF);
     CHECK(entry->key() == key);
     CHECK(text_of(entry) == "value");
     CHECK(entry->has_ttl());
