@@ -70,6 +70,8 @@ void info_server(Server& server, InfoWriter& out) {
   out.field("config_file", server.config().file_path());
   out.field("io_threads_active", 0);
   listener_lines(server, out);
+  if (const base::Millis left = server.shut_down_in(); left > 0)
+    out.field("shutdown_in_milliseconds", left);
 }
 
 void info_clients(Server& server, InfoWriter& out) {
