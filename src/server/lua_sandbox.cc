@@ -283,7 +283,7 @@ int handle(lua_State* lua) {
 int xpcall(lua_State* lua) {
   luaL_checkany(lua, 2);
   lua_settop(lua, 2);
-  lua_pushcclosure(lua, handle, 1);
+  if (lua_tocfunction(lua, 2) != LuaVm::error_handler) lua_pushcclosure(lua, handle, 1);
   return catching<original_xpcall>(lua);
 }
 

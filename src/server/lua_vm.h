@@ -66,6 +66,8 @@ class LuaVm {
   // The call under way shall end: from now on no pcall() or coroutine of it catches an error.
   void interrupt() { interrupted_ = true; }
   static bool interrupted(lua_State* lua);
+  // Makes of an error the table that callers get: its text, and where it was raised.
+  static int error_handler(lua_State* lua);
   // Bytes that may still be allocated.
   static size_t room(lua_State* lua);
   // While a library loads, its code sees only the table at the top (popped), until the end.
@@ -78,7 +80,6 @@ class LuaVm {
 
  private:
   static void* resize(void* vm, void* block, size_t old_size, size_t size);
-  static int error_handler(lua_State* lua);
   static int build(lua_State* lua);
 
   Kind kind_;
