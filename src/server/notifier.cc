@@ -67,7 +67,7 @@ void Notifier::absorb(const store::Commit& commit) {
   for (const store::Touch& touch : commit.touches) {
     if (__builtin_expect(!waiting_.empty(), 0)) send_waiting(told, ticket);
     ++told;
-    if (touch.change == store::Change::created)
+    if (touch.change == store::Change::created && commit.origin != store::Origin::load)
       announce(notify::kNewKey, "new", touch.db, touch.key, ticket);
     if (touch.event.name[0] == '\0' || touch.change == store::Change::keyless) continue;
     announce(class_of(touch.event.kind), touch.event.name, touch.db, touch.key, ticket);

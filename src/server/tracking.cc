@@ -169,12 +169,14 @@ void Tracking::settle_reads(size_t told) {
 
 void Tracking::absorb(const store::Commit& commit) {
   const Ticket ticket = server_.gate().ticket(commit.seq);
+  const bool loaded = commit.origin == store::Origin::load;  // behind a flush, which told all
   const Cause cause = commit.origin == store::Origin::eviction ? Cause::eviction : Cause::change;
   size_t told = 0;
   for (const store::Touch& touch : commit.touches) {
     if (__builtin_expect(!reads_.empty(), 0)) settle_reads(told);
     ++told;
     if (touch.change != store::Change::keyless) {
+      if (loaded) continue;
       if (!prefixes_.empty()) note_broadcast(touch.key, ticket);
       invalidate(touch.key, cause, ticket);
     } else if (touch.event.name == Bytes(store::kEventFlushDb.name)) {

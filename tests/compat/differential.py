@@ -130,10 +130,11 @@ class Differential:
             self.name, self.index, self.results.passed - before, self.results.failed - failed, time.monotonic() - started))
 
     def listen(self):
-        """A client of each server that hears of every event, of misses and new keys as well."""
+        """A client of each server that hears of every event, of new keys as well; not of misses, which ours
+        tells of at once, in front of what a transaction changed before."""
         listener = [server.connect(resp3=True, timeout=60) for server in (self.reference, self.ours)]
         for connection in listener:
-            connection.call("CONFIG", "SET", "notify-keyspace-events", "KEAmn")
+            connection.call("CONFIG", "SET", "notify-keyspace-events", "KEAn")
             connection.raw("PSUBSCRIBE", "__keyspace@*__:*")
         return listener
 

@@ -475,7 +475,11 @@ def test_messages_and_blocked_readers():
         for node in (b, c):
             listener = node.connect()
             listener.call("SUBSCRIBE", "news")
+            listener.call("SSUBSCRIBE", "shard")
             listeners.append(listener)
+        caching = c.connect(resp3=True)
+        caching.call("CLIENT", "TRACKING", "on")
+        caching.call("MGET", "a", "none")
         reader = c.connect()
         reader.send(resp.encode(["XREAD", "BLOCK", "5000", "STREAMS", "events", "$"]))
         time.sleep(0.2)
@@ -485,6 +489,12 @@ def test_messages_and_blocked_readers():
         for listener in listeners:
             for text in (b"plain", b"inside"):
                 check(text in listener.read(timeout=5), "the message %r came" % text)
+        primary.call("SPUBLISH", "shard", "of a shard")
+        for listener in listeners:
+            message = listener.read(timeout=5)
+            check(b"smessage" in message and b"of a shard" in message, "the shard's message came: %r" % message)
+        told = caching.read(timeout=5)
+        check(told == b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n", "a client that caches heard of the primary's change: %r" % told)
         check(b"1-1" in reader.read(timeout=5), "the blocked reader woke")
 
 
