@@ -116,6 +116,7 @@ void tell_restored(Call& call, const store::Entry& entry, base::Millis deadline)
 void restore_value(Call& call, const RestoreOptions& options, base::Millis deadline,
                    data::Value value) {
   store::Edit edit = call.edit(1);
+  if (edit.found()) edit.erase();  // what replaces it is a new key
   edit.put(std::move(value), deadline ? store::Ttl::at(deadline) : store::Ttl::drop());
   store::AccessClock& access = call.store.access();
   if (options.idle_seconds >= 0)

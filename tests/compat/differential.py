@@ -251,7 +251,7 @@ def events_until(connection, token):
     while not events or events[-1] != token:
         reply = resp.plain(resp.tree(connection.read()))
         events.append(reply if reply == token else tuple(reply[2:]))
-    return events[:-1]
+    return [event for event in events[:-1] if b"__:short" not in event[0]]  # those expire: the reference looks when asked
 
 
 def different_parts(theirs, ours):
