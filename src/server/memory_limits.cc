@@ -251,8 +251,9 @@ void MemoryLimits::end_turn() {
   if (server_.settings().maxmemory == 0 || !evicts_ || !may_evict() || excess() == 0) return;
   const base::Nanos turn = server_.host().loop.turn_start();
   if (turn != std::exchange(turn_, turn)) spent_ = 0;
+  // At least one batch per turn, however small the budget.
   const base::Nanos left = time_limit() * kTurnBudget - spent_;
-  if (left > 0 && make_room(left, false) != Outcome::busy) return;
+  if ((left > 0 || spent_ == 0) && make_room(left, false) != Outcome::busy) return;
   if (debt_ > 0) server_.host().loop.post([] {});  // keeps the loop turning
 }
 
