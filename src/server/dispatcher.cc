@@ -5,6 +5,7 @@
 #include "base/numbers.h"
 #include "base/text.h"
 #include "server/hot_keys.h"
+#include "server/log.h"
 #include "server/memory_limits.h"
 #include "server/script_host.h"
 #include "server/server.h"
@@ -193,7 +194,17 @@ bool Dispatcher::postpone_for_snapshot(Session& session, const Command& command,
   return false;
 }
 
+// A replica's link has no place for replies: who causes one there does not know what he is doing.
+static void drop_talking_replica(Session& session) {
+  log::warning("Replica generated a reply to command '{}', disconnecting it: id={} addr={}",
+               session.last_command ? session.last_command->name : "<unknown>", session.id,
+               session.peer().remote_address());
+  session.end();
+}
+
 void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob_owner) {
+  const bool is_replica = session.is_replica();
+  const uint64_t replies_before = session.out().end_offset();
   session.begin_command();
   current_ = nullptr;
   if (ahead_next_ < ahead_count_ && ahead_[ahead_next_].name == args[0].data())
@@ -217,6 +228,8 @@ void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob
       run(session, *command, args, blob_of, blob_owner);
     }
   }
+  if (__builtin_expect(is_replica, 0) && session.out().end_offset() != replies_before)
+    drop_talking_replica(session);
   session.end_command();
   if (__builtin_expect(server_.blocked_keys().ready(), 0) && !server_.scripts().running())
     server_.blocked_keys().serve(server_.now());

@@ -79,7 +79,6 @@ void info_replication(Server& server, InfoWriter& out) {
     out.field("min_slaves_good_slaves",
               replication.replicas().good(settings.min_replicas_max_lag_seconds * 1000));
   replica_lines(server, out);
-  out.field("replicas_replication_buffer_size", replication.replicas().buffer_bytes());
   out.field("master_failover_state", replication.failover().state_name());
   out.field("master_replid", replication.id());
   out.field("master_replid2", replication.second_id().empty() ? std::string(kIdDigits, '0')

@@ -142,6 +142,7 @@ void info_memory(Server& server, InfoWriter& out) {
   out.field("mem_not_counted_for_evict", server.memory_limits().not_counted());
   out.field("mem_replication_backlog", backlog);
   out.field("mem_total_replication_buffers", buffers);
+  out.field("replicas_replication_buffer_size", view.replicas);
   out.field("mem_clients_slaves", view.replicas);
   out.field("mem_clients_normal", view.clients);
   out.zeros("mem_cluster_links");

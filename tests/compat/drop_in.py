@@ -286,6 +286,21 @@ def test_inline_sync():
                 check(b"*3\r\n$3\r\nSET\r\n$5\r\nafter" in stream.replace(b"set", b"SET"), "the stream: %r" % stream)
 
 
+def test_replicas_do_not_ask():
+    for binary in (REFERENCE, OURS):
+        with ServerUnderTest(binary, ["--repl-diskless-sync", "no", "--repl-diskless-sync-delay", "0", "--shutdown-timeout", "0"]) as server:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as feed:
+                feed.sendall(b"SYNC\r\n")
+                received = b""
+                while b"REDIS0" not in received:
+                    received += feed.recv(65536)
+                eventually(lambda: "state=online" in (info(server.connect(), "slave0") or ""), "the replica is online", timeout=PATIENCE)
+                feed.sendall(b"GET x\r\n")
+                while feed.recv(65536):
+                    pass
+            server.wait_for_log("Replica generated a reply to command 'get', disconnecting it: id=", timeout=PATIENCE)
+
+
 # DEBUG
 
 def test_debug_subcommands():
