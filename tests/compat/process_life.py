@@ -244,10 +244,6 @@ def test_sidecar_preset():
     admin = free_port()
     directory = tempfile.mkdtemp(prefix="quoll-test-")
     preset = os.path.join(ROOT, "redis-conf/sidecar.conf")
-    if subprocess.run([OURS, "--maxmemory", "auto", "--invalid"], capture_output=True, text=True).stderr.count("maxmemory"):
-        # Until maxmemory knows `auto`.
-        preset = shutil.copy(preset, directory)
-        subprocess.run(["sed", "-i", "s/^maxmemory auto/maxmemory 100mb/", preset], check=True)
     path = os.path.join(directory, "quoll.sock")
     server = ServerUnderTest(plain_args=[preset, "--unixsocket", path, "--admin-port", str(admin), "--admin-bind", "127.0.0.1"], wait=False)
     with server:
