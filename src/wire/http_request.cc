@@ -43,6 +43,10 @@ int HttpRequestParser::on_target(http_parser* parser, const char* bytes, size_t 
 
 int HttpRequestParser::on_headers_complete(http_parser* parser) {
   HttpRequestParser& self = owner(parser);
+  if (parser->http_major != 1) {
+    self.fail(kBadRequest);
+    return -1;
+  }
   const bool sized = parser->content_length != 0 && parser->content_length != ULLONG_MAX;
   if (sized || (parser->flags & F_CHUNKED)) {
     self.fail(kTooLarge);
