@@ -264,14 +264,22 @@ void Server::prepare_end() {
     replicas_until_ = 0;
   }
   freeze(Freeze::ending, true);  // what is acknowledged from now on would not be saved
-  persistence_.prepare_exit(ending_how_.save, [this](base::Result<> saved) {
-    if (saved || ending_how_.force) return end_now();
-    log::warning("Error trying to save the DB, can't exit.");
+  const auto stay = [this](const char* why) {
+    log::warning("{}", why);
     log::warning("Errors trying to shut down the server. Check the logs for more information.");
     ending_ = false;
     freeze(Freeze::ending, false);
     hold_writes(HoldWrites::ending, false);
     if (ending_how_.failed) ending_how_.failed();
+  };
+  // Switched on a moment ago: what was acknowledged since is in no file yet.
+  if (settings().appendonly && persistence_.rewriting() && !persistence_.durable_seq()) {
+    if (!ending_how_.force) return stay("Writing initial AOF, can't exit.");
+    log::warning("Writing initial AOF. Exit anyway.");
+  }
+  persistence_.prepare_exit(ending_how_.save, [this, stay](base::Result<> saved) {
+    if (saved || ending_how_.force) return end_now();
+    stay("Error trying to save the DB, can't exit.");
   });
 }
 

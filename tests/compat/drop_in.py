@@ -426,6 +426,20 @@ def test_shutdown_lines():
     shutil.rmtree(directory)
 
 
+def test_no_end_before_the_first_log():
+    with ServerUnderTest(args=DEBUG) as server:
+        one = server.connect()
+        one.call("DEBUG", "POPULATE", "5000")
+        one.call("CONFIG", "SET", "rdb-key-save-delay", "100000")
+        one.call("CONFIG", "SET", "appendonly", "yes")
+        eventually(lambda: info(one, "aof_rewrite_in_progress") == "1", "the first log is written", timeout=PATIENCE)
+        check(one.raw("SHUTDOWN").startswith(b"-ERR Errors trying to SHUTDOWN"), "SHUTDOWN")
+        check("Writing initial AOF, can't exit." in server.log(), server.log())
+        one.send(resp.encode(["SHUTDOWN", "FORCE"]))
+        check_equal(server.wait_for_exit(PATIENCE), 0, "SHUTDOWN FORCE")
+        check("Writing initial AOF. Exit anyway." in server.log(), server.log())
+
+
 def start_with(files, arguments):
     """The exit status and the log of a server that finds these files."""
     directory = tempfile.mkdtemp(prefix="quoll-test-")
