@@ -386,8 +386,12 @@ def test_unix_socket():
     port = free_port()
     child = subprocess.Popen([OURS, "--port", "0", "--unixsocket", path, "--save", ""], stdout=subprocess.DEVNULL, cwd=directory)
     try:
-        eventually(lambda: os.path.exists(path), "the socket exists")
-        check_equal(resp.Connection(path=path).call("PING"), b"PONG")
+        def listens():  # the file is there a moment before
+            try:
+                return resp.Connection(path=path).call("PING") == b"PONG"
+            except OSError:
+                return False
+        eventually(listens, "the socket answers")
         check(not can_connect(port), "a TCP port without port")
     finally:
         child.terminate()
