@@ -95,6 +95,12 @@ int fail(const std::string& text) {
   return 1;
 }
 
+// Before nobody reads the standard error any more.
+bool can_append(const std::string& path) {
+  std::FILE* file = std::fopen(path.c_str(), "ae");
+  return file && std::fclose(file) == 0;
+}
+
 // Leaves the terminal: the starter exits with 0, the server goes on in a session of its own.
 void go_background() {
   pid_t child = fork();
@@ -194,6 +200,8 @@ int run(const std::vector<Bytes>& arguments, const std::string& program) {
   find_supervisor(config);
   const bool supervised = host::supervisor() != host::Supervisor::none;
   // Before the loop exists: it does not survive a fork.
+  if (!config.logfile.empty() && !can_append(config.logfile))
+    return fail(std::string("Can't open the log file: ") + std::strerror(errno));
   if (config.daemonize && !supervised) go_background();
   std::string pidfile = config.pidfile;
   if (pidfile.empty() && config.daemonize) pidfile = "/var/run/quoll.pid";

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <utility>
 
 #include "base/failure.h"
 
@@ -32,6 +33,9 @@ const char* product = "";
 void (*witness)(const CrashText&) = nullptr;
 std::atomic<bool> exits{false};
 std::atomic<int> crashing_signal{0};
+std::atomic<long> crashing_thread{0};
+int report_file = -1;
+bool tracing = false;  // the stack is being walked, which a broken one may not survive
 alignas(16) char handler_stack[kStackBytes];
 timer_t watchdog_timer;
 bool watchdog_made = false;
@@ -117,30 +121,42 @@ void stack_trace(const CrashText& out, const ucontext_t& context) {
   _exit(128 + number);
 }
 
+[[noreturn]] void end_report(const CrashText& out, int number) {
+  if (witness) witness(out);
+  out.put("\n=== QUOLL BUG REPORT END. Make sure to include from START to END. ===\n\n");
+  close_log(out.file());
+  end_by(number);
+}
+
 void on_fatal(int number, siginfo_t* info, void* context_given) {
-  int nobody = 0;
-  if (!crashing_signal.compare_exchange_strong(nobody, number)) {
-    // The witness or another thread: the one who came first ends the process.
-    if (nobody == number || number == SIGABRT) end_by(nobody);
-    for (;;) pause();
+  const long thread = syscall(SYS_gettid);
+  int first = 0;
+  if (!crashing_signal.compare_exchange_strong(first, number)) {
+    while (crashing_thread.load() != thread) pause();  // the one who came first ends the process
+    if (!std::exchange(tracing, false)) end_by(first);
+    const CrashText out(report_file);
+    out.put("(the stack cannot be walked any further)\n");
+    end_report(out, first);
   }
+  crashing_thread.store(thread);
+  arm_watchdog(0);
+  alarm(kWitnessSeconds);
   const auto& context = *static_cast<const ucontext_t*>(context_given);
-  const CrashText out(open_log());
+  report_file = open_log();
+  const CrashText out(report_file);
   out.put("\n\n=== QUOLL BUG REPORT START: Cut & paste starting from here ===\n");
   out.line("%s crashed by signal: %d, si_code: %d", product, number, info->si_code);
   if (number == SIGSEGV || number == SIGBUS) out.line("Accessing address: %p", info->si_addr);
   if (info->si_code <= SI_USER && info->si_pid != 0 && info->si_pid != getpid())
     out.line("Killed by PID: %ld, UID: %d", static_cast<long>(info->si_pid), info->si_uid);
   out.line("Crashed running the instruction at: %p", instruction_of(context));
-  stack_trace(out, context);
   out.put("\n------ REGISTERS ------\n");
   registers(out, context);
   stack_words(out, context);
-  alarm(kWitnessSeconds);
-  if (witness) witness(out);
-  out.put("\n=== QUOLL BUG REPORT END. Make sure to include from START to END. ===\n\n");
-  close_log(out.file());
-  end_by(number);
+  tracing = true;
+  stack_trace(out, context);
+  tracing = false;
+  end_report(out, number);
 }
 
 // The witness took too long, or the loop did.

@@ -65,6 +65,7 @@ void AofLog::step() {
 void AofLog::seal_gathered() {
   if (gathered_.empty()) return;
   chunk_bytes_ += gathered_.size();
+  chunk_memory_ += gathered_.capacity();
   waiting_bytes_ += gathered_.size();
   chunks_.push_back({std::move(gathered_), gathered_seq_, gathered_database_,
                      std::exchange(gathered_commits_, 0)});
@@ -214,6 +215,7 @@ size_t AofLog::drop_written() {
     commits += chunks_.front().commits;
     std::string& bytes = chunks_.front().bytes;
     chunk_bytes_ -= bytes.size();
+    chunk_memory_ -= bytes.capacity();
     if (bytes.capacity() > spare_.capacity() && bytes.capacity() <= kAofSpareBytesMax) {
       spare_ = std::move(bytes);
     }

@@ -115,6 +115,8 @@ class AofLog final : public store::CommitSink {
   bool needs_base() const { return needs_base_; }
   store::Seq durable_seq() const { return reported_; }
   AofLogStats stats() const;
+  // Memory of what is not written or not synced yet.
+  size_t held_bytes() const { return gathered_.capacity() + chunk_memory_ + spare_.capacity(); }
 
  private:
   struct Chunk {
@@ -206,6 +208,7 @@ class AofLog final : public store::CommitSink {
   std::deque<Chunk> chunks_;  // all of the current increment
   size_t written_ = 0;        // of chunks_; behind them appending_ are on their way
   size_t chunk_bytes_ = 0;
+  size_t chunk_memory_ = 0;   // with what their strings keep free
   size_t waiting_bytes_ = 0;  // of those not written
   std::string spare_;
   bool full_ = false;

@@ -256,6 +256,7 @@ void AofLog::repair() {
       chunk_bytes_ += preamble.bytes.size();
       waiting_bytes_ += preamble.bytes.size();
       chunks_.push_front(std::move(preamble));
+      chunk_memory_ += chunks_.front().bytes.capacity();
       has_preamble_ = true;
     }
     step();
@@ -331,7 +332,7 @@ void AofLog::adopt(FileId file, AofFile increment, uint64_t size) {
 
 void AofLog::clear_buffers() {
   chunks_.clear();
-  written_ = chunk_bytes_ = waiting_bytes_ = 0;
+  written_ = chunk_bytes_ = chunk_memory_ = waiting_bytes_ = 0;
   gathered_.clear();
   gathered_commits_ = 0;
   untraced_ = has_preamble_ = false;

@@ -90,12 +90,15 @@ class AdminPort::Connection final : public host::PeerEvents {
  public:
   Connection(AdminPort& port, std::unique_ptr<host::Peer> peer)
       : port_(port), peer_(std::move(peer)) {}
-  ~Connection() override { loop().cancel(patience_); }
+  ~Connection() override {
+    if (patience_ != 0) loop().cancel(patience_);
+  }
 
   void start() {
     be_patient();
     peer_->start(*this);
   }
+  bool idle() const { return answer_.empty(); }
   void close() {
     if (closed_) return;
     closed_ = true;
@@ -206,7 +209,13 @@ base::Result<> AdminPort::start() {
 }
 
 void AdminPort::accept(std::unique_ptr<host::Peer> peer) {
-  if (connections_.size() >= kConnectionsMax) return;  // destroying the peer closes it
+  if (connections_.size() >= kConnectionsMax) {
+    // The oldest that has asked nothing makes room: idle ones must not keep a probe out.
+    const auto idle =
+        std::ranges::find_if(connections_, [](const auto& one) { return one->idle(); });
+    if (idle == connections_.end()) return;  // destroying the peer closes it
+    (*idle)->close();
+  }
   connections_.push_back(std::make_unique<Connection>(*this, std::move(peer)));
   connections_.back()->start();
 }
@@ -216,6 +225,7 @@ void AdminPort::forget(Connection& connection) {
   const auto at = std::ranges::find(connections_, &connection, &std::unique_ptr<Connection>::get);
   if (at == connections_.end()) return;
   std::shared_ptr<Connection> kept = std::move(*at);
+  server_.host().loop.cancel(std::exchange(kept->patience_, 0));  // it may outlive the server
   connections_.erase(at);
   server_.host().loop.post([kept] {});
 }

@@ -10,7 +10,7 @@ namespace quoll::server {
 namespace {
 
 constexpr size_t kArgumentsShown = 32;
-constexpr int kArgumentBytesShown = 128;
+constexpr size_t kArgumentBytesShown = 128;
 constexpr size_t kClientsShown = 100;
 
 // Those that change which code runs.
@@ -47,6 +47,7 @@ void client_list(const host::CrashText& out, const Call& call) {
 
 // The words of a command up to the subcommand say nothing about users' data.
 bool may_show(const Call& call, size_t argument) {
+  if (call.server.dispatcher().is_redacted(argument)) return false;
   if (!call.server.settings().hide_user_data_from_log || argument == 0) return true;
   return argument == 1 && (call.command.parent || call.command.spec->name == "debug");
 }
@@ -64,9 +65,11 @@ void current_client(const host::CrashText& out, const Call& call) {
       out.print("argv[%zu]: '*redacted*' (%zu bytes)\n", i, argument.size());
       continue;
     }
-    const int shown = std::min(static_cast<int>(argument.size()), kArgumentBytesShown);
-    out.print("argv[%zu]: '\"%.*s\"'%s\n", i, shown, argument.data(),
-              argument.size() > static_cast<size_t>(shown) ? " (cut)" : "");
+    const size_t shown = std::min(argument.size(), kArgumentBytesShown);
+    out.print("argv[%zu]: '\"", i);
+    for (char byte : argument.substr(0, shown))  // whatever it is, it makes no line of the log
+      out.print(byte < ' ' || byte == '\x7f' ? "\\x%02x" : "%c", static_cast<unsigned char>(byte));
+    out.print("\"'%s\n", argument.size() > shown ? " (cut)" : "");
   }
 }
 

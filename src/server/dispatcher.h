@@ -7,6 +7,8 @@
 // Cost: one hash of the command name, two clock reads per batch plus one per command.
 #pragma once
 
+#include <algorithm>
+
 #include "server/call.h"
 #include "server/command_table.h"
 #include "wire/resp_parser.h"
@@ -41,6 +43,9 @@ class Dispatcher {
   void hold_reply(Session& session, store::Seq seq, uint64_t reply_start);
   // The argument is a secret: the slow log shows "(redacted)" for it.
   void redact(size_t argument) { redacted_.push_back(argument); }
+  bool is_redacted(size_t argument) const {
+    return std::ranges::find(redacted_, argument) != redacted_.end();
+  }
   // The command whose handler runs, the innermost of a transaction or script; for crash reports.
   const Call* running() const { return running_; }
   base::Nanos last_end() const { return stamp_; }  // steady time at the end of the last command

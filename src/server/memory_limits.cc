@@ -122,22 +122,24 @@ size_t MemoryLimits::not_counted() const {
   const ScriptLibraries& libraries = server_.scripts().libraries();
   return base::ClientMemory::bytes() + server_.sessions().size() * sizeof(Session) +
          replication.feed().backlog().footprint() + replication.replicas().buffer_bytes() +
-         server_.persistence().waiting_bytes() + scripts.vm_bytes() + scripts.bytes() +
-         libraries.vm_bytes() + libraries.bytes();
+         server_.persistence().waiting_bytes() + server_.store().kept_bytes() + scripts.vm_bytes() +
+         scripts.bytes() + libraries.vm_bytes() + libraries.bytes();
 }
 
-// Bytes of data above the limit.
-size_t MemoryLimits::excess() const {
+// Bytes of data above the limit, if `more` were data, too.
+size_t MemoryLimits::excess(size_t more) const {
   const uint64_t limit = server_.settings().maxmemory;
   size_t used = base::memory_used();
-  if (limit == 0 || used <= limit) return 0;
+  if (limit == 0 || used + more <= limit) return 0;
   used -= std::min(used, not_counted());
-  return used > limit ? used - limit : 0;
+  return used + more > limit ? used + more - limit : 0;
 }
 
 // Nothing is evicted while the data must not change, or changes only as a primary says.
 bool MemoryLimits::may_evict() const {
-  if (server_.persistence().loading() || server_.paused() != PauseKind::none) return false;
+  const Persistence& persistence = server_.persistence();
+  if (persistence.loading() || persistence.syncing() || server_.paused() != PauseKind::none)
+    return false;
   return !(server_.replication().following() && server_.settings().replica_ignore_maxmemory);
 }
 
@@ -174,12 +176,12 @@ bool MemoryLimits::evict_batch() {
 }
 
 // `only_growth`: the turn's budget is used up, so no more than what came on top of the debt.
-MemoryLimits::Outcome MemoryLimits::make_room(base::Nanos limit, bool only_growth) {
+MemoryLimits::Outcome MemoryLimits::make_room(base::Nanos limit, bool only_growth, size_t more) {
   store::Store& store = server_.store();
   const base::Nanos begin = server_.host().clock.steady();
   Outcome outcome = Outcome::enough;
-  for (size_t over; (over = excess()) > 0;) {
-    if (only_growth && over <= debt_) {
+  for (size_t over; (over = excess(more)) > 0;) {
+    if (only_growth && over <= debt_ + more) {
       outcome = Outcome::busy;
       break;
     }
@@ -189,7 +191,7 @@ MemoryLimits::Outcome MemoryLimits::make_room(base::Nanos limit, bool only_growt
       outcome = Outcome::exhausted;
       break;
     }
-    if (server_.host().clock.steady() - begin >= limit && excess() > 0) {
+    if (server_.host().clock.steady() - begin >= limit && excess(more) > 0) {
       outcome = Outcome::busy;
       break;
     }
@@ -216,6 +218,18 @@ bool has_queued_need(const Session& session) {
   return false;
 }
 
+// What the client has sent and is about to become data: until then it is not counted.
+size_t bytes_to_store(const Session& session, const Command& command) {
+  if (command.spec->name == "exec" && session.transaction.open) {
+    size_t bytes = 0;
+    for (const QueuedCommand& queued : session.transaction.queue)
+      if (queued.command->spec->flags & kDenyOom) bytes += queued.line.bytes();
+    return bytes;
+  }
+  const bool stores = (command.spec->flags & kDenyOom) && !session.transaction.open;
+  return stores ? session.request_bytes() : 0;
+}
+
 // Queueing takes memory whatever the command.
 bool needs_memory(const Session& session, const Command& command) {
   const CommandSpec& spec = *command.spec;
@@ -229,16 +243,21 @@ bool needs_memory(const Session& session, const Command& command) {
 
 bool MemoryLimits::admit(const Session& session, const Command& command) {
   out_of_memory_ = false;
-  if (!may_evict()) return true;
-  if (excess() == 0) {
+  const bool limited = server_.settings().maxmemory != 0 && may_evict();
+  const size_t more = limited ? bytes_to_store(session, command) : 0;
+  if (!limited || excess(more) == 0) {
     debt_ = 0;
     account(Outcome::enough);
     return true;
   }
+  if (more > server_.settings().maxmemory) {  // no room could be made
+    out_of_memory_ = true;
+    return !needs_memory(session, command);
+  }
   const base::Nanos limit = time_limit();
   const base::Nanos turn = server_.host().loop.turn_start();
   if (turn != std::exchange(turn_, turn)) spent_ = 0;
-  out_of_memory_ = make_room(limit, spent_ >= limit * kTurnBudget) == Outcome::exhausted;
+  out_of_memory_ = make_room(limit, spent_ >= limit * kTurnBudget, more) == Outcome::exhausted;
   return !out_of_memory_ || !needs_memory(session, command);
 }
 

@@ -61,9 +61,9 @@ class MemoryLimits {
   void apply_settings();
   void resolve_auto();
   bool may_evict() const;
-  size_t excess() const;
+  size_t excess(size_t more = 0) const;
   base::Nanos time_limit() const;
-  Outcome make_room(base::Nanos limit, bool only_growth);
+  Outcome make_room(base::Nanos limit, bool only_growth, size_t more = 0);
   bool evict_batch();
   void account(Outcome outcome);
   void limit_clients();

@@ -219,7 +219,8 @@ const std::string& Persistence::write_refusal() const {
 
 // What is under way or waits shows an older state and is given up; a final snapshot takes its
 // place. The log is closed last, when nothing else can keep the server from ending.
-void Persistence::prepare_exit(int how, host::OnDone done) {
+// Forced, it is closed in any case.
+void Persistence::prepare_exit(int how, bool force, host::OnDone done) {
   if (job_) log::warning("There is a snapshot under way. It is given up.");
   constexpr const char* kEnding = "the server is ending";
   for (Request& request : std::exchange(requests_, {})) {
@@ -229,8 +230,8 @@ void Persistence::prepare_exit(int how, host::OnDone done) {
       request.done(base::Error{kEnding});
   }
   if (job_) job_->abandon(kEnding);
-  auto end = [this, done = std::move(done)](base::Result<> saved) {
-    if (!saved) return done(std::move(saved));
+  auto end = [this, force, done = std::move(done)](base::Result<> saved) {
+    if (!saved && !force) return done(std::move(saved));
     prepare_exit_log(done);
   };
   const bool wanted = how > 0 || (how == 0 && !server_.settings().save_points.empty());

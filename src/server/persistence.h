@@ -106,7 +106,7 @@ class Persistence {
   // Why writes are refused now; empty: they are not.
   const std::string& write_refusal() const;
   // Writes what must be on disk at the end. `how`: 0 as configured, 1 SAVE, -1 NOSAVE.
-  void prepare_exit(int how, host::OnDone done);
+  void prepare_exit(int how, bool force, host::OnDone done);
 
   // Bytes in memory only because the disk has not taken them yet.
   size_t waiting_bytes() const;

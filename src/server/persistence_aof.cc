@@ -271,7 +271,7 @@ void Persistence::reload_aof(host::OnDone done) {
 
 // What a snapshot for replicas waits with is counted as theirs.
 size_t Persistence::waiting_bytes() const {
-  size_t bytes = aof_ ? aof_->log.stats().buffer_length : 0;
+  size_t bytes = aof_ ? aof_->log.held_bytes() : 0;
   return job_ && !streaming() ? bytes + job_->backlog_bytes() : bytes;
 }
 

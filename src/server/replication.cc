@@ -110,7 +110,8 @@ void Replication::empty_store() {
     store.flush(db);
     commits.touch(db, {}, store::kEventFlushDb, store::Change::keyless);
   }
-  commits.close();
+  // Also where there was nothing: what was not there may be there now.
+  if (commits.close() == 0) server_.tracking().flushed();
 }
 
 // --- roles -------------------------------------------------------------------------------------

@@ -277,10 +277,11 @@ void Server::prepare_end() {
     if (!ending_how_.force) return stay("Writing initial AOF, can't exit.");
     log::warning("Writing initial AOF. Exit anyway.");
   }
-  persistence_.prepare_exit(ending_how_.save, [this, stay](base::Result<> saved) {
-    if (saved || ending_how_.force) return end_now();
-    stay("Error trying to save the DB, can't exit.");
-  });
+  persistence_.prepare_exit(ending_how_.save, ending_how_.force,
+                            [this, stay](base::Result<> saved) {
+                              if (saved || ending_how_.force) return end_now();
+                              stay("Error trying to save the DB, can't exit.");
+                            });
 }
 
 void Server::end_now() {

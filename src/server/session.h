@@ -124,6 +124,8 @@ class Session final : public host::PeerEvents {
   // At once, or behind the whole reply of the command that runs.
   void end();
   bool closing() const { return closing_; }
+  // Memory of the large arguments in the commands being run.
+  size_t request_bytes() const { return batch_.held_bytes(); }
   bool close_requested() const { return close_after_reply_; }
 
   // Stops running commands; pending ones are kept. resume() lets them go on in a later turn.

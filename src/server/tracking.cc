@@ -1,5 +1,8 @@
 #include "server/tracking.h"
 
+#include <algorithm>
+#include <span>
+
 #include "server/script_host.h"
 #include "server/server.h"
 
@@ -20,6 +23,40 @@ std::string overlap_error(Bytes prefix, Bytes kind, Bytes other) {
   text += " prefix '";
   text += errors::shown(other);
   return text += "'. Prefixes for a single client must not overlap.";
+}
+
+// Of prefixes that do not overlap, those that could overlap with another are its neighbours.
+bool overlaps_present(std::span<const Bytes> wanted,
+                      const std::set<std::string, std::less<>>& present, std::string& error) {
+  for (Bytes prefix : wanted) {
+    auto next = present.lower_bound(prefix);
+    const std::string* other = nullptr;
+    if (next != present.end() && overlap(*next, prefix))
+      other = &*next;
+    else if (next != present.begin() && overlap(*std::prev(next), prefix))
+      other = &*std::prev(next);
+    if (!other) continue;
+    error = overlap_error(prefix, "an existing", *other);
+    return true;
+  }
+  return false;
+}
+
+// In order, one that begins with another stands behind it, with nothing but such between them.
+bool overlaps_within(std::span<const Bytes> wanted, std::string& error) {
+  std::vector<Bytes> sorted(wanted.begin(), wanted.end());
+  std::sort(sorted.begin(), sorted.end());
+  for (size_t i = 1; i < sorted.size(); ++i) {
+    if (!overlap(sorted[i - 1], sorted[i])) continue;
+    const auto place = [&](Bytes prefix) {
+      return std::find(wanted.begin(), wanted.end(), prefix);
+    };
+    Bytes first = sorted[i - 1], second = sorted[i];
+    if (place(second) < place(first)) std::swap(first, second);
+    error = overlap_error(first, "another provided", second);
+    return true;
+  }
+  return false;
 }
 
 void append_array(std::string& out, size_t count) {
@@ -50,20 +87,9 @@ std::string array_of(Bytes key) {
 bool Tracking::enable(Session& session, const Mode& mode, std::string& error) {
   std::vector<Bytes> wanted = mode.prefixes;
   auto present = trackers_.find(session.id);
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    if (present != trackers_.end()) {
-      for (Bytes old : present->second.prefixes) {
-        if (!overlap(old, wanted[i])) continue;
-        error = overlap_error(wanted[i], "an existing", old);
-        return false;
-      }
-    }
-    for (size_t j = i + 1; j < wanted.size(); ++j) {
-      if (!overlap(wanted[i], wanted[j])) continue;
-      error = overlap_error(wanted[i], "another provided", wanted[j]);
-      return false;
-    }
-  }
+  if (present != trackers_.end() && overlaps_present(wanted, present->second.prefixes, error))
+    return false;
+  if (overlaps_within(wanted, error)) return false;
   const bool broadcast = mode.flags & kTrackingBroadcast;
   if (broadcast && wanted.empty()) wanted.emplace_back();
   Tracker& tracker = trackers_[session.id];
@@ -83,6 +109,7 @@ bool Tracking::enable(Session& session, const Mode& mode, std::string& error) {
   session.set_reply_flags(session.reply_flags() | kReplyTracked);
   // In a transaction: what it changes from now on has to be told.
   if (server_.store().commits().open()) server_.store().commits().record();
+  if (session.running()) current_ = &session;
   update_listening();
   return true;
 }
@@ -99,6 +126,7 @@ void Tracking::disable(Session& session) {
     prefixes_.erase(at);
   }
   trackers_.erase(tracker);
+  drop_pending(session.id);
   left_.insert(session.id);
   session.tracking = 0;
   session.set_reply_flags(session.reply_flags() & ~kReplyTracked);
@@ -106,14 +134,15 @@ void Tracking::disable(Session& session) {
 }
 
 void Tracking::forget(Session& session) {
-  if (current_ == &session) {
-    current_ = nullptr;
-    pending_.clear();
-  }
+  if (current_ == &session) current_ = nullptr;
   if (session.tracking) disable(session);
   if (left_.erase(session.id) == 0 || !trackers_.empty() || !left_.empty()) return;
   table_.clear();  // nobody is left who could have read a key
   update_listening();
+}
+
+void Tracking::drop_pending(SessionId session) {
+  std::erase_if(pending_, [&](const Pending& one) { return one.session == session; });
 }
 
 void Tracking::update_listening() { listen(!trackers_.empty() || table_.keys() > 0); }
@@ -177,7 +206,7 @@ void Tracking::absorb(const store::Commit& commit) {
     ++told;
     if (touch.change != store::Change::keyless) {
       if (loaded) continue;
-      if (!prefixes_.empty()) note_broadcast(touch.key, ticket);
+      if (!prefixes_.empty()) note_broadcast(touch.key, cause_of(touch, cause), ticket);
       invalidate(touch.key, cause, ticket);
     } else if (touch.event.name == Bytes(store::kEventFlushDb.name)) {
       flush(ticket);
@@ -202,7 +231,7 @@ void Tracking::invalidate(Bytes key, Cause cause, const Ticket& ticket) {
     const bool before =
         cause == Cause::eviction && !reader->in_exec && !server_.scripts().running();
     if (own && !before) {
-      pending_.push_back({keys, ticket});
+      pending_.push_back({id, keys, ticket});
     } else {
       tell(*reader, keys, ticket);
     }
@@ -214,7 +243,7 @@ void Tracking::flush(const Ticket& ticket) {
     Session* session = server_.find_session(id);
     if (!session) continue;
     if (session->running()) {
-      pending_.push_back({{}, ticket});
+      pending_.push_back({id, {}, ticket});
     } else {
       tell(*session, {}, ticket);
     }
@@ -228,10 +257,14 @@ void Tracking::flushed() {
 }
 
 void Tracking::command_ended(Session& session) {
-  if (!pending_.empty() && current_ == &session) {
-    std::vector<Pending> pending = std::move(pending_);
-    pending_.clear();
-    for (const Pending& one : pending) tell(session, one.keys, one.ticket);
+  if (!pending_.empty()) {
+    std::vector<Pending> all = std::exchange(pending_, {});
+    for (Pending& one : all) {
+      if (one.session == session.id)
+        tell(session, one.keys, one.ticket);
+      else
+        pending_.push_back(std::move(one));
+    }
   }
   if (__builtin_expect(!reads_.empty(), 0)) settle_reads(SIZE_MAX);  // nothing was committed
   if (!(session.tracking & kTrackingCaching) || session.transaction.open) return;
@@ -273,8 +306,15 @@ void Tracking::tell(Session& session, Bytes keys, const Ticket& ticket) {
 
 // --- broadcasts --------------------------------------------------------------------------------
 
-void Tracking::note_broadcast(Bytes key, const Ticket& ticket) {
-  const SessionId by = current_ && current_->running() ? current_->id : 0;
+// The tracking session whose command changed the key; what went by itself was changed by nobody.
+SessionId Tracking::cause_of(const store::Touch& touch, Cause cause) const {
+  if (cause != Cause::change || touch.change == store::Change::expired) return 0;
+  const ScriptHost& scripts = server_.scripts();
+  const Session* by = scripts.running() && scripts.caller() ? scripts.caller() : current_;
+  return by && by->running() && by->tracking ? by->id : 0;
+}
+
+void Tracking::note_broadcast(Bytes key, SessionId by, const Ticket& ticket) {
   for (const auto& [size, count] : prefix_sizes_) {
     if (size > key.size()) break;
     auto at = prefixes_.find(key.substr(0, size));

@@ -110,7 +110,9 @@ class Tracking final : public store::CommitSink {
   void settle_reads(size_t told);
   void invalidate(Bytes key, Cause cause, const Ticket& ticket);
   void flush(const Ticket& ticket);
-  void note_broadcast(Bytes key, const Ticket& ticket);
+  void note_broadcast(Bytes key, SessionId by, const Ticket& ticket);
+  SessionId cause_of(const store::Touch& touch, Cause cause) const;
+  void drop_pending(SessionId session);
   void settle_turn();
   void send_broadcast(Prefix& prefix);
   void evict_one();
@@ -128,8 +130,10 @@ class Tracking final : public store::CommitSink {
   std::vector<Read> reads_;
   std::vector<KeyArg> found_;                     // of the command at hand
   std::vector<TrackingTable::ClientId> readers_;  // of the key at hand
-  // What the running command's own session is told behind its reply.
+  // What a session whose command runs is told behind its reply. While a script lets others in, or a
+  // command runs another session's, there may be several.
   struct Pending {
+    SessionId session;
     std::string keys;  // empty: all
     Ticket ticket;
   };

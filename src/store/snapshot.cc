@@ -114,6 +114,9 @@ bool Snapshot::defer_edit(DbIndex db, const KeyRef& key) {
 
 bool Snapshot::keep(std::unique_ptr<Database>& database) {
   if (database->snapshot != number_) return false;
+  uint64_t keys = std::max<uint64_t>(database->keys, 1);
+  for (DbIndex db = 0; db < store_.databases(); ++db) keys += store_.keys(db);
+  kept_bytes_ += base::memory_used() / keys * database->keys;
   for (Covered& covered : covered_)
     if (covered.database == database.get()) covered.kept = std::move(database);
   return true;

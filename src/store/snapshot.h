@@ -58,6 +58,8 @@ class Snapshot {
 
   uint64_t keys_total() const { return keys_total_; }
   uint64_t keys_written() const { return keys_written_; }
+  // Memory of the databases that were flushed meanwhile, about: their share of all keys then.
+  size_t kept_bytes() const { return kept_bytes_; }
 
  private:
   friend class Edit;
@@ -97,6 +99,7 @@ class Snapshot {
   base::WalkCursor cursor_;
   uint64_t keys_total_ = 0;
   uint64_t keys_written_ = 0;
+  size_t kept_bytes_ = 0;
 };
 
 }  // namespace quoll::store

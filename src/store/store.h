@@ -126,6 +126,7 @@ class Store {
   Snapshot& begin_snapshot(SnapshotSink& sink);
   void end_snapshot() { snapshot_.reset(); }
   Snapshot* snapshot() { return snapshot_.get(); }
+  size_t kept_bytes() const { return snapshot_ ? snapshot_->kept_bytes() : 0; }  // for it alone
 
   StoreCounters& counters() { return counters_; }
 

@@ -64,7 +64,9 @@ void CommandBatch::clear() {
   args_used_ = 0;
   if (args_.size() > kBatchArgsKept) std::vector<base::Bytes>().swap(args_);
   if (commands_.size() > kBatchCommandsKept) std::vector<Item>().swap(commands_);
-  if (!blobs_.empty()) std::vector<BlobArg>().swap(blobs_);
+  if (blobs_.empty()) return;
+  std::vector<BlobArg>().swap(blobs_);
+  held_ = base::HeldForClient();
 }
 
 void CommandBatch::grow_args(size_t n) {
@@ -422,6 +424,7 @@ void RespParser::finish(CommandBatch& batch) {
   batch.keep(count, pos_ - start_ + partial.blob_bytes);
   if (!partial.blobs.empty()) {
     batch.commands_[batch.commands_used_ - 1].blobs = static_cast<uint32_t>(partial.blobs.size());
+    for (const auto& blob : partial.blobs) batch.held_.add(blob.blob.footprint());
     std::move(partial.blobs.begin(), partial.blobs.end(), std::back_inserter(batch.blobs_));
   }
   partial_.reset();

@@ -31,10 +31,10 @@
 
 namespace quoll::wire {
 
-constexpr size_t kBlobThreshold = 32 * 1024;        // bulk length that gets its own Blob
-constexpr size_t kInlineBytesMax = 64 * 1024;       // inline request, and every header line
-constexpr int64_t kArgsMax = 1024 * 1024;           // arguments of one command
-constexpr size_t kPrefetchBatch = 16;               // commands parsed ahead and prefetched together
+constexpr size_t kBlobThreshold = 32 * 1024;       // bulk length that gets its own Blob
+constexpr size_t kInlineBytesMax = 64 * 1024;      // inline request, and every header line
+constexpr int64_t kArgsMax = 1024 * 1024;          // arguments of one command
+constexpr size_t kPrefetchBatch = 16;              // commands parsed ahead and prefetched together
 constexpr size_t kBlobWholeMax = size_t{1} << 20;  // longer blobs grow as their bytes arrive
 constexpr size_t kParkedBytesMax = 1024;  // incomplete bytes that return to the shared scratch
 constexpr int64_t kUnauthenticatedArgsMax = 10;
@@ -57,6 +57,8 @@ class CommandBatch {
   // from it while the command runs.
   base::Blob* blob(size_t command, size_t argument);
   size_t wire_bytes(size_t command) const { return commands_[command].wire_bytes; }
+  // Memory of the Blobs, counted as held for the client until clear().
+  size_t held_bytes() const { return held_.bytes(); }
   void clear();
 
  private:
@@ -93,6 +95,7 @@ class CommandBatch {
   size_t commands_used_ = 0;
   size_t args_used_ = 0;
   std::vector<BlobArg> blobs_;
+  base::HeldForClient held_;
 };
 
 class RespParser {

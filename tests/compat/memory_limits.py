@@ -132,6 +132,59 @@ def test_a_slow_reader_evicts_nothing():
         slow.close()
 
 
+def test_what_waits_for_the_disk_is_no_data():
+    """Keys that fit stay, however much of the log is not yet written or synced."""
+    for policy in ("allkeys-lru", "noeviction"):
+        with ServerUnderTest(args=BASE + ["--appendonly", "yes"]) as server:
+            one = server.connect()
+            check_equal(fill(one, "k", 20000, "v" * 200), 0, "refused")
+            one.call("CONFIG", "SET", "maxmemory-policy", policy)
+            one.call("CONFIG", "SET", "maxmemory", str(number(one, "used_memory") + 2 * MIB))
+            for _ in range(3):
+                check_equal(fill(one, "k", 20000, "w" * 200), 0, "refused")
+            check_equal((one.call("DBSIZE"), number(one, "evicted_keys")), (20000, 0))
+
+
+def test_what_a_snapshot_keeps_is_no_data():
+    for policy in ("allkeys-lru", "noeviction"):
+        with ServerUnderTest(args=BASE + ["--maxmemory", "30mb", "--maxmemory-policy", policy]) as server:
+            one = server.connect()
+            check_equal(fill(one, "k", 20000, "v" * 1000), 0, "refused")
+            one.call("CONFIG", "SET", "rdb-key-save-delay", "500")
+            one.call("BGSAVE")
+            one.call("FLUSHALL")
+            check_equal(fill(one, "n", 10000, "v" * 1000), 0, "refused while the snapshot keeps the old keys")
+            check_equal((one.call("DBSIZE"), number(one, "evicted_keys")), (10000, 0))
+            one.call("CONFIG", "SET", "rdb-key-save-delay", "0")
+
+
+def test_what_is_about_to_be_stored_counts():
+    """A transaction and a large value pass no limit; a large request that stores nothing costs no key."""
+    with ServerUnderTest(args=BASE + ["--maxmemory", "30mb"]) as server:
+        one = server.connect()
+        one.call("MULTI")
+        for i in range(20):
+            one.call("SET", "large:%d" % i, "v" * (4 * MIB))
+        check(one.error("EXEC").startswith("EXECABORT"), "EXEC beyond the limit")
+        check_equal(one.call("DBSIZE"), 0)
+        check(one.error("SET", "large", "v" * (40 * MIB)).startswith("OOM"), "SET beyond the limit")
+        one.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        fill(one, "k", 6, "v" * MIB)
+        one.call("PING", "p" * (40 * MIB))
+        check_equal((one.call("DBSIZE"), number(one, "evicted_keys")), (6, 0))
+        check_equal(one.call("SET", "large", "v" * (25 * MIB)), b"OK")
+        check(one.call("DBSIZE") < 6 and number(one, "used_memory") < 31 * MIB, "room was made")
+
+
+def test_no_tenacity_still_makes_room():
+    with ServerUnderTest(args=BASE + ["--maxmemory-policy", "allkeys-random", "--maxmemory-eviction-tenacity", "0"]) as server:
+        one = server.connect()
+        fill(one, "k", 30000, "v" * 200)
+        one.call("CONFIG", "SET", "maxmemory", "4mb")
+        one.call("GET", "k:1")
+        eventually(lambda: number(one, "used_memory") < 5 * MIB, "the limit is reached", timeout=30)
+
+
 def test_clients_are_limited():
     with ServerUnderTest(args=BASE + ["--client-output-buffer-limit", "normal 0 0 0"]) as server:
         one = server.connect()
