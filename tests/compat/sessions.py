@@ -127,6 +127,46 @@ def test_slow_log_hides_passwords(server):
     check(shown.count(b"(redacted)") == 6, "six arguments are hidden: %r" % shown)
 
 
+def test_invalidations_go_to_their_reader(server):
+    """What is told behind a reply stays with its session, whatever other commands run meanwhile."""
+    def tracking(enable=True):
+        one = server.connect()
+        one.raw("HELLO", "3")
+        if enable:
+            one.raw("CLIENT", "TRACKING", "ON")
+        return one, one.call("CLIENT", "ID")
+
+    def told_of(connection, key):
+        check_equal(connection.read(), b">2\r\n$10\r\ninvalidate\r\n*1\r\n$%d\r\n%s\r\n" % (len(key), key))
+
+    (one, _), (two, two_id) = tracking(), tracking()
+    one.raw("GET", "k")
+    two.send(b"BLPOP none 0\r\n")
+    eventually(lambda: b"blocked_clients:1" in one.raw("INFO", "clients"), "it waits")
+    for command in (["MULTI"], ["SET", "k", "2"], ["CLIENT", "UNBLOCK", str(two_id)]):
+        one.raw(*command)
+    check_equal(one.raw("EXEC"), b"*2\r\n+OK\r\n:1\r\n")
+    told_of(one, b"k")
+    check_equal(two.read(), b"_\r\n")
+    check_equal(two.raw("PING"), b"+PONG\r\n")
+    check_equal(two.read_for(0.2), b"", "nobody's news but the reader's")
+    # A transaction that begins to track.
+    three, _ = tracking(enable=False)
+    for command in (["MULTI"], ["CLIENT", "TRACKING", "ON"], ["GET", "k"], ["SET", "k", "3"]):
+        three.raw(*command)
+    check(three.raw("EXEC").startswith(b"*3"), "EXEC")
+    told_of(three, b"k")
+    # Others come in while a script runs.
+    one.raw("CONFIG", "SET", "busy-reply-threshold", "50")
+    one.raw("GET", "k")
+    one.send(resp.encode(["EVAL", "redis.call('SET', 'k', 4) local till = os.clock() + 0.5 while os.clock() < till do end", "0"]))
+    eventually(lambda: two.raw("PING").startswith(b"-BUSY"), "others are told that it is busy")
+    check_equal(one.read(), b"_\r\n")
+    told_of(one, b"k")
+    eventually(lambda: two.raw("PING") == b"+PONG\r\n", "it is over")
+    check_equal(two.read_for(0.2), b"", "nobody's news but the reader's")
+
+
 def main():
     results = Results()
     for name, function in sorted(globals().items()):
