@@ -13,6 +13,7 @@
 namespace quoll::server {
 namespace {
 
+constexpr base::Millis kLateMax = 3'600'000;  // a deadline far in the past was given so
 constexpr size_t kErrorCodesMax = 128;       // told apart by INFO errorstats
 constexpr size_t kScratchBytes = 64 * 1024;  // shared receive buffer: one read's worth of pipeline
 // Work of one turn beside the commands it was given: what a turn that is long already has left of
@@ -312,9 +313,10 @@ void Server::expire() {
   // A commit per batch, so that the work of the sinks counts towards the budget.
   do {
     store_.commits().begin(store::Origin::expiry, now_);
-    done = store_.expire_due(now_, kExpireBatch, [&](base::Millis late) {
-      stats_.expire_lag.record(late * base::kNanosPerMilli);
-      stats_.expire_lag_nanos += late * base::kNanosPerMilli;
+    done = store_.expire_due(now_, kExpireBatch, [&](base::Millis late_ms) {
+      const base::Nanos late = std::min(late_ms, kLateMax) * base::kNanosPerMilli;
+      stats_.expire_lag.record(late);
+      stats_.expire_lag_nanos += late;
     });
     store_.commits().close();
   } while (!done && host_.clock.steady() - begin < budget);
