@@ -14,8 +14,8 @@ namespace quoll::server {
 namespace {
 
 constexpr base::Millis kLateMax = 3'600'000;  // a deadline far in the past was given so
-constexpr size_t kErrorCodesMax = 128;       // told apart by INFO errorstats
-constexpr size_t kScratchBytes = 64 * 1024;  // shared receive buffer: one read's worth of pipeline
+constexpr size_t kErrorCodesMax = 128;        // told apart by INFO errorstats
+constexpr size_t kScratchBytes = 64 * 1024;   // shared receive buffer: one read's worth of pipeline
 // Work of one turn beside the commands it was given: what a turn that is long already has left of
 // kTurnGoal, but at least kBackgroundMin, so that expiry keeps pace under any load.
 constexpr base::Nanos kExpireBudget = 1 * base::kNanosPerMilli;
