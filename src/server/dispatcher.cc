@@ -270,7 +270,11 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
     if (__builtin_expect(server_.gate().demanding(), 0) && !session.in_exec)
       hold_reply(session, unsettled_seq(call), reply_start);
   }
-  note_sizes(session, command, args, session.out().end_offset() - reply_start);
+  // What a transaction queued came with other requests.
+  const size_t reply_bytes = session.out().end_offset() - reply_start;
+  const bool large = std::max(request_bytes_, reply_bytes) >= server_.large_bytes();
+  if (__builtin_expect(large || session.in_exec, 0))
+    note_sizes(session, command, args, reply_bytes);
   account(session, command, args, errors_before, start, reply_start);
 }
 

@@ -28,6 +28,8 @@ class Dispatcher {
   void prefetch(Session& session, const wire::CommandBatch& batch);
   // The batch that was looked at is over: its bytes may move.
   void forget_ahead() { ahead_count_ = ahead_next_ = 0; }
+  // Of the request whose commands follow, at least: large ones are told of.
+  void set_request_bytes(size_t bytes) { request_bytes_ = bytes; }
   // Runs the command or replies why not.
   void execute(Session& session, Args args, BlobOf blob_of, void* blob_owner);
   // Runs a command once more that waited; see blocked_keys.h.
@@ -93,6 +95,7 @@ class Dispatcher {
   size_t ahead_next_ = 0;
   bool error_counted_ = false;
   const Call* running_ = nullptr;
+  size_t request_bytes_ = 0;
 };
 
 }  // namespace quoll::server

@@ -115,6 +115,7 @@ void Session::run_next() {
   if (!pending_.empty()) {
     OwnedArgs line = std::move(pending_.front());
     pending_.pop_front();
+    server_.dispatcher().set_request_bytes(line.bytes());
     server_.dispatcher().execute(
         *this, line.args(),
         [](void* owner, size_t i) { return static_cast<OwnedArgs*>(owner)->blob(i); }, &line);
@@ -125,6 +126,7 @@ void Session::run_next() {
     wire::CommandBatch* batch;
     size_t command;
   } place{&batch_, current};
+  server_.dispatcher().set_request_bytes(batch_.wire_bytes(current));
   server_.dispatcher().execute(
       *this, batch_.args(current),
       [](void* owner, size_t i) {
