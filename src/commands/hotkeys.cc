@@ -1,6 +1,7 @@
 // HOTKEYS: which keys cost most; see server/hot_keys.h. Syntax, errors and reply are those of Redis
 // 8.6.
 #include "base/text.h"
+#include "commands/counted_map.h"
 #include "commands/families.h"
 #include "commands/help.h"
 #include "server/hot_keys.h"
@@ -131,13 +132,9 @@ void hotkeys_reset(Call& call) {
   call.reply.ok();
 }
 
-class Report {
+class Report : public CountedMap {
  public:
-  explicit Report(wire::ReplyWriter& reply) : reply_(reply) { reply_.begin_deferred(); }
-  void number(Bytes name, uint64_t value) {
-    start(name);
-    reply_.integer(static_cast<int64_t>(value));
-  }
+  using CountedMap::CountedMap;
   void all_slots() {
     start("selected-slots");
     reply_.array(1);
@@ -156,15 +153,6 @@ class Report {
       reply_.integer(static_cast<int64_t>(hit.weight / unit));
     }
   }
-  void end() { reply_.end_deferred(wire::ReplyWriter::Kind::map, count_); }
-
- private:
-  void start(Bytes name) {
-    reply_.bulk(name);
-    ++count_;
-  }
-  wire::ReplyWriter& reply_;
-  size_t count_ = 0;
 };
 
 void hotkeys_get(Call& call) {

@@ -3,6 +3,7 @@
 
 #include "base/allocator.h"
 #include "base/text.h"
+#include "commands/counted_map.h"
 #include "commands/families.h"
 #include "commands/help.h"
 #include "server/memory_limits.h"
@@ -56,13 +57,9 @@ void memory_usage(Call& call) {
   call.reply.integer(static_cast<int64_t>(key_footprint(*entry, static_cast<size_t>(samples))));
 }
 
-class StatsReply {
+class StatsReply : public CountedMap {
  public:
-  explicit StatsReply(wire::ReplyWriter& reply) : reply_(reply) { reply_.begin_deferred(); }
-  void number(Bytes name, int64_t value) {
-    start(name);
-    reply_.integer(value);
-  }
+  using CountedMap::CountedMap;
   void size(Bytes name, size_t value) { number(name, static_cast<int64_t>(value)); }
   void real(Bytes name, double value) {
     start(name);
@@ -78,15 +75,6 @@ class StatsReply {
     reply_.bulk("overhead.hashtable.slot-to-keys");
     reply_.integer(0);  // there is no such table
   }
-  void end() { reply_.end_deferred(wire::ReplyWriter::Kind::map, count_); }
-
- private:
-  void start(Bytes name) {
-    reply_.bulk(name);
-    ++count_;
-  }
-  wire::ReplyWriter& reply_;
-  size_t count_ = 0;
 };
 
 void memory_stats(Call& call) {

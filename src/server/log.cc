@@ -88,7 +88,10 @@ base::Result<> open(Options options) {
     }
   }
   auto logger = std::make_shared<spdlog::logger>("quoll", std::move(sink));
-  if (options.syslog) logger->sinks().push_back(syslog_sink(options));
+  if (options.syslog) {
+    state().logger.reset();  // the end of its sink closes the system's log, which has one name
+    logger->sinks().push_back(syslog_sink(options));
+  }
   logger->set_pattern("%v");
   logger->set_level(spdlog::level::trace);
   logger->flush_on(spdlog::level::trace);

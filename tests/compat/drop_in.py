@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 
 import resp
@@ -490,12 +489,5 @@ def test_check_tool():
     shutil.rmtree(directory)
 
 
-def main():
-    wanted = sys.argv[1:]
-    tests = [(name[5:].replace("_", " "), test) for name, test in list(globals().items())
-             if name.startswith("test_") and (not wanted or any(word in name for word in wanted))]
-    Results.run_together(4, tests)
-
-
 if __name__ == "__main__":
-    main()
+    Results.run_module(globals(), 4)

@@ -9,7 +9,6 @@ import contextlib
 import re
 import resource
 import socket
-import sys
 import threading
 import time
 
@@ -281,12 +280,5 @@ def test_script_bombs():
         eventually(lambda: memory(server) - before < 4 * MIB, "memory is given back", timeout=PATIENCE)
 
 
-def main():
-    wanted = sys.argv[1:]
-    tests = [(name[5:].replace("_", " "), test) for name, test in list(globals().items())
-             if name.startswith("test_") and (not wanted or any(word in name for word in wanted))]
-    Results.run_together(3, tests)
-
-
 if __name__ == "__main__":
-    main()
+    Results.run_module(globals(), 3)

@@ -5,7 +5,6 @@ what clients hold evicts no key, maxmemory-clients ends the largest, logs and re
   memory_limits.py [WORD...]      tests whose names hold a word
 """
 import contextlib
-import sys
 
 import resp
 from persistence import Node, compare, contents, info
@@ -294,11 +293,5 @@ def test_hot_keys_find_the_hot():
         eventually(lambda: dict(zip(*[iter(one.call("HOTKEYS", "GET")[0])] * 2))[b"tracking-active"] == 0, "it ends by itself", timeout=20)
 
 
-def main():
-    wanted = sys.argv[1:]
-    tests = [(name[5:].replace("_", " "), test) for name, test in globals().items() if name.startswith("test_")]
-    Results.run_together(TOGETHER, [each for each in tests if not wanted or any(word in each[0] for word in wanted)])
-
-
 if __name__ == "__main__":
-    main()
+    Results.run_module(globals(), TOGETHER)

@@ -781,8 +781,7 @@ def main():
         for name in ("ours_to_redis", "redis_to_ours", "ours_to_ours"):
             results.run("resync " + name, resync, name, int(options.get("--keys", 2000000)), int(options.get("--seed", 1)))
         return results.finish()
-    Results.run_together(TOGETHER, [(name, function) for name, function in sorted(globals().items())
-                                    if name.startswith("test_") and (not words or any(word in name for word in words))])
+    Results.run_module(globals(), TOGETHER)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 
@@ -284,11 +283,5 @@ def test_no_effect_travels_twice():
             check_equal(len(words), len(set(words)), "effects of %s: %r" % (line, words))
 
 
-def main():
-    words = sys.argv[1:]
-    Results.run_together(TOGETHER, [(name, function) for name, function in sorted(globals().items())
-                                    if name.startswith("test_") and (not words or any(word in name for word in words))])
-
-
 if __name__ == "__main__":
-    main()
+    Results.run_module(globals(), TOGETHER)

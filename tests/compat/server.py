@@ -212,6 +212,13 @@ class Results:
                 sys.stdout.flush()
         results.finish()
 
+    @staticmethod
+    def run_module(names, count):
+        """The test_* functions among a module's globals(), `count` at once; words as arguments choose some."""
+        words = sys.argv[1:]
+        Results.run_together(count, [(name[5:].replace("_", " "), function) for name, function in list(names.items())
+                                     if name.startswith("test_") and (not words or any(word in name for word in words))])
+
     def finish(self):
         print("%d passed, %d failed" % (self.passed, self.failed))
         sys.exit(1 if self.failed else 0)

@@ -13,8 +13,8 @@ namespace {
 class Tree {
  public:
   Tree() {
-    char name[] = "/tmp/quoll-cgroup-XXXXXX";
-    root_ = mkdtemp(name);
+    root_ = std::filesystem::temp_directory_path() / "quoll-cgroup-XXXXXX";
+    REQUIRE(mkdtemp(root_.data()) != nullptr);
   }
   ~Tree() { std::filesystem::remove_all(root_); }
   void write(const std::string& path, const std::string& text) {
