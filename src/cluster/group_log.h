@@ -1,0 +1,77 @@
+// GroupLog: the newest entries of a group's log in memory, as bytes ready to be sent.
+//
+//   base()            last()
+//   |  piece  |  piece  |  piece |      a piece: one epoch, up to 64 KiB of encoded entries
+//
+// base() is the entry before the first one held; what lies before is in a checkpoint, or in older
+// files of the log on disk.
+//
+// Pure. Cost: 4 bytes an entry beside its encoded bytes. Finding an index: a binary search over the
+// pieces.
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cluster/group_entry.h"
+
+namespace quoll::cluster {
+
+constexpr size_t kLogPieceBytes = 64 * 1024;
+
+class GroupLog {
+ public:
+  // Empty behind this entry.
+  void restart(Position base);
+
+  Position base() const { return base_; }
+  Position last() const { return last_; }
+  base::Millis last_time() const { return last_time_; }
+  size_t bytes() const { return bytes_; }
+  // Of base() and every entry held.
+  std::optional<Epoch> epoch_at(Index index) const;
+  // The first index held whose epoch is the one at `index`.
+  Index first_of_epoch(Index index) const;
+
+  // Encodes the next entry: `encode(header, bytes)` appends it to bytes.
+  template <class Encode>
+  void append(const EntryHeader& header, Encode&& encode) {
+    Piece& piece = piece_for(header);
+    piece.starts.push_back(static_cast<uint32_t>(piece.bytes.size()));
+    const size_t before = piece.bytes.size();
+    encode(header, piece.bytes);
+    bytes_ += piece.bytes.size() - before;
+    last_ = header.at;
+    last_time_ = header.time;
+  }
+  // Drops everything behind `index`, which is held or base.
+  void truncate(Index index);
+  // Drops whole pieces from the front while more than `keep_bytes` are held, none that holds an
+  // entry behind `needed_after`.
+  void trim(size_t keep_bytes, Index needed_after);
+
+  // Entries behind `after`: the bytes of one or more, about `bytes_max` at most, and the last one's
+  // index; empty at the end of the log. They stay where they are until the log changes.
+  base::Bytes slice(Index after, size_t bytes_max, Index& upto) const;
+
+ private:
+  struct Piece {
+    Epoch epoch;
+    Index first;
+    std::string bytes;
+    std::vector<uint32_t> starts;
+    Index last() const { return first + starts.size() - 1; }
+  };
+  Piece& piece_for(const EntryHeader& header);
+  size_t piece_of(Index index) const;
+
+  std::deque<Piece> pieces_;
+  Position base_;
+  Position last_;
+  base::Millis last_time_ = 0;
+  size_t bytes_ = 0;
+};
+
+}  // namespace quoll::cluster
