@@ -41,6 +41,14 @@ size_t GroupLog::piece_of(Index index) const {
   return static_cast<size_t>(after - pieces_.begin()) - 1;
 }
 
+size_t GroupLog::bytes_behind(Index index) const {
+  size_t bytes = 0;
+  for (auto piece = pieces_.rbegin(); piece != pieces_.rend() && piece->last() > index; ++piece)
+    bytes +=
+        piece->bytes.size() - (piece->first > index ? 0 : piece->starts[index + 1 - piece->first]);
+  return bytes;
+}
+
 void GroupLog::truncate(Index index) {
   QUOLL_CHECK(index >= base_.index);
   if (index >= last_.index) return;

@@ -30,6 +30,7 @@ class GroupLog {
   Position last() const { return last_; }
   base::Millis last_time() const { return last_time_; }
   size_t bytes() const { return bytes_; }
+  size_t bytes_behind(Index index) const;
   // Of base() and every entry held.
   std::optional<Epoch> epoch_at(Index index) const;
   // The first index held whose epoch is the one at `index`.

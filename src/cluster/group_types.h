@@ -29,6 +29,8 @@ struct Position {
   auto operator<=>(const Position&) const = default;
 };
 
+constexpr size_t kLogKeepBytes = 64 * 1024 * 1024;  // of committed entries, for who comes back
+
 enum class Durability : uint8_t {
   memory,  // acknowledged when the operating system has the bytes; synced every second
   fsync,   // acknowledged when the disk has them
@@ -41,7 +43,8 @@ struct GroupConfig {
   unsigned write_quorum = 1;  // W
   unsigned read_quorum = 1;   // R
   Durability durability = Durability::memory;
-  base::Millis election_timeout_ms = 1000;  // between this and twice as much without a leader
+  base::Millis election_timeout_ms = 1000;  // up to one and a half times as long without a leader
+  size_t log_keep_bytes = kLogKeepBytes;
 
   bool is_witness(Member member) const { return witnesses >> member & 1; }
 };

@@ -1,0 +1,263 @@
+// GroupCore: a member of a replica group as a pure step machine: election, replication, commit,
+// and what a member may promise after it lost something.
+//
+//   driver                                         core
+//   ------                                         ----
+//   tick(now), receive(member, message),    ->     changes role, log, commit
+//   propose(effects), linked, written, saved
+//   flush(now): messages, entries for disk  <-     what is to be sent and written
+//
+//   follower --(no leader for a while)--> asks for prevotes --(Qe)--> candidate --(Qe)--> leader
+//      ^------------------- a higher epoch, or a quorum not heard of --------------------'
+//
+// Rules, by which an acknowledged write is never lost and a confirmed read is never old:
+//   1. Epoch and vote are on disk before anybody hears of them. One vote per epoch; 2 Qe > N.
+//   2. Entries follow each other by (epoch, index); a follower takes an entry only behind the one
+//      the leader has before it, and drops what differs. It never drops a committed one.
+//   3. A vote is only given to a log that is not older than one's own.
+//   4. A leader counts an entry as committed when W members that count have it, and only one of
+//      its own epoch commits those before. Its first entry is a NOOP; it serves once that is
+//      committed and applied.
+//   5. A read is answered when R members have answered an append sent after it arrived.
+//   6. A member that may have lost what it acknowledged neither votes nor counts until a leader
+//      has committed a REJOIN for it without its help and it has everything up to there.
+//   7. An empty directory counts as such a loss, unless no member ever took part in an election.
+//   8. All data may come from a leader before they are committed. Should a later leader lack them,
+//      the member counts as one that lost its directory.
+//   9. Who lacks data (a witness, or one whose data is not the log's) does not serve.
+//
+// Time: steady ms, from the driver. Chance: a seed. Nothing here blocks or allocates per entry but
+// the log itself.
+// Cost: a flush is O(members) and copies no entry; a propose is the entry's encoding.
+#pragma once
+
+#include <bit>
+#include <utility>
+#include <vector>
+
+#include "cluster/group_log.h"
+#include "cluster/group_message.h"
+#include "cluster/quorum.h"
+
+namespace quoll::cluster {
+
+constexpr size_t kAppendBytesMax = 256 * 1024;         // entries in one message, or one entry
+constexpr size_t kInFlightBytesMax = 4 * 1024 * 1024;  // sent to a member and not yet acknowledged
+// Of the election timeout: how often a leader gives a sign of life.
+constexpr base::Millis kHeartbeatsPerTimeout = 8;
+
+class GroupCore {
+ public:
+  enum class Role : uint8_t { follower, candidate, leader };
+
+  struct Send {
+    Member to;
+    GroupMessage message;
+  };
+
+  // `log`: as the disk had it; all of it counts as written and synced.
+  GroupCore(const GroupConfig& group, SavedState state, GroupLog log, uint64_t seed,
+            base::Millis now);
+
+  // --- what happened
+  void tick(base::Millis now);
+  // The message's epoch may depose us.
+  void receive(Member from, const GroupMessage& message, base::Millis now);
+  // A connection to the member stands: messages go both ways, in order, none is lost before
+  // unlinked().
+  void linked(Member member);
+  void unlinked(Member member);
+  // A leader that serves appends an entry; its index. Its effects are in the data already.
+  Index propose(std::span<const store::Effect> effects, base::Millis wall);
+  // The log on disk, as the operating system and as the disk itself have it, up to this entry.
+  void written(Position upto);
+  void synced(Position upto);
+  // The disk has failed us; or it works again and holds the log up to this entry.
+  void disk_fails();
+  void disk_works(Position durable);
+  // The state handed out by take_state() is on disk.
+  void state_saved();
+  // At the start: the data are those as of entry `at`, and entries up to `commit` were committed.
+  // True: the log did not reach so far, and must begin behind `at` on disk, too.
+  bool restored(Position at, Index commit);
+  // All entries up to here are in the data. The driver applies committed entries in order; a
+  // leader's own are applied before they are proposed.
+  void applied(Index upto) { applied_ = upto; }
+  // The data are the log's up to the applied entry again (true), or not (false).
+  void data_stands(bool stands) { data_stands_ = stands; }
+  bool data_stands() const { return data_stands_; }
+  // All data up to this entry came from a leader that had committed up to `commit`, and are on
+  // disk; the log begins behind them.
+  void installed(Position at, Index commit);
+  // Reads that arrive from now on need a round of confirmation that begins from now on; its
+  // number.
+  uint64_t confirm_read();
+  // Hands leadership on, if a member has the whole log.
+  bool transfer();
+
+  // --- what follows
+  // Messages to send now, in order; their entries stay valid until the next call.
+  std::vector<Send>& flush(base::Millis now);
+  // The state to save, once when it changed. Votes wait for state_saved().
+  const SavedState* take_state();
+  // Entries for the disk: hands pieces of the log to `write(bytes, last index)`.
+  template <class Write>
+  void hand_over(Write&& write) {
+    while (handed_ < log_.last().index) {
+      Index upto;
+      base::Bytes bytes = log_.slice(handed_, SIZE_MAX, upto);
+      write(bytes, upto);
+      handed_ = upto;
+    }
+  }
+  // Members that need what the log no longer holds. Once told, nothing more is sent to one until
+  // sync_began() and sync_ended().
+  std::vector<Member> take_lagging() { return std::exchange(lagging_, {}); }
+  // The data as of this entry are being sent to the member: the log is kept from there on.
+  void sync_began(Member member, Position at);
+  void sync_ended(Member member);
+
+  const GroupConfig& group() const { return group_; }
+  const SavedState& state() const { return state_; }
+  Role role() const { return role_; }
+  bool leads() const { return role_ == Role::leader; }
+  // Commands may run here.
+  bool serves() const { return leads() && commit_ >= noop_ && applied_ >= noop_ && data_stands_; }
+  // Enough members are there to commit what a leader proposes now.
+  bool may_commit(base::Millis now) const;
+  // Members heard of within the election timeout, ourselves included.
+  unsigned members_heard(base::Millis now) const;
+  unsigned quorum_needed() const { return std::max(group_.write_quorum, group_.read_quorum); }
+  Epoch epoch() const { return state_.epoch; }
+  Member leader() const { return leader_; }  // kNoMember: not known
+  Index commit() const { return commit_; }
+  Index applied() const { return applied_; }
+  Position last() const { return log_.last(); }
+  const GroupLog& log() const { return log_; }
+  uint64_t confirmed_round() const { return confirmed_; }
+  bool intact() const { return state_.amnesia == 0; }
+  // Entries dropped since the last look that had been applied: what they did must be undone. The
+  // index behind which the data differ from the log; nothing: none.
+  std::optional<Index> take_undone() { return std::exchange(undone_, std::nullopt); }
+  // The log on disk must begin anew, empty.
+  bool take_forgotten() { return std::exchange(forgotten_, false); }
+  Index match(Member member) const { return peers_[member].match; }
+  bool heard_of(Member member, base::Millis now) const;
+  // Entries that are not committed: a leader takes no more when they are many.
+  size_t uncommitted_bytes() const { return log_.bytes_behind(commit_); }
+
+ private:
+  enum class Feed : uint8_t {
+    probe,      // the last common entry is looked for: one append at a time
+    replicate,  // entries are sent as they come
+    lagging,    // needs more than the log holds
+  };
+  struct Peer {
+    bool linked = false;
+    bool virgin = false;  // once seen with an empty log, before it took part in anything
+    Feed feed = Feed::probe;
+    Index next = 1;   // entry to send next
+    Index match = 0;  // it has everything up to here
+    Index commit_told = 0;
+    uint64_t round = 0;  // of our appends it answered
+    uint64_t round_sent = 0;
+    uint64_t amnesia = 0;
+    uint64_t rejoin_proposed = 0;
+    base::Millis heard = 0;  // from it, in our epoch as leader
+    base::Millis sent = 0;
+    Index sync_from = 0;  // its data as of this entry are on their way; 0: none
+  };
+
+  uint64_t draw();
+  base::Millis random_timeout();
+  unsigned election_quorum() const {
+    return cluster::election_quorum(group_.members, group_.write_quorum, group_.read_quorum);
+  }
+  bool may_vote() const { return intact() && disk_works_; }
+  bool may_campaign() const;
+  template <class Visit>
+  void each_peer(Visit&& visit) {
+    for (Member m = 0; m < group_.members; ++m)
+      if (m != group_.self) visit(m, peers_[m]);
+  }
+
+  void change_state() { state_dirty_ = true; }
+  bool saved() const { return !state_dirty_ && saving_ == 0; }
+  void say(Member to, GroupMessage message) { out_.push_back({to, std::move(message)}); }
+  GroupMessage message(GroupMessage::Kind kind) const;
+
+  void become_follower(Epoch epoch, Member leader);
+  void ask_prevotes();
+  void campaign();
+  void lead();
+  void append_own(EntryKind kind, base::Bytes payload, base::Millis wall);
+  void count_votes();
+  void hear_hello(Member from, const GroupMessage& message);
+  void hear_prevote(Member from, const GroupMessage& message);
+  void hear_vote(Member from, const GroupMessage& message);
+  void hear_append(Member from, const GroupMessage& message);
+  void take_entries(const GroupMessage& message);
+  void take_entry(const Entry& entry, base::Bytes bytes);
+  void drop_behind(Index index);
+  bool contradicts_base(Position at) const;
+  void forget();
+  void hear_reply(Member from, const GroupMessage& message);
+  bool virgin() const { return state_.epoch == 0 && log_.last() == Position{}; }
+  void begin_virgin();
+  void advance_commit();
+  void advance_confirmed();
+  void note_commit(Index commit);
+  void readmit();
+  void propose_rejoins();
+  void hand_leadership_on();
+  Index counted() const;  // of our own log, by the durability asked for
+  void feed(Member member, Peer& peer);
+  void send_append(Member member, Peer& peer, base::Bytes entries, Index upto);
+  void fall_behind(Member member, Peer& peer);
+  void send_reply();
+  void trim();
+
+  GroupConfig group_;
+  SavedState state_;
+  GroupLog log_;
+  uint64_t chance_;
+  base::Millis now_;
+  Role role_ = Role::follower;
+  Member leader_ = kNoMember;
+  bool prevoting_ = false;
+  bool disk_works_ = true;
+  bool data_stands_ = true;
+  uint32_t votes_ = 0;  // members that grant
+  std::array<Peer, kMembersMax> peers_;
+  base::Millis election_at_ = 0;
+  base::Millis leader_heard_ = 0;
+  Index commit_ = 0;
+  Index applied_ = 0;
+  Index handed_ = 0;
+  Index written_ = 0;
+  Index synced_ = 0;
+  Index noop_ = 0;
+  std::optional<Index> undone_;
+  bool forgotten_ = false;
+  Index rejoin_at_ = 0;  // the REJOIN for us; 0: none seen
+  uint64_t round_ = 0;
+  uint64_t confirmed_ = 0;
+  bool round_open_ = false;  // no append has carried round_ yet
+  // As a follower: up to where our log is known to be the leader's, and what we owe it.
+  Index known_ = 0;
+  bool reply_due_ = false;
+  bool refuse_ = false;
+  Index refuse_hint_ = 0;
+  uint64_t reply_round_ = 0;
+  uint64_t replied_round_ = 0;
+  // State on its way to disk.
+  bool state_dirty_ = false;
+  unsigned saving_ = 0;
+  Member vote_owed_ = kNoMember;  // told when the state is saved
+  bool campaign_owed_ = false;
+  std::vector<Send> out_;
+  std::vector<Send> given_;
+  std::vector<Member> lagging_;
+};
+
+}  // namespace quoll::cluster

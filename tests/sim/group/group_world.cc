@@ -1,0 +1,707 @@
+#include "tests/sim/group/group_world.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace quoll::sim {
+
+using cluster::Durability;
+using cluster::EntryKind;
+using cluster::GroupLog;
+using cluster::GroupMessage;
+using cluster::kNoMember;
+using cluster::SavedState;
+
+namespace {
+
+constexpr size_t kLinesKept = 200;
+constexpr Micros kTick = 20 * kMilliMicros;
+constexpr Micros kSyncEvery = kSecondMicros;
+constexpr Micros kDiskRetry = kSecondMicros;
+constexpr Micros kReconnect = 100 * kMilliMicros;
+constexpr Micros kPeace = 30 * kSecondMicros;
+
+// An entry of the world's clients: one effect of one word, its value.
+uint64_t value_of(const cluster::Entry& entry) {
+  uint64_t value = 0;
+  if (entry.header.kind != EntryKind::effects) return 0;
+  cluster::each_effect(entry.payload, [&](const cluster::EntryEffect& effect) {
+    value = std::strtoull(std::string(effect.words[0]).c_str(), nullptr, 10);
+  });
+  return value;
+}
+
+}  // namespace
+
+GroupFaults GroupFaults::drawn(uint64_t seed) {
+  SimChance chance(seed * 2654435761u + 17);
+  GroupFaults faults;
+  static constexpr struct {
+    size_t n;
+    unsigned w, r;
+  } kQuorums[] = {{3, 2, 2}, {3, 2, 2}, {3, 2, 2}, {5, 3, 3},
+                  {5, 2, 4}, {3, 3, 1}, {4, 2, 3}, {1, 1, 1}};
+  const auto& q = kQuorums[chance.between(0, std::size(kQuorums) - 1)];
+  cluster::GroupConfig& group = faults.group;
+  group.members = q.n;
+  group.write_quorum = q.w;
+  group.read_quorum = q.r;
+  group.durability =
+      q.w == q.n || chance.between(0, 2) == 0 ? Durability::fsync : Durability::memory;
+  if (q.n >= 3 && chance.between(0, 4) == 0) group.witnesses = 1u << chance.between(0, 2);
+  group.election_timeout_ms = chance.between(0, 1) ? 1000 : 300;
+  group.log_keep_bytes = chance.between(0, 1) ? 1 : 64 * 1024 * 1024;
+  // A quick election needs a network and disks that are quicker.
+  const int slow = group.election_timeout_ms < 1000 ? 10 : 1;
+  faults.delay_max = chance.between(0, 3) == 0 ? 100 * kMilliMicros / slow : 3 * kMilliMicros;
+  faults.sync_max = chance.between(0, 3) == 0 ? 200 * kMilliMicros / slow : 5 * kMilliMicros;
+  faults.write_max = chance.between(0, 3) == 0 ? 100 * kMilliMicros : kMilliMicros;
+  faults.writes_per_second =
+      static_cast<int>(chance.between(0, 2) ? chance.between(5, 120) : chance.between(200, 600));
+  faults.reads_per_second = static_cast<int>(chance.between(5, 60));
+  auto maybe = [&](int low, int high) {
+    return chance.between(0, 1) ? static_cast<int>(chance.between(low, high)) : 0;
+  };
+  faults.crash_every = maybe(3, 20);
+  faults.machine_every = maybe(5, 30);
+  faults.cut_every = maybe(2, 10);
+  faults.reset_every = maybe(1, 8);
+  faults.pause_every = maybe(3, 15);
+  faults.disk_every = maybe(5, 25);
+  faults.wipe_every = chance.between(0, 3) == 0 ? static_cast<int>(chance.between(15, 40)) : 0;
+  return faults;
+}
+
+GroupWorld::GroupWorld(uint64_t seed, const GroupFaults& faults)
+    : faults_(faults), chance_(seed), size_(faults.group.members), nodes_(size_) {
+  for (Member m = 0; m < size_; ++m) {
+    nodes_[m].skew = chance_.between(-200, 200) * kMilliMicros;
+    at(chance_.between(0, 300) * kMilliMicros, [this, m] { boot(m); });
+  }
+}
+
+// --- time --------------------------------------------------------------------------------------
+
+void GroupWorld::at(Micros when, std::function<void()> task) {
+  queue_.emplace(std::pair(std::max(when, now_), ++sequence_), std::move(task));
+}
+
+void GroupWorld::on_node(Member m, Micros when, std::function<void()> task) {
+  at(when, [this, m, life = nodes_[m].life, task = std::move(task)] {
+    Node& node = nodes_[m];
+    if (node.life != life || !node.core) return;
+    if (node.paused)
+      return node.missed.push_back([this, m, life, task] {
+        if (nodes_[m].life == life && nodes_[m].core) turn(m, task);
+      });
+    turn(m, task);
+  });
+}
+
+void GroupWorld::turn(Member m, const std::function<void()>& task) {
+  task();
+  pump(m);
+}
+
+std::string GroupWorld::run(Micros time) {
+  plan_faults();
+  at(time, [this] { heal(); });
+  const Micros end = time + kPeace;
+  while (!broken() && !queue_.empty() && queue_.begin()->first.first <= end) {
+    auto next = queue_.extract(queue_.begin());
+    now_ = next.key().first;
+    next.mapped()();
+  }
+  now_ = end;
+  return broken() ? failure_ : verdict();
+}
+
+void GroupWorld::fail(const std::string& what) {
+  if (broken()) return;
+  note("BROKEN: " + what);
+  failure_ = what;
+}
+
+void GroupWorld::note(const std::string& line) {
+  char stamp[32];
+  std::snprintf(stamp, sizeof stamp, "%10.3f ms  ", static_cast<double>(now_) / 1000);
+  if (tracing_) std::fprintf(stderr, "%s%s\n", stamp, line.c_str());
+  lines_.push_back(stamp + line);
+  if (lines_.size() > kLinesKept) lines_.pop_front();
+}
+
+std::string GroupWorld::timeline() const {
+  std::string text;
+  for (const std::string& line : lines_) text += line + "\n";
+  return text;
+}
+
+// --- a member's life ---------------------------------------------------------------------------
+
+void GroupWorld::boot(Member m) {
+  Node& node = nodes_[m];
+  if (node.core) return;
+  Machine& machine = node.machine;
+  ++node.life;
+  GroupLog log;
+  for (Record& record : machine.records) {
+    if (record.restart) {
+      log.restart(record.at);
+    } else {
+      cluster::Entry entry;
+      cluster::decode_entry(record.bytes, entry);
+      if (entry.header.at.index <= log.last().index) log.truncate(entry.header.at.index - 1);
+      log.append(entry.header,
+                 [&](const cluster::EntryHeader&, std::string& out) { out += record.bytes; });
+    }
+  }
+  machine.synced = machine.records.size();  // the log is opened with a sync
+  SavedState state = machine.state;
+  const std::string boot_id = std::to_string(machine.boot);
+  bool changed = false;
+  if (!machine.has_state) {
+    state.amnesia = chance_.draw() | 1;
+    changed = true;
+  } else if (!state.unsynced_boot.empty() && state.unsynced_boot != boot_id && state.amnesia == 0) {
+    state.amnesia = chance_.draw() | 1;
+    changed = true;
+  }
+  if (faults_.group.durability == Durability::memory && state.unsynced_boot != boot_id) {
+    state.unsynced_boot = boot_id;
+    changed = true;
+  }
+  if (changed) {  // before it says anything
+    machine.state = state;
+    machine.has_state = true;
+  }
+  cluster::GroupConfig group = faults_.group;
+  group.self = m;
+  node.core =
+      std::make_unique<GroupCore>(group, state, std::move(log), chance_.draw(), now_ / 1000);
+  node.data = machine.checkpoint_data;
+  if (node.core->restored(machine.checkpoint, machine.checkpoint_commit))
+    machine.records.push_back({machine.checkpoint, "", true});
+  node.paused = node.disk_fails = node.writing = false;
+  node.disk_told = true;
+  node.queue.clear();
+  node.pending.clear();
+  note("member " + std::to_string(m) + " begins: epoch " + std::to_string(state.epoch) +
+       ", log to " + std::to_string(node.core->last().index) + (state.amnesia ? ", amnesiac" : ""));
+  on_node(m, now_ + chance_.between(0, kTick), [this, m] { tick(m); });
+  for (Member other = 0; other < size_; ++other)
+    if (other != m) at(now_ + kReconnect, [this, m, other] { connect(m, other); });
+}
+
+void GroupWorld::tick(Member m) {
+  Node& node = nodes_[m];
+  node.core->tick(now_ / 1000);
+  if (faults_.group.durability == Durability::memory &&
+      now_ / kSyncEvery != (now_ - kTick) / kSyncEvery)
+    sync_now(m);
+  // A checkpoint: committed data, then the log may begin there.
+  if (chance_.between(0, 200) == 0 && node.core->data_stands() && !node.disk_fails) {
+    const Index upto = std::min(node.core->commit(), node.core->applied());
+    if (auto epoch = node.core->log().epoch_at(upto);
+        epoch && upto > node.machine.checkpoint.index) {
+      node.machine.checkpoint = {*epoch, upto};
+      node.machine.checkpoint_commit = upto;
+      node.machine.checkpoint_data.assign(node.data.begin(),
+                                          node.data.begin() + static_cast<std::ptrdiff_t>(upto));
+    }
+  }
+  on_node(m, now_ + kTick, [this, m] { tick(m); });
+}
+
+void GroupWorld::end(Member m, bool machine_too) {
+  Node& node = nodes_[m];
+  if (!node.core) return;
+  note("member " + std::to_string(m) + (machine_too ? "'s machine ends" : "'s process ends"));
+  node.core.reset();
+  ++node.life;
+  node.missed.clear();
+  node.pending.clear();
+  Machine& machine = node.machine;
+  if (machine_too) {
+    const auto lost_from = static_cast<size_t>(chance_.between(
+        static_cast<int64_t>(machine.synced), static_cast<int64_t>(machine.records.size())));
+    machine.records.resize(lost_from);
+    ++machine.boot;
+  }
+  for (Member other = 0; other < size_; ++other)
+    if (other != m) disconnect(m, other);
+}
+
+void GroupWorld::wipe(Member m) {
+  end(m, true);
+  note("member " + std::to_string(m) + " loses its directory");
+  nodes_[m].machine = Machine{};
+}
+
+// --- the disk ----------------------------------------------------------------------------------
+
+void GroupWorld::write_next(Member m) {
+  Node& node = nodes_[m];
+  if (node.writing || node.queue.empty() || node.disk_fails) return;
+  node.writing = true;
+  on_node(m, now_ + chance_.between(1, faults_.write_max), [this, m, file = node.file] {
+    Node& self = nodes_[m];
+    if (self.file != file) return;
+    self.writing = false;
+    if (self.disk_fails) return trouble(m);
+    std::vector<Record> batch = std::move(self.queue);
+    self.queue.clear();
+    if (batch.empty()) return;
+    const Position last = batch.back().at;
+    for (Record& record : batch) self.machine.records.push_back(std::move(record));
+    self.core->written(last);
+    if (faults_.group.durability == Durability::fsync) sync_now(m);
+    write_next(m);
+  });
+}
+
+void GroupWorld::sync_now(Member m) {
+  const size_t upto = nodes_[m].machine.records.size();
+  if (upto == 0) return;
+  const Position last = nodes_[m].machine.records[upto - 1].at;
+  on_node(m, now_ + chance_.between(1, faults_.sync_max),
+          [this, m, upto, last, file = nodes_[m].file] {
+            Node& node = nodes_[m];
+            if (node.file != file) return;
+            if (node.disk_fails) return trouble(m);
+            node.machine.synced =
+                std::max(node.machine.synced, std::min(upto, node.machine.records.size()));
+            node.core->synced(last);
+          });
+}
+
+void GroupWorld::trouble(Member m) {
+  Node& node = nodes_[m];
+  if (!node.disk_told) return;
+  node.disk_told = false;
+  node.queue.clear();
+  note("member " + std::to_string(m) + ": the disk fails");
+  node.core->disk_fails();
+}
+
+// An older state never takes the place of a newer one.
+void GroupWorld::save_state(Member m, const SavedState& state) {
+  on_node(m, now_ + chance_.between(1, faults_.sync_max), [this, m, state] {
+    Node& node = nodes_[m];
+    if (node.disk_fails) {  // tried again until it works
+      trouble(m);
+      return on_node(m, now_ + kDiskRetry, [this, m, state] { save_state(m, state); });
+    }
+    if (state.epoch >= node.machine.state.epoch) node.machine.state = state;
+    node.machine.has_state = true;
+    node.core->state_saved();
+  });
+}
+
+// --- the network -------------------------------------------------------------------------------
+
+void GroupWorld::connect(Member a, Member b) {
+  if (link(a, b).up) return;
+  const bool possible = nodes_[a].core && nodes_[b].core && !link(a, b).cut && !link(b, a).cut &&
+                        !nodes_[a].paused && !nodes_[b].paused;
+  if (!possible) {
+    if (nodes_[a].core || nodes_[b].core) at(now_ + kReconnect, [this, a, b] { connect(a, b); });
+    return;
+  }
+  const uint64_t life = ++sequence_;
+  for (Link* direction : {&link(a, b), &link(b, a)}) {
+    direction->up = true;
+    direction->life = life;
+    direction->last = now_;
+    direction->held.clear();
+  }
+  turn(a, [&] { nodes_[a].core->linked(b); });
+  turn(b, [&] { nodes_[b].core->linked(a); });
+}
+
+void GroupWorld::disconnect(Member a, Member b) {
+  if (!link(a, b).up) return;
+  for (auto [from, to] : {std::pair(a, b), std::pair(b, a)}) {
+    link(from, to).up = false;
+    ++link(from, to).life;
+    link(from, to).held.clear();
+    if (nodes_[from].core)
+      on_node(from, now_ + chance_.between(0, kMilliMicros), [this, from, to] {
+        if (!link(from, to).up) nodes_[from].core->unlinked(to);
+      });
+  }
+  at(now_ + kReconnect, [this, a, b] { connect(a, b); });
+}
+
+void GroupWorld::send(Member from, Member to, const GroupMessage& message) {
+  Link& direction = link(from, to);
+  if (!direction.up) return;
+  auto bytes = std::make_shared<std::string>(message.entries);
+  GroupMessage copy = message;
+  copy.entries = *bytes;
+  auto arrive = [this, from, to, life = direction.life, copy, bytes] {
+    if (link(from, to).life != life || !nodes_[to].core) return;
+    nodes_[to].core->receive(from, copy, now_ / 1000);
+  };
+  auto travel = [this, from, to, arrive] {
+    Link& way = link(from, to);
+    const Micros when = std::max(way.last + 1, now_ + chance_.between(50, faults_.delay_max));
+    way.last = when;
+    on_node(to, when, arrive);
+  };
+  if (direction.cut)
+    direction.held.push_back(travel);
+  else
+    travel();
+}
+
+void GroupWorld::cut(Member from, Member to, bool on) {
+  Link& direction = link(from, to);
+  if (direction.cut == on) return;
+  direction.cut = on;
+  note("link " + std::to_string(from) + " -> " + std::to_string(to) + (on ? " is cut" : " heals"));
+  if (on) return;
+  auto held = std::move(direction.held);
+  direction.held.clear();
+  if (direction.up)
+    for (auto& travel : held) travel();
+}
+
+// --- data --------------------------------------------------------------------------------------
+
+void GroupWorld::apply(Member m) {
+  Node& node = nodes_[m];
+  GroupCore& core = *node.core;
+  if (!core.data_stands()) return;
+  if (core.applied() > node.data.size()) node.data.resize(core.applied());  // REJOIN: no data
+  while (core.applied() < core.commit()) {
+    Index upto;
+    base::Bytes bytes = core.log().slice(core.applied(), SIZE_MAX, upto);
+    for (Index index = core.applied() + 1; index <= std::min(upto, core.commit()); ++index) {
+      cluster::Entry entry;
+      cluster::decode_entry(bytes, entry);
+      bytes.remove_prefix(entry.bytes);
+      node.data.resize(index);
+      node.data[index - 1] = value_of(entry);
+      core.applied(index);
+    }
+  }
+}
+
+// What was executed and then dropped is undone: the data begin again from the checkpoint.
+void GroupWorld::undo(Member m, Index behind) {
+  Node& node = nodes_[m];
+  ++counts_.undone;
+  note("member " + std::to_string(m) + " undoes what is behind " + std::to_string(behind));
+  node.data.resize(behind);
+  node.core->data_stands(true);
+}
+
+void GroupWorld::begin_sync(Member from, Member to) {
+  const Index applied = nodes_[from].core->applied();
+  const Position at_entry{*nodes_[from].core->log().epoch_at(applied), applied};
+  const Epoch epoch = nodes_[from].core->epoch();
+  const uint64_t life = link(from, to).life;
+  nodes_[from].core->sync_began(to, at_entry);
+  auto data = std::make_shared<std::vector<uint64_t>>(nodes_[from].data);
+  data->resize(at_entry.index);
+  ++counts_.syncs;
+  note("member " + std::to_string(from) + " sends all data as of " +
+       std::to_string(at_entry.index) + " to " + std::to_string(to));
+  auto finish = [=, this] {
+    GroupCore& leader = *nodes_[from].core;
+    if (!leader.leads() || leader.epoch() != epoch || link(from, to).life != life)
+      return leader.sync_ended(to);
+    const Index commit = leader.commit();
+    on_node(to, now_ + kMilliMicros, [=, this] {
+      Node& node = nodes_[to];
+      if (link(from, to).life != life || node.core->epoch() != epoch || node.disk_fails) return;
+      if (node.core->commit() > at_entry.index) return;
+      node.data = *data;
+      node.queue.clear();
+      node.machine.records.assign(1, Record{at_entry, "", true});
+      node.machine.synced = 1;
+      node.machine.checkpoint = at_entry;
+      node.machine.checkpoint_commit = std::min(commit, at_entry.index);
+      node.machine.checkpoint_data = *data;
+      node.core->installed(at_entry, commit);
+    });
+    on_node(from, now_ + 20 * kMilliMicros,
+            [this, from, to] { nodes_[from].core->sync_ended(to); });
+  };
+  on_node(from, now_ + chance_.between(10, 500) * kMilliMicros, finish);
+}
+
+// --- what a driver does at the end of a turn ---------------------------------------------------
+
+void GroupWorld::pump(Member m) {
+  Node& node = nodes_[m];
+  if (!node.core || broken()) return;
+  GroupCore& core = *node.core;
+  if (core.take_forgotten()) {
+    node.queue.clear();
+    node.machine.records.push_back({{}, "", true});
+    node.machine.checkpoint = {};
+    node.machine.checkpoint_data.clear();
+    node.machine.checkpoint_commit = 0;
+    node.machine.synced = node.machine.records.size();
+  }
+  if (auto behind = core.take_undone()) undo(m, *behind);
+  apply(m);
+  settle(m);
+  if (node.disk_told)
+    core.hand_over([&](base::Bytes bytes, Index) {
+      while (!bytes.empty()) {
+        cluster::Entry entry;
+        cluster::decode_entry(bytes, entry);
+        node.queue.push_back({entry.header.at, std::string(bytes.substr(0, entry.bytes))});
+        bytes.remove_prefix(entry.bytes);
+      }
+    });
+  write_next(m);
+  for (GroupCore::Send& send : core.flush(now_ / 1000)) this->send(m, send.to, send.message);
+  if (const SavedState* state = core.take_state()) save_state(m, *state);
+  for (Member lagging : core.take_lagging()) begin_sync(m, lagging);
+  settle(m);
+  if (core.leads()) {
+    auto [leader, fresh] = leaders_.emplace(core.epoch(), m);
+    if (fresh) {
+      ++counts_.elections;
+      note("member " + std::to_string(m) + " leads epoch " + std::to_string(core.epoch()));
+    }
+    if (leader->second != m) fail("two leaders in one epoch");
+  }
+}
+
+// Commits, acknowledgements and answers that are due.
+void GroupWorld::settle(Member m) {
+  Node& node = nodes_[m];
+  GroupCore& core = *node.core;
+  while (committed_.size() < core.commit()) {
+    const Index index = committed_.size() + 1;
+    if (index <= core.log().base().index) {  // it came with all data
+      committed_.push_back(node.data[index - 1]);
+      continue;
+    }
+    Index upto;
+    cluster::Entry entry;
+    cluster::decode_entry(core.log().slice(index - 1, 1, upto), entry);
+    committed_.push_back(value_of(entry));
+    if (entry.header.kind == EntryKind::rejoin) ++counts_.rejoins;
+  }
+  if (core.data_stands())
+    for (Index index = std::max<Index>(1, std::min<Index>(core.applied(), core.commit()));
+         index <= std::min(core.applied(), core.commit()); ++index) {
+      if (node.data.size() < index) return fail("data without an entry");
+      if (node.data[index - 1] != committed_[index - 1])
+        return fail("member " + std::to_string(m) + " has other data at " + std::to_string(index));
+    }
+  while (!node.pending.empty()) {
+    const Pending& front = node.pending.front();
+    if (!core.leads() || core.epoch() != front.epoch) {
+      node.pending.clear();  // UNCERTAIN
+      return;
+    }
+    if (core.commit() < front.index) return;
+    if (!front.write && core.confirmed_round() < front.round) return;
+    if (front.write) {
+      ++counts_.acknowledged;
+      acknowledged_ = std::max(acknowledged_, front.index);
+      if (committed_[front.index - 1] != front.value)
+        return fail("an acknowledged write is not what was committed");
+    } else {
+      ++counts_.reads;
+      if (front.index < front.seen) return fail("a read did not show an acknowledged write");
+    }
+    node.pending.pop_front();
+  }
+}
+
+// --- clients -----------------------------------------------------------------------------------
+
+void GroupWorld::client_write() {
+  at(now_ + chance_.between(1, 2 * kSecondMicros / faults_.writes_per_second),
+     [this] { client_write(); });
+  const Member m = any();
+  if (!nodes_[m].core || nodes_[m].paused || faults_.group.is_witness(m)) return;
+  on_node(m, now_, [this, m] {
+    Node& node = nodes_[m];
+    if (!node.core->serves() || !node.core->may_commit(now_ / 1000)) return;
+    const uint64_t value = next_value_++;
+    const std::string word = std::to_string(value);
+    const base::Bytes words[] = {word};
+    const store::Effect effect{0, words, store::kToAll};
+    const Index index = node.core->propose({&effect, 1}, wall(m));
+    node.data.resize(index);
+    node.data[index - 1] = value;
+    node.pending.push_back({index, node.core->epoch(), 0, 0, value, true});
+  });
+}
+
+void GroupWorld::client_read() {
+  at(now_ + chance_.between(1, 2 * kSecondMicros / faults_.reads_per_second),
+     [this] { client_read(); });
+  const Member m = any();
+  if (!nodes_[m].core || nodes_[m].paused) return;
+  on_node(m, now_, [this, m] {
+    Node& node = nodes_[m];
+    if (!node.core->serves()) return;
+    node.pending.push_back({node.core->applied(), node.core->epoch(), node.core->confirm_read(),
+                            acknowledged_, 0, false});
+  });
+}
+
+// --- faults ------------------------------------------------------------------------------------
+
+void GroupWorld::plan(int every, const std::function<void()>& fault) {
+  if (every == 0) return;
+  at(now_ + chance_.between(1, 2 * every * kSecondMicros), [this, every, fault] {
+    if (peace_) return;
+    fault();
+    plan(every, fault);
+  });
+}
+
+void GroupWorld::plan_faults() {
+  at(kSecondMicros, [this] { client_write(); });
+  at(kSecondMicros, [this] { client_read(); });
+  auto down = [this] { return chance_.between(10, 6000) * kMilliMicros; };
+  auto return_later = [this, down](Member m) { at(now_ + down(), [this, m] { boot(m); }); };
+  plan(faults_.crash_every, [=, this] {
+    const Member m = any();
+    end(m, false);
+    return_later(m);
+  });
+  plan(faults_.machine_every, [=, this] {
+    // Now and then several at once: what is acknowledged in memory only may be lost then, and the
+    // group must stop rather than forget it.
+    const Member m = any();
+    end(m, true);
+    return_later(m);
+  });
+  plan(faults_.wipe_every, [=, this] {
+    // A group whose members have all begun can do without one.
+    for (const Node& node : nodes_)
+      if (!node.machine.has_state || node.machine.state.amnesia != 0) return;
+    if (size_ < 3) return;
+    const Member m = any();
+    wipe(m);
+    return_later(m);
+  });
+  plan(faults_.cut_every, [=, this] {
+    const Member a = any(), b = any();
+    if (a == b) return;
+    const bool both = chance_.between(0, 1);
+    cut(a, b, true);
+    if (both) cut(b, a, true);
+    // A connection that nothing passes ends after a while.
+    if (chance_.between(0, 1)) at(now_ + 2 * kSecondMicros, [=, this] { disconnect(a, b); });
+    at(now_ + down(), [=, this] {
+      cut(a, b, false);
+      cut(b, a, false);
+    });
+  });
+  plan(faults_.cut_every, [=, this] {  // a leader alone with what it executes
+    for (Member m = 0; m < size_; ++m) {
+      if (!nodes_[m].core || !nodes_[m].core->leads()) continue;
+      for (Member other = 0; other < size_; ++other) {
+        if (other == m) continue;
+        cut(m, other, true);
+        if (chance_.between(0, 3)) cut(other, m, true);
+        at(now_ + down(), [=, this] {
+          cut(m, other, false);
+          cut(other, m, false);
+        });
+      }
+    }
+  });
+  plan(faults_.reset_every, [=, this] {
+    const Member a = any(), b = any();
+    if (a != b) disconnect(a, b);
+  });
+  plan(faults_.pause_every, [=, this] {
+    const Member m = any();
+    if (!nodes_[m].core || nodes_[m].paused) return;
+    nodes_[m].paused = true;
+    note("member " + std::to_string(m) + " stands still");
+    at(now_ + chance_.between(100, 5000) * kMilliMicros, [this, m, life = nodes_[m].life] {
+      Node& node = nodes_[m];
+      if (node.life != life) return;
+      node.paused = false;
+      note("member " + std::to_string(m) + " goes on");
+      auto missed = std::move(node.missed);
+      node.missed.clear();
+      for (auto& task : missed) task();
+    });
+  });
+  plan(faults_.disk_every, [=, this] {
+    const Member m = any();
+    if (!nodes_[m].core) return;
+    nodes_[m].disk_fails = true;
+    at(now_ + chance_.between(100, 4000) * kMilliMicros, [this, m, life = nodes_[m].life] {
+      Node& node = nodes_[m];
+      if (node.life != life) return;
+      node.disk_fails = false;
+      if (std::exchange(node.disk_told, true)) return;
+      // Everything that was not synced is written once more.
+      ++node.file;
+      node.writing = false;
+      node.machine.records.resize(node.machine.synced);
+      Position durable;
+      if (!node.machine.records.empty()) durable = node.machine.records.back().at;
+      turn(m, [&] { node.core->disk_works(durable); });
+    });
+  });
+}
+
+void GroupWorld::heal() {
+  peace_ = true;
+  note("peace");
+  for (Member a = 0; a < size_; ++a) {
+    for (Member b = 0; b < size_; ++b)
+      if (a != b) cut(a, b, false);
+    at(now_ + 6 * kSecondMicros, [this, a] { boot(a); });
+  }
+}
+
+std::string GroupWorld::verdict() {
+  for (Member m = 0; m < size_; ++m) {
+    if (!nodes_[m].core) continue;
+    const GroupCore& core = *nodes_[m].core;
+    std::string line =
+        "member " + std::to_string(m) + (core.leads() ? " leads" : " follows") + ": epoch " +
+        std::to_string(core.epoch()) + ", log " + std::to_string(core.log().base().index) + " to " +
+        std::to_string(core.last().index) + ", committed " + std::to_string(core.commit()) +
+        ", applied " + std::to_string(core.applied());
+    if (!core.intact()) line += ", amnesiac";
+    if (core.leads())
+      for (Member other = 0; other < size_; ++other)
+        line += ", " + std::to_string(other) + " has " + std::to_string(core.match(other));
+    note(line);
+  }
+  Member leader = kNoMember;
+  for (Member m = 0; m < size_; ++m)
+    if (nodes_[m].core && nodes_[m].core->serves()) leader = m;
+  if (leader == kNoMember) {
+    // Acknowledged in memory by machines that all ended: the group stops and says so.
+    unsigned intact = 0;
+    for (const Node& node : nodes_) intact += node.core && node.core->intact();
+    const auto needed =
+        cluster::election_quorum(size_, faults_.group.write_quorum, faults_.group.read_quorum);
+    if (intact < needed) return "";
+    return "nobody serves 30 s after all faults have ended";
+  }
+  const GroupCore& core = *nodes_[leader].core;
+  if (core.last().index > core.commit() + 300) return "writes are not committed in peace";
+  for (Member m = 0; m < size_; ++m) {
+    const GroupCore& other = *nodes_[m].core;
+    if (!other.intact()) return "member " + std::to_string(m) + " was not readmitted";
+    if (other.applied() + 300 < core.commit())
+      return "member " + std::to_string(m) + " did not catch up";
+    for (Index index = 1; index <= std::min<Index>(other.applied(), other.commit()); ++index)
+      if (nodes_[m].data[index - 1] != committed_[index - 1])
+        return "member " + std::to_string(m) + " has other data";
+  }
+  return "";
+}
+
+}  // namespace quoll::sim

@@ -1,0 +1,178 @@
+// GroupWorld: N members of a replica group as cores only (cluster::GroupCore), on virtual time,
+// with a network and disks that fail, all from one seed. Much faster than whole servers, so that
+// many thousands of minutes of it can be run.
+//
+//   member:  core <-> connections: in order, nothing lost until they break, any delay, one-way cuts
+//            core <-> disk: records written and synced later; a machine's crash keeps a prefix of
+//                     what was not synced, a process's crash all that was written
+//            core <-> data: the entries applied so far; a checkpoint now and then
+//   clients: write to whoever serves, and read there
+//
+// What must hold, checked as it happens:
+//   - an entry once committed is the same at that place of every member, for ever
+//   - a write that was acknowledged is committed; a read shows every write acknowledged before it
+//   - one leader per epoch; data never differ from the committed entries
+//   - after all faults have ended: within 30 s a leader serves, writes are acknowledged, all
+//   members
+//     have the same log and data
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cluster/group_core.h"
+#include "tests/sim/sim_chance.h"
+
+namespace quoll::sim {
+
+using base::Millis;
+using cluster::Epoch;
+using cluster::GroupCore;
+using cluster::Index;
+using cluster::Member;
+using cluster::Position;
+using Micros = int64_t;
+
+constexpr Micros kMilliMicros = 1'000;
+constexpr Micros kSecondMicros = 1'000'000;
+
+// What a run does to its group; drawn from the seed.
+struct GroupFaults {
+  cluster::GroupConfig group;
+  Micros delay_max = 2 * kMilliMicros;  // of a message
+  Micros write_max = 1 * kMilliMicros;  // of the disk
+  Micros sync_max = 5 * kMilliMicros;
+  int writes_per_second = 40;
+  int reads_per_second = 40;
+  // Mean seconds between such faults in the group; 0: none.
+  int crash_every = 0;
+  int machine_every = 0;  // crashes of machines: unsynced bytes are lost
+  int cut_every = 0;      // links, in one direction or both
+  int reset_every = 0;    // connections
+  int pause_every = 0;    // the process stands still
+  int disk_every = 0;     // the disk refuses for a while
+  int wipe_every = 0;     // a member loses its directory
+  static GroupFaults drawn(uint64_t seed);
+};
+
+class GroupWorld {
+ public:
+  GroupWorld(uint64_t seed, const GroupFaults& faults);
+
+  // Faults for this long, then peace; "" or the first rule that was broken.
+  std::string run(Micros time);
+  void trace(bool on) { tracing_ = on; }
+  // The last events, for a person.
+  std::string timeline() const;
+  struct Counts {
+    uint64_t acknowledged = 0, reads = 0, elections = 0, undone = 0, syncs = 0, rejoins = 0;
+  };
+  const Counts& counts() const { return counts_; }
+
+ private:
+  struct Record {
+    Position at;
+    std::string bytes;
+    bool restart = false;  // the log begins behind `at`
+  };
+  struct Machine {
+    std::vector<Record> records;  // as the operating system has them
+    size_t synced = 0;
+    cluster::SavedState state;
+    bool has_state = false;
+    Position checkpoint;
+    Index checkpoint_commit = 0;
+    std::vector<uint64_t> checkpoint_data;
+    uint64_t boot = 1;
+  };
+  struct Pending {  // a client's operation at a leader
+    Index index;
+    Epoch epoch;
+    uint64_t round;  // reads
+    uint64_t seen;   // reads: acknowledged before they began
+    uint64_t value;  // writes
+    bool write;
+  };
+  struct Node {
+    Machine machine;
+    std::unique_ptr<GroupCore> core;
+    uint64_t life = 0;
+    bool paused = false;
+    bool disk_fails = false;
+    bool disk_told = true;
+    bool writing = false;
+    uint64_t file = 0;  // a new one after every trouble
+    std::vector<Record> queue;  // for the disk
+    Micros skew = 0;
+    std::vector<uint64_t> data;  // value of entry i at i - 1; 0: none
+    std::deque<Pending> pending;
+    std::deque<std::function<void()>> missed;  // while paused
+  };
+  struct Link {  // one direction of a connection
+    bool up = false;
+    bool cut = false;
+    uint64_t life = 0;
+    Micros last = 0;  // arrival of the last message
+    std::deque<std::function<void()>> held;
+  };
+
+  void at(Micros when, std::function<void()> task);
+  // Runs on the member's thread of this life, or not at all.
+  void on_node(Member m, Micros when, std::function<void()> task);
+  void turn(Member m, const std::function<void()>& task);
+  void pump(Member m);
+  void boot(Member m);
+  void end(Member m, bool machine);
+  void wipe(Member m);
+  void tick(Member m);
+  void write_next(Member m);
+  void sync_now(Member m);
+  void save_state(Member m, const cluster::SavedState& state);
+  void trouble(Member m);
+  void send(Member from, Member to, const cluster::GroupMessage& message);
+  void connect(Member a, Member b);
+  void disconnect(Member a, Member b);
+  void cut(Member from, Member to, bool on);
+  void apply(Member m);
+  void undo(Member m, Index behind);
+  void begin_sync(Member from, Member to);
+  void settle(Member m);
+  void client_write();
+  void client_read();
+  void plan(int every, const std::function<void()>& fault);
+  void plan_faults();
+  void heal();
+  std::string verdict();
+
+  bool broken() const { return !failure_.empty(); }
+  void fail(const std::string& what);
+  void note(const std::string& line);
+  Millis wall(Member m) const { return (now_ + nodes_[m].skew) / 1000; }
+  Link& link(Member from, Member to) { return links_[from][to]; }
+  Member any() { return static_cast<Member>(chance_.between(0, static_cast<int64_t>(size_) - 1)); }
+
+  GroupFaults faults_;
+  SimChance chance_;
+  size_t size_;
+  Micros now_ = 0;
+  uint64_t sequence_ = 0;
+  std::map<std::pair<Micros, uint64_t>, std::function<void()>> queue_;
+  std::vector<Node> nodes_;
+  std::array<std::array<Link, cluster::kMembersMax>, cluster::kMembersMax> links_;
+  bool peace_ = false;
+  bool tracing_ = false;
+  uint64_t next_value_ = 1;
+  std::vector<uint64_t> committed_;  // value of entry i at i - 1; 0: none
+  std::map<Epoch, Member> leaders_;
+  Index acknowledged_ = 0;  // the last acknowledged write's index
+  Counts counts_;
+  std::string failure_;
+  std::deque<std::string> lines_;
+};
+
+}  // namespace quoll::sim
