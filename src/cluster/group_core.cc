@@ -25,8 +25,8 @@ uint64_t GroupCore::draw() {
 base::Millis GroupCore::random_timeout() {
   const base::Millis base = group_.election_timeout_ms;
   const auto more = static_cast<base::Millis>((draw() >> 33) % static_cast<uint64_t>(base / 2 + 1));
-  // A witness only leads when nobody else does.
-  return group_.is_witness(group_.self) ? 3 * base + more : base + more;
+  // Who could not serve only leads when nobody else does.
+  return lacks_data() ? 3 * base + more : base + more;
 }
 
 GroupMessage GroupCore::message(GroupMessage::Kind kind) const {
@@ -138,7 +138,7 @@ void GroupCore::tick(base::Millis now) {
   now_ = now;
   if (leads()) {
     if (members_heard(now) < quorum_needed()) return become_follower(state_.epoch, kNoMember);
-    if (group_.is_witness(group_.self)) hand_leadership_on();
+    if (lacks_data() && commit_ >= noop_) transfer();
     return propose_rejoins();
   }
   if (now < election_at_) return;
@@ -258,15 +258,11 @@ void GroupCore::lead() {
   append_own(EntryKind::noop, {}, 0);
 }
 
-void GroupCore::hand_leadership_on() {
-  if (commit_ >= noop_) transfer();
-}
-
 bool GroupCore::transfer() {
   if (!leads()) return false;
   for (Member m = 0; m < group_.members; ++m) {
     const Peer& peer = peers_[m];
-    if (m == group_.self || group_.is_witness(m) || peer.amnesia != 0 || !heard_of(m, now_) ||
+    if (m == group_.self || !peer.ready || peer.amnesia != 0 || !heard_of(m, now_) ||
         peer.match != log_.last().index)
       continue;
     say(m, message(GroupMessage::Kind::transfer));
@@ -403,6 +399,7 @@ void GroupCore::hear_reply(Member from, const GroupMessage& message) {
   Peer& peer = peers_[from];
   peer.heard = now_;
   peer.amnesia = message.number;
+  peer.ready = message.ready;
   peer.round = std::max(peer.round, message.round);
   advance_confirmed();
   if (peer.feed == Feed::lagging) return;
@@ -514,7 +511,7 @@ bool GroupCore::restored(Position at, Index commit) {
 }
 
 void GroupCore::installed(Position at, Index commit) {
-  if (log_.epoch_at(at.index) != at.epoch) {
+  if (!holds(at)) {
     QUOLL_CHECK(at.index >= commit_);
     log_.restart(at);
     handed_ = written_ = synced_ = at.index;
@@ -588,9 +585,9 @@ void GroupCore::sync_began(Member member, Position at) { peers_[member].sync_fro
 
 void GroupCore::sync_ended(Member member) {
   Peer& peer = peers_[member];
+  peer.sync_from = 0;
   if (peer.feed != Feed::lagging) return;
   peer.feed = Feed::probe;
-  peer.sync_from = 0;
   peer.next = log_.last().index + 1;
   peer.sent = 0;
 }
@@ -606,6 +603,7 @@ void GroupCore::send_reply() {
   reply.index = refuse_ ? refuse_hint_ : std::min(known_, counted());
   reply.round = reply_round_;
   reply.number = state_.amnesia;
+  reply.ready = !lacks_data();
   say(leader_, reply);
 }
 

@@ -87,8 +87,9 @@ class GroupCore {
   void data_stands(bool stands) { data_stands_ = stands; }
   bool data_stands() const { return data_stands_; }
   // All data up to this entry came from a leader that had committed up to `commit`, and are on
-  // disk; the log begins behind them.
+  // disk. Unless holds(at), the log begins behind them, there and on disk.
   void installed(Position at, Index commit);
+  bool holds(Position at) const { return log_.epoch_at(at.index) == at.epoch; }
   // Reads that arrive from now on need a round of confirmation that begins from now on; its
   // number.
   uint64_t confirm_read();
@@ -154,6 +155,7 @@ class GroupCore {
   };
   struct Peer {
     bool linked = false;
+    bool ready = false;   // it could serve
     bool virgin = false;  // once seen with an empty log, before it took part in anything
     Feed feed = Feed::probe;
     Index next = 1;   // entry to send next
@@ -175,6 +177,7 @@ class GroupCore {
   }
   bool may_vote() const { return intact() && disk_works_; }
   bool may_campaign() const;
+  bool lacks_data() const { return group_.is_witness(group_.self) || !data_stands_; }
   template <class Visit>
   void each_peer(Visit&& visit) {
     for (Member m = 0; m < group_.members; ++m)
@@ -209,7 +212,6 @@ class GroupCore {
   void note_commit(Index commit);
   void readmit();
   void propose_rejoins();
-  void hand_leadership_on();
   Index counted() const;  // of our own log, by the durability asked for
   void feed(Member member, Peer& peer);
   void send_append(Member member, Peer& peer, base::Bytes entries, Index upto);

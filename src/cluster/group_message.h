@@ -14,10 +14,9 @@
 // A hello is the first message of a connection. `entries` of an append follow each other without
 // gaps; none: a sign of life. `index` of an append_reply: the log on its disk (durability fsync) or
 // in its system's memory is the leader's up to there; refused (flag 0): where to look for the last
-// common entry. `number` of an append_reply: it is amnesiac, see SavedState; 0: it counts.
+// common entry. `number` of an append_reply: it is amnesiac, see SavedState; 0: it counts. `ready`:
+// it has the data and could serve.
 // A reply to an append carries the leader's round: the leader led when it was sent.
-//
-// Frame: size4 kind1 flag1 member1 version1 config8 epoch8 at16 index8 round8 number8 entries.
 #pragma once
 
 #include <string>
@@ -39,6 +38,7 @@ struct GroupMessage {
   };
   Kind kind = Kind::hello;
   bool flag = false;
+  bool ready = false;
   Epoch epoch = 0;
   Position at;
   Index index = 0;

@@ -417,9 +417,11 @@ void GroupWorld::begin_sync(Member from, Member to) {
       if (link(from, to).life != life || node.core->epoch() != epoch || node.disk_fails) return;
       if (node.core->commit() > at_entry.index) return;
       node.data = *data;
-      node.queue.clear();
-      node.machine.records.assign(1, Record{at_entry, "", true});
-      node.machine.synced = 1;
+      if (!node.core->holds(at_entry)) {
+        node.queue.clear();
+        node.machine.records.assign(1, Record{at_entry, "", true});
+        node.machine.synced = 1;
+      }
       node.machine.checkpoint = at_entry;
       node.machine.checkpoint_commit = std::min(commit, at_entry.index);
       node.machine.checkpoint_data = *data;

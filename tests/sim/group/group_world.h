@@ -106,7 +106,7 @@ class GroupWorld {
     bool disk_fails = false;
     bool disk_told = true;
     bool writing = false;
-    uint64_t file = 0;  // a new one after every trouble
+    uint64_t file = 0;          // a new one after every trouble
     std::vector<Record> queue;  // for the disk
     Micros skew = 0;
     std::vector<uint64_t> data;  // value of entry i at i - 1; 0: none
