@@ -1,0 +1,276 @@
+#include "cluster/group_links.h"
+
+#include <algorithm>
+
+namespace quoll::cluster {
+namespace {
+
+constexpr size_t kChunkBytes = 256 * 1024;  // small frames are sent together
+
+}  // namespace
+
+// One connection, until it ends. Its member is known once its preamble is there.
+class GroupLinks::Link final : public host::PeerEvents {
+ public:
+  Link(GroupLinks& links, std::unique_ptr<host::Peer> peer, Member member)
+      : links_(links), peer_(std::move(peer)), member_(member), since_(links.now_) {
+    heard_ = since_;
+    Preamble mine{links_.options_.config, links_.options_.self, member_, links_.options_.id};
+    if (member_ != kNoMember) queue(encode_preamble(mine));
+    peer_->start(*this);
+  }
+
+  bool greeted() const { return greeted_; }
+  Member member() const { return member_; }
+  base::Millis since() const { return since_; }
+  base::Millis heard() const { return heard_; }
+  size_t waiting_bytes() const { return waiting_; }
+  host::Peer& peer() { return *peer_; }
+
+  void queue(base::Bytes bytes) {
+    if (bytes.empty()) return;
+    if (chunks_.empty() || chunks_.back().size() + bytes.size() > kChunkBytes)
+      chunks_.emplace_back();
+    chunks_.back() += bytes;
+    waiting_ += bytes.size();
+  }
+
+  void flush() {
+    while (!blocked_ && !chunks_.empty() && !closed_) {
+      base::Bytes parts[kGatheredParts];
+      size_t count = 0, offered = 0;
+      for (const std::string& chunk : chunks_) {
+        if (count == kGatheredParts) break;
+        parts[count] = base::Bytes(chunk).substr(count == 0 ? sent_ : 0);
+        offered += parts[count++].size();
+      }
+      const size_t taken = peer_->send({parts, count});
+      if (closed_) return;
+      links_.bytes_sent_ += taken;
+      consume(taken);
+      blocked_ = taken < offered;
+    }
+  }
+
+  void close() {
+    closed_ = true;
+    peer_->close();
+  }
+
+  std::span<char> receive_buffer() override {
+    const size_t used = in_.size();
+    in_.resize(used + kReceiveBytes);
+    filled_ = used;
+    return {in_.data() + used, kReceiveBytes};
+  }
+
+  void received(size_t bytes) override {
+    in_.resize(filled_ + bytes);
+    links_.bytes_received_ += bytes;
+    heard_ = links_.now_;
+    if (!greeted_ && !take_preamble()) return;
+    take_frames();
+  }
+
+  void writable() override {
+    blocked_ = false;
+    flush();
+  }
+
+  void closed(const std::string&) override {
+    if (closed_) return;
+    closed_ = true;
+    links_.ended(*this);
+  }
+
+ private:
+  void consume(size_t bytes) {
+    waiting_ -= bytes;
+    while (bytes > 0) {
+      const size_t left = chunks_.front().size() - sent_;
+      if (bytes < left) {
+        sent_ += bytes;
+        return;
+      }
+      bytes -= left;
+      sent_ = 0;
+      chunks_.pop_front();
+    }
+  }
+
+  void end() {
+    close();
+    links_.ended(*this);
+  }
+
+  bool take_preamble() {
+    if (in_.size() < kPreambleBytes) return false;
+    auto preamble = decode_preamble(in_);
+    in_.erase(0, kPreambleBytes);
+    if (!preamble || (member_ != kNoMember && preamble->from != member_)) {
+      end();
+      return false;
+    }
+    const bool accepted = member_ == kNoMember;
+    member_ = preamble->from;
+    if (!links_.greet(*this, *preamble)) {
+      member_ = accepted ? kNoMember : member_;
+      end();
+      return false;
+    }
+    greeted_ = true;
+    if (accepted)
+      queue(encode_preamble(
+          {links_.options_.config, links_.options_.self, member_, links_.options_.id}));
+    links_.events_.link_up(member_, preamble->id);
+    return !closed_;
+  }
+
+  void take_frames() {
+    size_t at = 0;
+    while (in_.size() - at >= kFrameHeaderBytes) {
+      uint32_t size;
+      std::memcpy(&size, in_.data() + at, sizeof size);
+      if (size == 0 || size > kFrameBytesMax) return end();
+      if (in_.size() - at < size + 4) break;
+      const auto type = static_cast<FrameType>(in_[at + 4]);
+      const base::Bytes body(in_.data() + at + kFrameHeaderBytes, size - 1);
+      if (!links_.events_.link_frame(member_, type, body)) return end();
+      if (closed_) return;
+      at += size + 4;
+    }
+    in_.erase(0, at);
+  }
+
+  GroupLinks& links_;
+  std::unique_ptr<host::Peer> peer_;
+  Member member_;
+  base::Millis since_;
+  base::Millis heard_;
+  std::string in_;
+  size_t filled_ = 0;
+  std::deque<std::string> chunks_;
+  size_t sent_ = 0;  // of the first chunk
+  size_t waiting_ = 0;
+  bool greeted_ = false;
+  bool blocked_ = false;
+  bool closed_ = false;
+};
+
+GroupLinks::GroupLinks(const host::Host& host, Options options, GroupLinksEvents& events)
+    : host_(host), options_(std::move(options)), events_(events) {}
+
+GroupLinks::~GroupLinks() { *alive_ = false; }
+
+base::Result<> GroupLinks::listen(const std::vector<host::Endpoint>& at) {
+  for (const host::Endpoint& endpoint : at) {
+    auto listener = host_.transport.listen(
+        endpoint, {}, [this](std::unique_ptr<host::Peer> peer) { accepted(std::move(peer)); });
+    if (!listener) return base::Error{listener.error()};
+    listeners_.push_back(std::move(listener.value()));
+  }
+  return {};
+}
+
+void GroupLinks::accepted(std::unique_ptr<host::Peer> peer) {
+  if (strangers_.size() >= kStrangersMax) return peer->close();
+  strangers_.push_back(std::make_unique<Link>(*this, std::move(peer), kNoMember));
+}
+
+void GroupLinks::dial(Member member) {
+  dialing_[member] = true;
+  host_.transport.dial(options_.members[member], [this, member, alive = alive_](auto peer) {
+    if (!*alive) return;
+    dialing_[member] = false;
+    dial_at_[member] = now_ + kRedialMs;
+    if (!peer || links_[member]) return;
+    links_[member] = std::make_unique<Link>(*this, std::move(peer.value()), member);
+    links_[member]->flush();
+  });
+}
+
+// Whether the one who says so may be that member.
+bool GroupLinks::greet(Link& link, const Preamble& preamble) {
+  const Member member = preamble.from;
+  const bool ours =
+      member < options_.members.size() && member != options_.self && preamble.to == options_.self;
+  if (!ours || preamble.config != options_.config) {
+    events_.link_trouble("a member of the group at " + link.peer().remote_address() +
+                         " has another list of members or other quorums: it is not talked to");
+    return false;
+  }
+  if (links_[member].get() == &link) return true;
+  // It dialed us. Whatever was there before is over.
+  if (member < options_.self) return false;
+  drop(member);
+  auto stranger = std::ranges::find(strangers_, &link, &std::unique_ptr<Link>::get);
+  links_[member] = std::move(*stranger);
+  strangers_.erase(stranger);
+  return true;
+}
+
+void GroupLinks::ended(Link& link) {
+  auto stranger = std::ranges::find(strangers_, &link, &std::unique_ptr<Link>::get);
+  if (stranger != strangers_.end()) {
+    bury(std::move(*stranger));
+    strangers_.erase(stranger);
+    return;
+  }
+  const Member member = link.member();
+  if (member >= kMembersMax || links_[member].get() != &link) return;
+  const bool was_up = link.greeted();
+  dial_at_[member] = now_ + kRedialMs;
+  bury(std::move(links_[member]));
+  if (was_up) events_.link_down(member);
+}
+
+void GroupLinks::drop(Member member) {
+  if (!links_[member]) return;
+  links_[member]->close();
+  ended(*links_[member]);
+}
+
+void GroupLinks::tick(base::Millis now) {
+  now_ = now;
+  for (Member m = 0; m < options_.members.size(); ++m) {
+    if (m == options_.self) continue;
+    if (Link* link = links_[m].get()) {
+      const bool lost = link->greeted() ? now - link->heard() > options_.silence_ms
+                                        : now - link->since() > kHandshakeMs;
+      if (lost) drop(m);
+    } else if (m < options_.self && !dialing_[m] && now >= dial_at_[m]) {
+      dial(m);
+    }
+  }
+  for (size_t i = strangers_.size(); i-- > 0;) {
+    if (now - strangers_[i]->since() <= kHandshakeMs) continue;
+    strangers_[i]->close();
+    ended(*strangers_[i]);
+  }
+}
+
+void GroupLinks::send(Member member, std::string& head, base::Bytes rest) {
+  if (!up(member)) return;
+  links_[member]->queue(head);
+  links_[member]->queue(rest);
+}
+
+void GroupLinks::flush() {
+  for (Member m = 0; m < options_.members.size(); ++m)
+    if (links_[m]) links_[m]->flush();
+  buried_.clear();
+}
+
+size_t GroupLinks::waiting_bytes(Member member) const {
+  return links_[member] ? links_[member]->waiting_bytes() : 0;
+}
+
+void GroupLinks::pause_reads(Member member, bool paused) {
+  if (up(member)) links_[member]->peer().pause_reads(paused);
+}
+
+std::string GroupLinks::address(Member member) const {
+  return links_[member] ? links_[member]->peer().remote_address() : "";
+}
+
+}  // namespace quoll::cluster

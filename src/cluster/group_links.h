@@ -1,0 +1,90 @@
+// GroupLinks: the connections of a member to the others, one for each pair: who has the greater
+// place in the list dials. Frames go both ways in order; a connection that breaks, or is silent for
+// too long, ends and is made again.
+//
+//   dial / accept -> preamble both ways -> linked -> frames ... -> unlinked -> dial again
+//
+// Sending never waits: what the other side does not take yet is kept here and sent_bytes_waiting()
+// tells how much. Who produces much looks at it.
+// Cost: one gathered write per connection and turn.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "cluster/group_frames.h"
+#include "host/host.h"
+
+namespace quoll::cluster {
+
+constexpr size_t kReceiveBytes = 256 * 1024;  // of one look at a connection
+constexpr size_t kGatheredParts = 16;
+constexpr base::Millis kRedialMs = 100;      // after a connection ended
+constexpr base::Millis kHandshakeMs = 2000;  // until the preamble is there
+constexpr size_t kStrangersMax = 64;         // connections that have not yet said who they are
+
+class GroupLinksEvents {
+ public:
+  virtual ~GroupLinksEvents() = default;
+  virtual void link_up(Member member, const std::string& id) = 0;
+  virtual void link_down(Member member) = 0;
+  // False: the bytes are no frame of ours; the connection ends.
+  virtual bool link_frame(Member member, FrameType type, base::Bytes body) = 0;
+  // Something a person should read.
+  virtual void link_trouble(const std::string& text) = 0;
+};
+
+class GroupLinks {
+ public:
+  struct Options {
+    Member self = 0;
+    std::vector<host::Endpoint> members;  // where each listens for the others
+    uint64_t config = 0;
+    std::string id;
+    base::Millis silence_ms = 3000;  // then a connection counts as broken
+  };
+  GroupLinks(const host::Host& host, Options options, GroupLinksEvents& events);
+  ~GroupLinks();
+
+  base::Result<> listen(const std::vector<host::Endpoint>& at);
+  void tick(base::Millis now);
+  bool up(Member member) const { return links_[member] && links_[member]->greeted(); }
+  void drop(Member member);
+  // A frame: `head` holds its header and the beginning of its body, `rest` what is left of it.
+  void send(Member member, std::string& head, base::Bytes rest = {});
+  void flush();
+  size_t waiting_bytes(Member member) const;
+  // Nothing more is read from the member for now.
+  void pause_reads(Member member, bool paused);
+  std::string address(Member member) const;
+  uint64_t bytes_sent() const { return bytes_sent_; }
+  uint64_t bytes_received() const { return bytes_received_; }
+
+ private:
+  class Link;
+  friend class Link;
+
+  void dial(Member member);
+  void accepted(std::unique_ptr<host::Peer> peer);
+  bool greet(Link& link, const Preamble& preamble);
+  void ended(Link& link);
+  void bury(std::unique_ptr<Link> link) { buried_.push_back(std::move(link)); }
+
+  host::Host host_;
+  Options options_;
+  GroupLinksEvents& events_;
+  std::vector<std::unique_ptr<host::Listener>> listeners_;
+  std::array<std::unique_ptr<Link>, kMembersMax> links_;
+  std::vector<std::unique_ptr<Link>> strangers_;
+  std::vector<std::unique_ptr<Link>> buried_;  // until the turn ends
+  std::array<base::Millis, kMembersMax> dial_at_{};
+  std::array<bool, kMembersMax> dialing_{};
+  base::Millis now_ = 0;
+  uint64_t bytes_sent_ = 0;
+  uint64_t bytes_received_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace quoll::cluster
