@@ -57,15 +57,10 @@ class GroupLinks::Link final : public host::PeerEvents {
     peer_->close();
   }
 
-  std::span<char> receive_buffer() override {
-    const size_t used = in_.size();
-    in_.resize(used + kReceiveBytes);
-    filled_ = used;
-    return {in_.data() + used, kReceiveBytes};
-  }
+  std::span<char> receive_buffer() override { return links_.scratch_; }
 
   void received(size_t bytes) override {
-    in_.resize(filled_ + bytes);
+    in_.append(links_.scratch_.data(), bytes);
     links_.bytes_received_ += bytes;
     heard_ = links_.now_;
     if (!greeted_ && !take_preamble()) return;
@@ -148,7 +143,6 @@ class GroupLinks::Link final : public host::PeerEvents {
   base::Millis since_;
   base::Millis heard_;
   std::string in_;
-  size_t filled_ = 0;
   std::deque<std::string> chunks_;
   size_t sent_ = 0;  // of the first chunk
   size_t waiting_ = 0;
@@ -158,9 +152,11 @@ class GroupLinks::Link final : public host::PeerEvents {
 };
 
 GroupLinks::GroupLinks(const host::Host& host, Options options, GroupLinksEvents& events)
-    : host_(host), options_(std::move(options)), events_(events) {}
+    : host_(host), options_(std::move(options)), events_(events), scratch_(kReceiveBytes) {}
 
 GroupLinks::~GroupLinks() { *alive_ = false; }
+
+bool GroupLinks::up(Member member) const { return links_[member] && links_[member]->greeted(); }
 
 base::Result<> GroupLinks::listen(const std::vector<host::Endpoint>& at) {
   for (const host::Endpoint& endpoint : at) {

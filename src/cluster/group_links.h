@@ -50,7 +50,7 @@ class GroupLinks {
 
   base::Result<> listen(const std::vector<host::Endpoint>& at);
   void tick(base::Millis now);
-  bool up(Member member) const { return links_[member] && links_[member]->greeted(); }
+  bool up(Member member) const;
   void drop(Member member);
   // A frame: `head` holds its header and the beginning of its body, `rest` what is left of it.
   void send(Member member, std::string& head, base::Bytes rest = {});
@@ -81,6 +81,7 @@ class GroupLinks {
   std::vector<std::unique_ptr<Link>> buried_;  // until the turn ends
   std::array<base::Millis, kMembersMax> dial_at_{};
   std::array<bool, kMembersMax> dialing_{};
+  std::vector<char> scratch_;  // what a connection receives at once
   base::Millis now_ = 0;
   uint64_t bytes_sent_ = 0;
   uint64_t bytes_received_ = 0;
