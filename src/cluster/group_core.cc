@@ -123,11 +123,11 @@ void GroupCore::disk_fails() {
   become_follower(state_.epoch, leads() ? kNoMember : leader_);
 }
 
-// Where the log was replaced meanwhile, the disk agrees with it in what is committed.
+// When entries were replaced meanwhile, the disk may hold older ones wherever ours begins anew.
 void GroupCore::disk_works(Position durable) {
   disk_works_ = true;
   const bool ours = log_.epoch_at(durable.index) == durable.epoch;
-  handed_ = written_ = synced_ = ours ? durable.index : std::min(durable.index, commit_);
+  handed_ = written_ = synced_ = ours ? durable.index : std::min(durable.index, log_.base().index);
 }
 
 // --- election ----------------------------------------------------------------------------------

@@ -701,7 +701,9 @@ std::string GroupWorld::verdict() {
       return "member " + std::to_string(m) + " did not catch up";
     for (Index index = 1; index <= std::min<Index>(other.applied(), other.commit()); ++index)
       if (nodes_[m].data[index - 1] != committed_[index - 1])
-        return "member " + std::to_string(m) + " has other data";
+        return "member " + std::to_string(m) + " has other data at " + std::to_string(index) +
+               ": " + std::to_string(nodes_[m].data[index - 1]) + ", committed " +
+               std::to_string(committed_[index - 1]);
   }
   return "";
 }
