@@ -1,11 +1,12 @@
 #include "cluster/group_entry.h"
 
-#include <isa-l/crc.h>
-
 #include "base/check.h"
+#include "base/crc32c.h"
 
 namespace quoll::cluster {
 namespace {
+
+using base::crc32c;
 
 static_assert(std::endian::native == std::endian::little);
 
@@ -29,11 +30,6 @@ bool take(base::Bytes bytes, size_t& at, Number& number) {
   number = get<Number>(bytes, at);
   at += sizeof number;
   return true;
-}
-
-uint32_t crc32c(base::Bytes bytes) {
-  return crc32_iscsi(reinterpret_cast<unsigned char*>(const_cast<char*>(bytes.data())),
-                     static_cast<int>(bytes.size()), ~0u);
 }
 
 // Room for the fields that are known when the payload is complete.

@@ -17,14 +17,20 @@ class MemoryDisk final : public host::Disk {
   std::map<std::string, std::string> files;
   std::string written;       // all bytes that were ever appended
   std::string append_error;  // "" = none; a failing append leaves half of its bytes
+  std::string sync_error;    // of files
   std::string truncate_error;
+  int appends = 0;
+  int syncs = 0;  // of files
 
-  void run() {
-    while (!tasks_.empty()) {
+  // The requests carried out; at most so many.
+  size_t run(size_t most = SIZE_MAX) {
+    size_t count = 0;
+    for (; count < most && !tasks_.empty(); ++count) {
       host::Task task = std::move(tasks_.front());
       tasks_.pop_front();
       task();
     }
+    return count;
   }
   template <class Value>
   Value wait(std::optional<Value>& value) {
@@ -55,6 +61,7 @@ class MemoryDisk final : public host::Disk {
     });
   }
   void append(host::FileId file, std::string bytes, host::OnDone done) override {
+    ++appends;
     tasks_.push_back([this, file, bytes, done] {
       const bool fails = !append_error.empty();
       of(file).append(bytes, 0, fails ? bytes.size() / 2 : bytes.size());
@@ -62,7 +69,12 @@ class MemoryDisk final : public host::Disk {
       done(fails ? base::Result<>(base::Error{append_error}) : base::Result<>());
     });
   }
-  void sync(host::FileId, host::OnDone done) override { answer(std::move(done)); }
+  void sync(host::FileId, host::OnDone done) override {
+    ++syncs;
+    tasks_.push_back([this, done] {
+      done(sync_error.empty() ? base::Result<>() : base::Result<>(base::Error{sync_error}));
+    });
+  }
   void truncate(host::FileId file, host::Offset size, host::OnDone done) override {
     tasks_.push_back([this, file, size, done] {
       if (!truncate_error.empty()) return done(base::Error{truncate_error});
@@ -88,10 +100,11 @@ class MemoryDisk final : public host::Disk {
   }
   void make_dir(const std::string&, host::OnDone done) override { answer(std::move(done)); }
   void sync_dir(const std::string&, host::OnDone done) override { answer(std::move(done)); }
-  void list(const std::string&, host::OnNames done) override {
-    tasks_.push_back([this, done] {
+  void list(const std::string& path, host::OnNames done) override {
+    tasks_.push_back([this, dir = path + "/", done] {
       std::vector<std::string> names;
-      for (const auto& [name, bytes] : files) names.push_back(name);
+      for (const auto& [name, bytes] : files)
+        if (name.starts_with(dir)) names.push_back(name.substr(dir.size()));
       done(names);
     });
   }
