@@ -20,6 +20,7 @@ constexpr Micros kSyncEvery = kSecondMicros;
 constexpr Micros kDiskRetry = kSecondMicros;
 constexpr Micros kReconnect = 100 * kMilliMicros;
 constexpr Micros kPeace = 30 * kSecondMicros;
+constexpr Micros kAnswerMax = 4 * kSecondMicros;  // until a client is answered, or given up
 
 // An entry of the world's clients: one effect of one word, its value.
 uint64_t value_of(const cluster::Entry& entry) {
@@ -69,6 +70,13 @@ GroupFaults GroupFaults::drawn(uint64_t seed) {
   faults.pause_every = maybe(3, 15);
   faults.disk_every = maybe(5, 25);
   faults.wipe_every = chance.between(0, 3) == 0 ? static_cast<int>(chance.between(15, 40)) : 0;
+  faults.outage_every = chance.between(0, 2) == 0 ? static_cast<int>(chance.between(5, 30)) : 0;
+  faults.split_every = maybe(3, 15);
+  if (q.n == 3 && chance.between(0, 3) == 0)
+    faults.plot_every = static_cast<int>(chance.between(5, 20));
+  faults.voter_ends = maybe(2, 30);
+  faults.sync_alone = maybe(10, 80);
+  faults.leader_falls = maybe(5, 50);
   return faults;
 }
 
@@ -182,6 +190,7 @@ void GroupWorld::boot(Member m) {
   if (node.core->restored(machine.checkpoint, machine.checkpoint_commit))
     machine.records.push_back({machine.checkpoint, "", true});
   node.paused = node.disk_fails = node.writing = false;
+  node.messages_left = 0;
   node.disk_told = true;
   node.queue.clear();
   node.pending.clear();
@@ -195,6 +204,8 @@ void GroupWorld::boot(Member m) {
 void GroupWorld::tick(Member m) {
   Node& node = nodes_[m];
   node.core->tick(now_ / 1000);
+  if (node.core->leads() && !node.pending.empty() && now_ - node.pending.front().began > kAnswerMax)
+    return fail("a client of member " + std::to_string(m) + " waits for too long");
   if (faults_.group.durability == Durability::memory &&
       now_ / kSyncEvery != (now_ - kTick) / kSyncEvery)
     sync_now(m);
@@ -284,14 +295,18 @@ void GroupWorld::trouble(Member m) {
 }
 
 // An older state never takes the place of a newer one.
-void GroupWorld::save_state(Member m, const SavedState& state) {
-  on_node(m, now_ + chance_.between(1, faults_.sync_max), [this, m, state] {
+void GroupWorld::save_state(Member m, const SavedState& state, uint64_t number) {
+  on_node(m, now_ + chance_.between(1, faults_.sync_max), [this, m, state, number] {
     Node& node = nodes_[m];
     if (node.disk_fails) {  // tried again until it works
       trouble(m);
-      return on_node(m, now_ + kDiskRetry, [this, m, state] { save_state(m, state); });
+      return on_node(m, now_ + kDiskRetry,
+                     [this, m, state, number] { save_state(m, state, number); });
     }
-    if (state.epoch >= node.machine.state.epoch) node.machine.state = state;
+    if (number > node.machine.state_number) {
+      node.machine.state = state;
+      node.machine.state_number = number;
+    }
     node.machine.has_state = true;
     node.core->state_saved();
   });
@@ -335,12 +350,18 @@ void GroupWorld::disconnect(Member a, Member b) {
 void GroupWorld::send(Member from, Member to, const GroupMessage& message) {
   Link& direction = link(from, to);
   if (!direction.up) return;
+  const bool votes = message.kind == GroupMessage::Kind::vote_reply && message.flag;
+  if (votes && !peace_ && chance_.between(1, 100) <= faults_.voter_ends)
+    at(now_ + chance_.between(0, 5) * kMilliMicros,
+       [=, this] { fall(from, machines_may_end(), chance_.between(1, 400) * kMilliMicros); });
   auto bytes = std::make_shared<std::string>(message.entries);
   GroupMessage copy = message;
   copy.entries = *bytes;
   auto arrive = [this, from, to, life = direction.life, copy, bytes] {
     if (link(from, to).life != life || !nodes_[to].core) return;
     nodes_[to].core->receive(from, copy, now_ / 1000);
+    if (nodes_[to].messages_left > 0 && --nodes_[to].messages_left == 0)
+      at(now_, [this, to] { fall_from_power(to); });
   };
   auto travel = [this, from, to, arrive] {
     Link& way = link(from, to);
@@ -372,7 +393,8 @@ void GroupWorld::apply(Member m) {
   Node& node = nodes_[m];
   GroupCore& core = *node.core;
   if (!core.data_stands()) return;
-  if (core.applied() > node.data.size()) node.data.resize(core.applied());  // REJOIN: no data
+  // A leader's own REJOINs are applied without us.
+  while (core.leads() && core.applied() > node.data.size()) node.data.push_back(0);
   while (core.applied() < core.commit()) {
     Index upto;
     base::Bytes bytes = core.log().slice(core.applied(), SIZE_MAX, upto);
@@ -380,8 +402,7 @@ void GroupWorld::apply(Member m) {
       cluster::Entry entry;
       cluster::decode_entry(bytes, entry);
       bytes.remove_prefix(entry.bytes);
-      node.data.resize(index);
-      node.data[index - 1] = value_of(entry);
+      node.data.push_back(value_of(entry));
       core.applied(index);
     }
   }
@@ -394,6 +415,26 @@ void GroupWorld::undo(Member m, Index behind) {
   note("member " + std::to_string(m) + " undoes what is behind " + std::to_string(behind));
   node.data.resize(behind);
   node.core->data_stands(true);
+}
+
+// Cut off from all but whom it sends its data to, the leader sends what may never be committed.
+void GroupWorld::prepare_sync(Member from, Member to) {
+  if (!peace_ && chance_.between(1, 100) <= faults_.sync_alone) {
+    const Micros until = now_ + chance_.between(10, 6000) * kMilliMicros;
+    for (Member m = 0; m < size_; ++m) {
+      if (m == from || m == to) continue;
+      for (Member known : {from, to})
+        for (auto [a, b] : {std::pair(known, m), std::pair(m, known)}) {
+          cut(a, b, true);
+          at(until, [this, a = a, b = b] { cut(a, b, false); });
+        }
+    }
+  }
+  on_node(from, now_ + chance_.between(0, 100) * kMilliMicros,
+          [this, from, to, epoch = nodes_[from].core->epoch()] {
+            const GroupCore& core = *nodes_[from].core;
+            if (core.leads() && core.epoch() == epoch) begin_sync(from, to);
+          });
 }
 
 void GroupWorld::begin_sync(Member from, Member to) {
@@ -409,8 +450,10 @@ void GroupWorld::begin_sync(Member from, Member to) {
        std::to_string(at_entry.index) + " to " + std::to_string(to));
   auto finish = [=, this] {
     GroupCore& leader = *nodes_[from].core;
-    if (!leader.leads() || leader.epoch() != epoch || link(from, to).life != life)
-      return leader.sync_ended(to);
+    if (!leader.leads() || leader.epoch() != epoch) return;  // it has forgotten all about it
+    if (link(from, to).life != life) return leader.sync_ended(to);
+    if (leader.log().base().index > at_entry.index)
+      return fail("the log does not reach back to the data sent to " + std::to_string(to));
     const Index commit = leader.commit();
     on_node(to, now_ + kMilliMicros, [=, this] {
       Node& node = nodes_[to];
@@ -461,14 +504,15 @@ void GroupWorld::pump(Member m) {
     });
   write_next(m);
   for (GroupCore::Send& send : core.flush(now_ / 1000)) this->send(m, send.to, send.message);
-  if (const SavedState* state = core.take_state()) save_state(m, *state);
-  for (Member lagging : core.take_lagging()) begin_sync(m, lagging);
+  if (const SavedState* state = core.take_state()) save_state(m, *state, ++sequence_);
+  for (Member lagging : core.take_lagging()) prepare_sync(m, lagging);
   settle(m);
   if (core.leads()) {
     auto [leader, fresh] = leaders_.emplace(core.epoch(), m);
     if (fresh) {
       ++counts_.elections;
       note("member " + std::to_string(m) + " leads epoch " + std::to_string(core.epoch()));
+      elected(m);
     }
     if (leader->second != m) fail("two leaders in one epoch");
   }
@@ -490,13 +534,13 @@ void GroupWorld::settle(Member m) {
     committed_.push_back(value_of(entry));
     if (entry.header.kind == EntryKind::rejoin) ++counts_.rejoins;
   }
-  if (core.data_stands())
-    for (Index index = std::max<Index>(1, std::min<Index>(core.applied(), core.commit()));
-         index <= std::min(core.applied(), core.commit()); ++index) {
-      if (node.data.size() < index) return fail("data without an entry");
-      if (node.data[index - 1] != committed_[index - 1])
-        return fail("member " + std::to_string(m) + " has other data at " + std::to_string(index));
-    }
+  if (core.data_stands()) {
+    if (node.data.size() != core.applied())
+      return fail("member " + std::to_string(m) + " executed something else than its log");
+    const Index index = std::min(core.applied(), core.commit());
+    if (index > 0 && node.data[index - 1] != committed_[index - 1])
+      return fail("member " + std::to_string(m) + " has other data at " + std::to_string(index));
+  }
   while (!node.pending.empty()) {
     const Pending& front = node.pending.front();
     if (!core.leads() || core.epoch() != front.epoch) {
@@ -524,6 +568,11 @@ void GroupWorld::client_write() {
   at(now_ + chance_.between(1, 2 * kSecondMicros / faults_.writes_per_second),
      [this] { client_write(); });
   const Member m = any();
+  const int64_t count = chance_.between(0, 99) == 0 ? chance_.between(2, 100) : 1;
+  for (int64_t i = 0; i < count; ++i) write(m);
+}
+
+void GroupWorld::write(Member m) {
   if (!nodes_[m].core || nodes_[m].paused || faults_.group.is_witness(m)) return;
   on_node(m, now_, [this, m] {
     Node& node = nodes_[m];
@@ -533,9 +582,8 @@ void GroupWorld::client_write() {
     const base::Bytes words[] = {word};
     const store::Effect effect{0, words, store::kToAll};
     const Index index = node.core->propose({&effect, 1}, wall(m));
-    node.data.resize(index);
-    node.data[index - 1] = value;
-    node.pending.push_back({index, node.core->epoch(), 0, 0, value, true});
+    node.data.push_back(value);
+    node.pending.push_back({index, node.core->epoch(), 0, 0, value, true, now_});
   });
 }
 
@@ -543,12 +591,13 @@ void GroupWorld::client_read() {
   at(now_ + chance_.between(1, 2 * kSecondMicros / faults_.reads_per_second),
      [this] { client_read(); });
   const Member m = any();
-  if (!nodes_[m].core || nodes_[m].paused) return;
-  on_node(m, now_, [this, m] {
+  // Who stands still finds it when it goes on, as other clients have written elsewhere.
+  on_node(m, now_, [this, m, seen = acknowledged_] {
     Node& node = nodes_[m];
     if (!node.core->serves()) return;
+    if (faults_.group.is_witness(m)) return fail("a witness serves");
     node.pending.push_back({node.core->applied(), node.core->epoch(), node.core->confirm_read(),
-                            acknowledged_, 0, false});
+                            seen, 0, false, now_});
   });
 }
 
@@ -563,22 +612,133 @@ void GroupWorld::plan(int every, const std::function<void()>& fault) {
   });
 }
 
+void GroupWorld::fall(Member m, bool machine, Micros down) {
+  end(m, machine);
+  at(now_ + down, [this, m] { boot(m); });
+}
+
+void GroupWorld::isolate(Member m) {
+  for (Member other = 0; other < size_; ++other) {
+    if (other == m) continue;
+    cut(m, other, true);
+    if (chance_.between(0, 3)) cut(other, m, true);
+    at(now_ + chance_.between(10, 6000) * kMilliMicros, [=, this] {
+      cut(m, other, false);
+      cut(other, m, false);
+    });
+  }
+}
+
+// A leader is most dangerous when its log has entries of others that it has just begun to send.
+void GroupWorld::elected(Member m) {
+  if (deposed_ != kNoMember) return go_on_deposing(m);
+  if (peace_ || chance_.between(1, 100) > faults_.leader_falls) return;
+  if (chance_.between(0, 1)) {
+    nodes_[m].messages_left = chance_.between(1, 8);
+    return;
+  }
+  at(now_ + chance_.between(0, 10 * faults_.delay_max / 3), [this, m] { fall_from_power(m); });
+}
+
+void GroupWorld::fall_from_power(Member m) {
+  if (peace_) return;
+  if (deposed_ == m) {
+    deposed_ = kNoMember;
+    fall(m, false, 6 * kSecondMicros);
+    return sever(deposed_second_, false);
+  }
+  if (chance_.between(0, 2) == 0) return isolate(m);
+  fall(m, machines_may_end(), chance_.between(10, 3000) * kMilliMicros);
+}
+
+// Two stories of three members that chance alone hardly ever tells.
+void GroupWorld::plot() {
+  for (const Node& node : nodes_)
+    if (!node.core || !node.core->intact() || node.paused) return;
+  for (Member m = 0; m < size_; ++m)
+    if (nodes_[m].core->serves()) return chance_.between(0, 1) ? meet_the_lost(m) : depose_twice(m);
+}
+
+// The leader stands still; the others elect and go on. Then one of them loses its directory, the
+// other one ends, and the first goes on: it still believes to lead, and finds an empty member.
+void GroupWorld::meet_the_lost(Member m) {
+  const auto lost = static_cast<Member>((m + chance_.between(1, 2)) % 3);
+  const auto ended = static_cast<Member>(3 - m - lost);
+  const Micros still = chance_.between(2, 5) * faults_.group.election_timeout_ms * kMilliMicros;
+  pause(m, still);
+  at(now_ + still - 20 * kMilliMicros, [=, this] {
+    if (peace_ || !nodes_[m].paused) return;
+    for (const Node& node : nodes_)
+      if (!node.core || !node.core->intact()) return;
+    fall(ended, machines_may_end(), 6 * kSecondMicros);
+    wipe(lost);
+    boot(lost);
+  });
+}
+
+// A leader has entries that nobody else has. The next one is cut off as soon as it leads. The first
+// is elected again, has one other member take its old entries, and ends; whom of the two do the
+// others follow? (Figure 8 of Ongaro and Ousterhout, "In Search of an Understandable Consensus
+// Algorithm", 2014.)
+void GroupWorld::depose_twice(Member m) {
+  deposed_ = m;
+  deposed_times_ = 0;
+  sever(m, true);
+  for (int i = 0; i < 3; ++i) write(m);
+  at(now_ + 15 * kSecondMicros, [this, m] {
+    if (deposed_ != m) return;
+    deposed_ = kNoMember;
+    for (Member other = 0; other < size_; ++other) sever(other, false);
+  });
+}
+
+void GroupWorld::go_on_deposing(Member m) {
+  if (deposed_times_ == 0 && m != deposed_) {
+    ++deposed_times_;
+    sever(deposed_, false);
+    sever(m, true);
+    deposed_second_ = m;
+  } else if (deposed_times_ == 1 && m == deposed_) {
+    ++deposed_times_;
+    nodes_[m].messages_left = chance_.between(2, 4);
+  }
+}
+
+void GroupWorld::sever(Member m, bool on) {
+  for (Member other = 0; other < size_; ++other) {
+    if (other == m) continue;
+    cut(m, other, on);
+    cut(other, m, on);
+  }
+}
+
+void GroupWorld::pause(Member m, Micros time) {
+  if (!nodes_[m].core || nodes_[m].paused) return;
+  nodes_[m].paused = true;
+  note("member " + std::to_string(m) + " stands still");
+  at(now_ + time, [this, m, life = nodes_[m].life, began = now_] {
+    Node& node = nodes_[m];
+    if (node.life != life) return;
+    node.paused = false;
+    for (Pending& pending : node.pending) pending.began += now_ - began;
+    note("member " + std::to_string(m) + " goes on");
+    auto missed = std::move(node.missed);
+    node.missed.clear();
+    for (auto& task : missed) task();
+  });
+}
+
 void GroupWorld::plan_faults() {
   at(kSecondMicros, [this] { client_write(); });
   at(kSecondMicros, [this] { client_read(); });
   auto down = [this] { return chance_.between(10, 6000) * kMilliMicros; };
   auto return_later = [this, down](Member m) { at(now_ + down(), [this, m] { boot(m); }); };
-  plan(faults_.crash_every, [=, this] {
-    const Member m = any();
-    end(m, false);
-    return_later(m);
-  });
-  plan(faults_.machine_every, [=, this] {
-    // Now and then several at once: what is acknowledged in memory only may be lost then, and the
-    // group must stop rather than forget it.
-    const Member m = any();
-    end(m, true);
-    return_later(m);
+  plan(faults_.crash_every, [=, this] { fall(any(), false, down()); });
+  plan(faults_.machine_every, [=, this] { fall(any(), true, down()); });
+  plan(faults_.outage_every, [=, this] {
+    const Micros longest = chance_.between(0, 1) ? kSecondMicros / 4 : 6 * kSecondMicros;
+    for (Member m = 0; m < size_; ++m)
+      if (chance_.between(0, 3)) fall(m, machines_may_end(), chance_.between(1, longest));
   });
   plan(faults_.wipe_every, [=, this] {
     // A group whose members have all begun can do without one.
@@ -603,37 +763,24 @@ void GroupWorld::plan_faults() {
     });
   });
   plan(faults_.cut_every, [=, this] {  // a leader alone with what it executes
-    for (Member m = 0; m < size_; ++m) {
-      if (!nodes_[m].core || !nodes_[m].core->leads()) continue;
-      for (Member other = 0; other < size_; ++other) {
-        if (other == m) continue;
-        cut(m, other, true);
-        if (chance_.between(0, 3)) cut(other, m, true);
-        at(now_ + down(), [=, this] {
-          cut(m, other, false);
-          cut(other, m, false);
-        });
-      }
-    }
+    for (Member m = 0; m < size_; ++m)
+      if (nodes_[m].core && nodes_[m].core->leads()) isolate(m);
   });
   plan(faults_.reset_every, [=, this] {
     const Member a = any(), b = any();
     if (a != b) disconnect(a, b);
   });
-  plan(faults_.pause_every, [=, this] {
-    const Member m = any();
-    if (!nodes_[m].core || nodes_[m].paused) return;
-    nodes_[m].paused = true;
-    note("member " + std::to_string(m) + " stands still");
-    at(now_ + chance_.between(100, 5000) * kMilliMicros, [this, m, life = nodes_[m].life] {
-      Node& node = nodes_[m];
-      if (node.life != life) return;
-      node.paused = false;
-      note("member " + std::to_string(m) + " goes on");
-      auto missed = std::move(node.missed);
-      node.missed.clear();
-      for (auto& task : missed) task();
-    });
+  plan(faults_.pause_every, [this] { pause(any(), chance_.between(100, 5000) * kMilliMicros); });
+  plan(faults_.plot_every, [this] { plot(); });
+  plan(faults_.split_every, [=, this] {  // into two sides
+    const auto side = static_cast<uint64_t>(chance_.between(1, (1 << size_) - 2));
+    const Micros until = now_ + down();
+    for (Member a = 0; a < size_; ++a)
+      for (Member b = 0; b < size_; ++b) {
+        if ((side >> a & 1) == (side >> b & 1)) continue;
+        cut(a, b, true);
+        at(until, [=, this] { cut(a, b, false); });
+      }
   });
   plan(faults_.disk_every, [=, this] {
     const Member m = any();
@@ -685,10 +832,10 @@ std::string GroupWorld::verdict() {
     if (nodes_[m].core && nodes_[m].core->serves()) leader = m;
   if (leader == kNoMember) {
     // Acknowledged in memory by machines that all ended: the group stops and says so.
-    unsigned intact = 0;
+    size_t intact = 0;
     for (const Node& node : nodes_) intact += node.core && node.core->intact();
-    const auto needed =
-        cluster::election_quorum(size_, faults_.group.write_quorum, faults_.group.read_quorum);
+    const size_t shared = std::min(faults_.group.write_quorum, faults_.group.read_quorum);
+    const size_t needed = std::max(size_ / 2 + 1, size_ - shared + 1);
     if (intact < needed) return "";
     return "nobody serves 30 s after all faults have ended";
   }

@@ -5,16 +5,19 @@
 //   member:  core <-> connections: in order, nothing lost until they break, any delay, one-way cuts
 //            core <-> disk: records written and synced later; a machine's crash keeps a prefix of
 //                     what was not synced, a process's crash all that was written
-//            core <-> data: the entries applied so far; a checkpoint now and then
-//   clients: write to whoever serves, and read there
+//            core <-> data: all that was executed, in order, and leaves again only when it is
+//                     undone; a checkpoint now and then
+//   clients: write to whoever serves, and read there, now and then many at once
+//   faults:  at random, and where they hurt most: around elections, to a leader that is alone with
+//            what it executes, to several members at once
 //
 // What must hold, checked as it happens:
 //   - an entry once committed is the same at that place of every member, for ever
 //   - a write that was acknowledged is committed; a read shows every write acknowledged before it
 //   - one leader per epoch; data never differ from the committed entries
-//   - after all faults have ended: within 30 s a leader serves, writes are acknowledged, all
-//   members
-//     have the same log and data
+//   - all data sent to a member are of use to it: the log goes on from there
+//   - after all faults have ended: within 30 s a leader serves, writes and reads are answered, all
+//     members have the same log and data
 #pragma once
 
 #include <deque>
@@ -57,6 +60,13 @@ struct GroupFaults {
   int pause_every = 0;    // the process stands still
   int disk_every = 0;     // the disk refuses for a while
   int wipe_every = 0;     // a member loses its directory
+  int split_every = 0;    // the network falls into two parts
+  int plot_every = 0;     // one of the stories told on purpose
+  int outage_every = 0;   // several members end at once
+  // In a hundred: who has just voted ends; who has just been elected ends or is cut off.
+  int voter_ends = 0;
+  int leader_falls = 0;
+  int sync_alone = 0;  // who sends all its data is cut off with the receiver
   static GroupFaults drawn(uint64_t seed);
 };
 
@@ -85,6 +95,7 @@ class GroupWorld {
     size_t synced = 0;
     cluster::SavedState state;
     bool has_state = false;
+    uint64_t state_number = 0;  // of the write that brought it
     Position checkpoint;
     Index checkpoint_commit = 0;
     std::vector<uint64_t> checkpoint_data;
@@ -97,6 +108,7 @@ class GroupWorld {
     uint64_t seen;   // reads: acknowledged before they began
     uint64_t value;  // writes
     bool write;
+    Micros began;  // moved on by what the leader stood still
   };
   struct Node {
     Machine machine;
@@ -106,10 +118,11 @@ class GroupWorld {
     bool disk_fails = false;
     bool disk_told = true;
     bool writing = false;
+    int64_t messages_left = 0;  // until it falls; 0: it does not
     uint64_t file = 0;          // a new one after every trouble
     std::vector<Record> queue;  // for the disk
     Micros skew = 0;
-    std::vector<uint64_t> data;  // value of entry i at i - 1; 0: none
+    std::vector<uint64_t> data;  // values as they were executed; 0: an entry without one
     std::deque<Pending> pending;
     std::deque<std::function<void()>> missed;  // while paused
   };
@@ -129,10 +142,13 @@ class GroupWorld {
   void boot(Member m);
   void end(Member m, bool machine);
   void wipe(Member m);
+  // Ends, and begins again after a while.
+  void fall(Member m, bool machine, Micros down);
+  void isolate(Member m);
   void tick(Member m);
   void write_next(Member m);
   void sync_now(Member m);
-  void save_state(Member m, const cluster::SavedState& state);
+  void save_state(Member m, const cluster::SavedState& state, uint64_t number);
   void trouble(Member m);
   void send(Member from, Member to, const cluster::GroupMessage& message);
   void connect(Member a, Member b);
@@ -140,10 +156,22 @@ class GroupWorld {
   void cut(Member from, Member to, bool on);
   void apply(Member m);
   void undo(Member m, Index behind);
+  void prepare_sync(Member from, Member to);
   void begin_sync(Member from, Member to);
   void settle(Member m);
   void client_write();
   void client_read();
+  void write(Member m);
+  // All machines' unsynced bytes may go without that the group must stop.
+  bool machines_may_end() const { return faults_.group.durability == cluster::Durability::fsync; }
+  void elected(Member m);
+  void fall_from_power(Member m);
+  void plot();
+  void meet_the_lost(Member m);
+  void depose_twice(Member m);
+  void go_on_deposing(Member m);
+  void sever(Member m, bool on);  // from all others, or no longer
+  void pause(Member m, Micros time);
   void plan(int every, const std::function<void()>& fault);
   void plan_faults();
   void heal();
@@ -165,6 +193,9 @@ class GroupWorld {
   std::vector<Node> nodes_;
   std::array<std::array<Link, cluster::kMembersMax>, cluster::kMembersMax> links_;
   bool peace_ = false;
+  Member deposed_ = cluster::kNoMember;  // by depose_twice()
+  Member deposed_second_ = cluster::kNoMember;
+  int deposed_times_ = 0;
   bool tracing_ = false;
   uint64_t next_value_ = 1;
   std::vector<uint64_t> committed_;  // value of entry i at i - 1; 0: none

@@ -1,5 +1,5 @@
 // Runs replica groups in GroupWorld.
-//   group-sim [--seed S] [--seeds N] [--seconds T] [--trace] [--quiet]
+//   group-sim [--seed S] [--seeds N] [--seconds T] [--trace] [--until-failure]
 // Every seed draws its own group and faults. A failure prints the last events and the command that
 // repeats it; the last line is "N passed, N failed".
 #include <csignal>
@@ -18,7 +18,7 @@ const GroupWorld* current = nullptr;
 uint64_t current_seed = 0;
 
 void on_abort(int) {
-  std::printf("%sgroup-sim --seed %llu\n", current->timeline().c_str(),
+  std::printf("%sscripts/run-sim --group --seed %llu\n", current->timeline().c_str(),
               static_cast<unsigned long long>(current_seed));
   std::fflush(stdout);
 }
@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
     }
     ++failed;
     if (!trace) std::printf("%s", world.timeline().c_str());
-    std::printf("FAILED: %s\ngroup-sim --seed %llu --seconds %lld\n", broken.c_str(),
+    std::printf("FAILED: %s\nscripts/run-sim --group --seed %llu --seconds %lld\n", broken.c_str(),
                 static_cast<unsigned long long>(s), static_cast<long long>(seconds));
     std::fflush(stdout);
     if (until_failure) break;

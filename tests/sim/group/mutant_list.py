@@ -1,0 +1,114 @@
+"""The rules of a replica group, each broken once by exact replacements in its sources.
+
+A mutant: its name, the rule it breaks, and (file of src/cluster, text as it is, text instead) for
+every place. A text that is not found exactly once is an error: the list follows the sources.
+"""
+
+CORE, HEADER, QUORUM = 'group_core.cc', 'group_core.h', 'quorum.h'
+
+MUTANTS = [
+    # --- acknowledgements and quorums
+    ('acknowledged-before-written', 'an entry counts only when it is on disk', [
+        (CORE, 'return group_.durability == Durability::fsync ? synced_ : written_;',
+         'return log_.last().index;')]),
+    ('acknowledged-before-synced', 'with durability fsync an entry counts when it is synced', [
+        (CORE, 'return group_.durability == Durability::fsync ? synced_ : written_;',
+         'return written_;')]),
+    ('acknowledged-by-one-less', 'W members have an entry before it is committed', [
+        (CORE, '({have.data(), count}, group_.write_quorum);',
+         '({have.data(), count}, group_.write_quorum - (group_.write_quorum > 1));')]),
+    ('elected-by-a-majority', 'as many elect as meet every W and every R', [
+        (QUORUM, 'return std::max(n / 2 + 1, n - std::min(write, read) + 1);',
+         'return n / 2 + 1 + 0 * (write + read);')]),
+    ('elected-by-half', 'two elections share a voter', [
+        (QUORUM, 'return std::max(n / 2 + 1, n - std::min(write, read) + 1);',
+         'return std::max(n / 2, n - std::min(write, read));')]),
+    # --- a new leader
+    ('older-epochs-committed-by-counting', 'only an entry of its own epoch commits those before', [
+        (CORE, 'if (reached > commit_ && log_.epoch_at(reached) == state_.epoch)',
+         'if (reached > commit_)')]),
+    ('serves-at-once', 'a leader serves when its NOOP is committed and applied', [
+        (HEADER, 'return leads() && commit_ >= noop_ && applied_ >= noop_ && !lacks_data();',
+         'return leads() && !lacks_data();'),
+        (CORE, 'QUOLL_CHECK(serves() && applied_ == log_.last().index);', '')]),
+    ('progress-of-another-epoch', 'what members have is learnt anew by every leader', [
+        (CORE, 'peer.match = peer.commit_told = 0;', 'peer.commit_told = 0;')]),
+    ('rounds-of-another-epoch', 'rounds are answered anew to every leader', [
+        (CORE, 'peer.round = peer.round_sent = peer.amnesia = peer.rejoin_proposed = 0;',
+         'peer.round_sent = peer.amnesia = peer.rejoin_proposed = 0;')]),
+    # --- reads
+    ('reads-not-confirmed', 'a read is answered when R members say that the leader leads', [
+        (HEADER, 'uint64_t confirmed_round() const { return confirmed_; }',
+         'uint64_t confirmed_round() const { return UINT64_MAX; }')]),
+    ('reads-confirmed-by-an-older-round', 'the round that confirms a read begins after it', [
+        (CORE, '  round_open_ = true;\n  return round_;',
+         '  round_open_ = true;\n  return round_ - 1;')]),
+    ('reads-confirmed-by-one-less', 'R members confirm a read', [
+        (CORE, '({rounds.data(), count}, group_.read_quorum)',
+         '({rounds.data(), count}, group_.read_quorum - (group_.read_quorum > 1))')]),
+    ('round-not-carried', 'a reply carries the round it answers', [
+        (CORE, '  reply.round = reply_round_;\n', '')]),
+    # --- votes
+    ('vote-told-before-saved', 'epoch and vote are on disk before anybody hears of them', [
+        (CORE, 'if (!saved()) return;  // told when it is', '')]),
+    ('two-votes-per-epoch', 'one vote per epoch', [
+        (CORE, 'const bool free = state_.vote == kNoMember || state_.vote == from;',
+         'const bool free = true;')]),
+    ('vote-for-an-older-log', 'no vote for a log that is older than one\'s own', [
+        (CORE, 'message.epoch > state_.epoch && message.at >= log_.last();',
+         'message.epoch > state_.epoch;'),
+        (CORE, 'may_vote() && free &&\n      message.at >= log_.last()) {',
+         'may_vote() && free) {')]),
+    ('vote-by-length-alone', 'the newer log is the one of the higher epoch', [
+        (CORE, 'message.epoch > state_.epoch && message.at >= log_.last();',
+         'message.epoch > state_.epoch && message.at.index >= log_.last().index;'),
+        (CORE, 'may_vote() && free &&\n      message.at >= log_.last()) {',
+         'may_vote() && free &&\n      message.at.index >= log_.last().index) {')]),
+    # --- who may have lost something
+    ('amnesiacs-vote', 'who lost its memory does not vote', [
+        (CORE, 'reply.flag = !led && may_vote() &&', 'reply.flag = !led && disk_works_ &&'),
+        (CORE, 'role_ == Role::follower && may_vote() && free',
+         'role_ == Role::follower && disk_works_ && free')]),
+    ('empty-directory-is-whole', 'an empty directory counts as a loss unless all are empty', [
+        (CORE, '  if (!all) return;\n', '')]),
+    ('readmitted-at-once', 'a member is whole again when it has all up to its REJOIN', [
+        (CORE, 'reply.number = state_.amnesia;', 'reply.number = 0;')]),
+    # --- a follower's log
+    ('conflict-kept', 'an entry that differs from the leader\'s is dropped', [
+        (CORE, '    drop_behind(at.index - 1);\n', '    return;\n')]),
+    ('entry-before-not-compared', 'an entry is taken only behind the one the leader has before', [
+        (CORE, 'before.index <= commit_ || log_.epoch_at(before.index) == before.epoch;',
+         'before.index <= log_.last().index;')]),
+    ('commits-what-it-does-not-know', 'a follower commits what it knows to be the leader\'s', [
+        (CORE, 'note_commit(std::min(message.index, known_));',
+         'note_commit(std::min(message.index, log_.last().index));')]),
+    ('acknowledges-what-it-does-not-know', 'a follower acknowledges what is the leader\'s', [
+        (CORE, 'std::min(known_, counted());', 'counted();')]),
+    ('old-leader-obeyed', 'a leader of an older epoch is refused', [
+        (CORE, '  if (message.epoch < state_.epoch)\n'
+               '    return say(from, this->message(GroupMessage::Kind::append_reply));\n', '')]),
+    ('dropped-data-kept', 'what was executed and dropped is undone', [
+        (CORE, '  undone_ = std::min(undone_.value_or(index), index);\n'
+               '  data_stands_ = false;\n}', '}')]),
+    # --- all data
+    ('all-data-taken-as-committed', 'data that came from a leader may not be committed', [
+        (CORE, 'commit_ = std::max(commit_, std::min(commit, at.index));',
+         'commit_ = std::max(commit_, commit == 0 ? commit : at.index);')]),
+    ('contradiction-not-seen', 'who got data that a later leader lacks begins anew', [
+        (CORE, 'return at.index > commit_ && at.index <= base.index && at != base;',
+         'return at.index > commit_ && at.index <= base.index && at != base && false;')]),
+    ('log-trimmed-beyond-a-sync', 'the log is kept from where all data were taken', [
+        (CORE, 'if (peer.sync_from > 0) needed_after', 'if (false) needed_after')]),
+    ('progress-kept-over-a-break', 'what a member has is learnt anew when it comes back', [
+        (CORE, 'peer.rejoin_proposed = peer.match = 0;', 'peer.rejoin_proposed = 0;')]),
+    ('witness-serves', 'who has no data does not serve', [
+        (HEADER, 'applied_ >= noop_ && !lacks_data();', 'applied_ >= noop_ && data_stands_;')]),
+    # --- leadership ends
+    ('leads-without-a-quorum', 'a leader that hears of too few steps down', [
+        (CORE, 'if (members_heard(now) < quorum_needed()) '
+               'return become_follower(state_.epoch, kNoMember);', '')]),
+    # --- the disk
+    ('disk-trusted-after-a-failure', 'what a failed disk did not sync is written once more', [
+        (CORE, '  handed_ = written_ = synced_ = ours ? durable.index : '
+               'std::min(durable.index, log_.base().index);\n', '  (void)ours;\n')]),
+]

@@ -1,0 +1,549 @@
+// Every path of the protocol as a story (group_story.h). Messages arrive in the order in which they
+// were sent, so that a story is the same every time.
+#include "cluster/group_core.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/unit/cluster/group_story.h"
+
+namespace quoll::cluster {
+namespace {
+
+GroupConfig group_of(size_t members, unsigned write, unsigned read) {
+  GroupConfig group;
+  group.members = members;
+  group.write_quorum = write;
+  group.read_quorum = read;
+  return group;
+}
+
+// Member 0 leads epoch 1 and serves; its NOOP is everywhere.
+void elect_first(GroupStory& story) {
+  story.begin();
+  story.time_out(0);
+  REQUIRE(story.core(0).serves());
+  story.told();
+}
+
+}  // namespace
+
+TEST_CASE("group core: members that never had a past begin, and elect the first who asks") {
+  GroupStory story(group_of(3, 2, 2));
+  story.begin();
+  CHECK(story.told() == R"(
+0 -> 1  hello, epoch 0, log 0.0, virgin
+1 -> 0  hello, epoch 0, log 0.0, virgin
+0 -> 2  hello, epoch 0, log 0.0, virgin
+2 -> 0  hello, epoch 0, log 0.0, virgin
+0       saves epoch 0
+1 -> 2  hello, epoch 0, log 0.0, virgin
+2       saves epoch 0
+2 -> 1  hello, epoch 0, log 0.0, virgin
+1       saves epoch 0
+)");
+  story.time_out(0);
+  CHECK(story.told() == R"(
+0 -> 1  prevote? epoch 1, log 0.0
+0 -> 2  prevote? epoch 1, log 0.0
+1 -> 0  prevote granted epoch 1
+0       wants to lead epoch 1
+0       saves epoch 1, vote for 0
+2 -> 0  prevote granted epoch 1
+0 -> 1  vote? epoch 1, log 0.0
+1       saves epoch 1, vote for 0
+0 -> 2  vote? epoch 1, log 0.0
+2       saves epoch 1, vote for 0
+1 -> 0  vote granted epoch 1
+0       leads epoch 1
+0       writes 1.1 noop
+2 -> 0  vote granted epoch 1
+0 -> 1  append epoch 1 round 0 commit 0, after 0.0
+1       follows 0, epoch 1
+0 -> 2  append epoch 1 round 0 commit 0, after 0.0
+2       follows 0, epoch 1
+1 -> 0  has up to 0, epoch 1 round 0
+2 -> 0  has up to 0, epoch 1 round 0
+0 -> 1  append epoch 1 round 0 commit 0, after 0.0: 1.1 noop
+1       writes 1.1 noop
+0 -> 2  append epoch 1 round 0 commit 0, after 0.0: 1.1 noop
+2       writes 1.1 noop
+1 -> 0  has up to 1, epoch 1 round 0
+0       commits up to 1
+0       serves
+2 -> 0  has up to 1, epoch 1 round 0
+0 -> 1  append epoch 1 round 0 commit 1, after 1.1
+1       commits up to 1
+0 -> 2  append epoch 1 round 0 commit 1, after 1.1
+2       commits up to 1
+1 -> 0  has up to 1, epoch 1 round 0
+2 -> 0  has up to 1, epoch 1 round 0
+)");
+}
+
+TEST_CASE("group core: a write is committed when two of three have it on disk") {
+  GroupStory story(group_of(3, 2, 2));
+  elect_first(story);
+  story.write(0, "a");
+  CHECK(story.told() == R"(
+0       executes a as 2
+0       writes 1.2 effects
+0 -> 1  append epoch 1 round 0 commit 1, after 1.1: 1.2 effects
+1       writes 1.2 effects
+0 -> 2  append epoch 1 round 0 commit 1, after 1.1: 1.2 effects
+2       writes 1.2 effects
+1 -> 0  has up to 2, epoch 1 round 0
+0       commits up to 2
+2 -> 0  has up to 2, epoch 1 round 0
+0 -> 1  append epoch 1 round 0 commit 2, after 1.2
+1       commits up to 2
+0 -> 2  append epoch 1 round 0 commit 2, after 1.2
+2       commits up to 2
+1 -> 0  has up to 2, epoch 1 round 0
+2 -> 0  has up to 2, epoch 1 round 0
+)");
+}
+
+TEST_CASE("group core: when a leader ends, its successor commits what it left with a NOOP") {
+  GroupStory story(group_of(3, 2, 2));
+  elect_first(story);
+  story.isolate(2);
+  story.write(0, "a");
+  story.disconnect(0, 1);
+  story.write(0, "alone");  // nobody hears of it
+  story.told();
+  story.end(0);
+  story.connect(1, 2);
+  story.told();
+  story.time_out(2);  // its log is older: it is not elected
+  CHECK(story.told() == R"(
+2       follows nobody, epoch 1
+2 -> 1  prevote? epoch 2, log 1.1
+1 -> 2  prevote refused epoch 1
+)");
+  story.time_out(1);
+  CHECK(story.told() == R"(
+1       follows nobody, epoch 1
+1 -> 2  prevote? epoch 2, log 1.2
+2 -> 1  prevote granted epoch 2
+1       wants to lead epoch 2
+1       saves epoch 2, vote for 1
+1 -> 2  vote? epoch 2, log 1.2
+2       saves epoch 2, vote for 1
+2 -> 1  vote granted epoch 2
+1       leads epoch 2
+1       writes 2.3 noop
+1 -> 2  append epoch 2 round 0 commit 2, after 1.2
+2       follows 1, epoch 2
+2 -> 1  refuses, look at 1, epoch 2 round 0
+1 -> 2  append epoch 2 round 0 commit 2, after 1.1
+2 -> 1  has up to 1, epoch 2 round 0
+1 -> 2  append epoch 2 round 0 commit 2, after 1.1: 1.2 effects
+2       commits up to 2
+2       writes 1.2 effects
+1 -> 2  append epoch 2 round 0 commit 2, after 1.2: 2.3 noop
+2       writes 2.3 noop
+2 -> 1  has up to 2, epoch 2 round 0
+2 -> 1  has up to 3, epoch 2 round 0
+1       commits up to 3
+1       serves
+1 -> 2  append epoch 2 round 0 commit 3, after 2.3
+2       commits up to 3
+2 -> 1  has up to 3, epoch 2 round 0
+)");
+}
+
+TEST_CASE("group core: a leader that was cut off drops and undoes what only it had executed") {
+  GroupStory story(group_of(3, 2, 2));
+  elect_first(story);
+  story.isolate(0);
+  story.write(0, "x");
+  story.write(0, "y");
+  story.time_out(1);
+  story.write(1, "a");
+  story.told();
+  story.connect(0, 1);
+  CHECK(story.told() == R"(
+0 -> 1  hello, epoch 1, log 1.3
+0 -> 1  append epoch 1 round 0 commit 1, after 1.1
+1 -> 0  hello, epoch 2, log 2.3
+1 -> 0  append epoch 2 round 0 commit 3, after 1.1
+0       follows 1, epoch 2
+0       saves epoch 2
+1 -> 0  refuses, look at 0, epoch 2 round 0
+0 -> 1  has up to 1, epoch 2 round 0
+1 -> 0  append epoch 2 round 0 commit 3, after 1.1: 2.2 noop, 2.3 effects
+0       undoes what is behind 1
+0       commits up to 3
+0       writes 2.2 noop, 2.3 effects
+0 -> 1  has up to 3, epoch 2 round 0
+)");
+  CHECK(story.core(0).last() == story.core(1).last());
+}
+
+TEST_CASE("group core: a read waits for a round that began after it") {
+  GroupStory story(group_of(3, 2, 2));
+  elect_first(story);
+  story.read(0);
+  CHECK(story.told() == R"(
+0       is asked, round 1
+0 -> 1  append epoch 1 round 1 commit 1, after 1.1
+0 -> 2  append epoch 1 round 1 commit 1, after 1.1
+1 -> 0  has up to 1, epoch 1 round 1
+0       answers the read of round 1
+2 -> 0  has up to 1, epoch 1 round 1
+)");
+  story.isolate(0);
+  story.read(0);  // others may lead by now
+  CHECK(story.told() == R"(
+0       is asked, round 2
+)");
+}
+
+TEST_CASE("group core: who lost its memory counts for nothing until it is readmitted") {
+  GroupStory story(group_of(3, 2, 2));
+  elect_first(story);
+  story.write(0, "a");
+  story.end(0);
+  story.end(2);
+  story.told();
+  story.restart(2, 77);
+  story.time_out(2);  // it does not campaign
+  story.time_out(1);  // and does not vote
+  CHECK(story.told() == R"(
+2       begins, log 0.0, amnesiac
+1 -> 2  hello, epoch 1, log 1.2
+2 -> 1  hello, epoch 1, log 0.0
+1       follows nobody, epoch 1
+1 -> 2  prevote? epoch 2, log 1.2
+2 -> 1  prevote refused epoch 1
+)");
+  story.restart(0);
+  story.time_out(0);
+  CHECK(story.told() == R"(
+0       begins, log 1.2
+0 -> 1  hello, epoch 1, log 1.2
+1 -> 0  hello, epoch 1, log 1.2
+0 -> 2  hello, epoch 1, log 1.2
+2 -> 0  hello, epoch 1, log 0.0
+0 -> 1  prevote? epoch 2, log 1.2
+0 -> 2  prevote? epoch 2, log 1.2
+1 -> 0  prevote granted epoch 2
+0       wants to lead epoch 2
+0       saves epoch 2, vote for 0
+2 -> 0  prevote refused epoch 1
+0 -> 1  vote? epoch 2, log 1.2
+1       saves epoch 2, vote for 0
+0 -> 2  vote? epoch 2, log 1.2
+2       saves epoch 2, amnesiac
+1 -> 0  vote granted epoch 2
+0       leads epoch 2
+0       writes 2.3 noop
+2 -> 0  vote refused epoch 2
+0 -> 1  append epoch 2 round 0 commit 0, after 1.2
+1       follows 0, epoch 2
+0 -> 2  append epoch 2 round 0 commit 0, after 1.2
+2       follows 0, epoch 2
+1 -> 0  has up to 2, epoch 2 round 0
+2 -> 0  refuses, look at 0, epoch 2 round 0, amnesiac 77
+0 -> 1  append epoch 2 round 0 commit 0, after 1.2: 2.3 noop
+1       writes 2.3 noop
+0 -> 2  append epoch 2 round 0 commit 0, after 0.0
+1 -> 0  has up to 3, epoch 2 round 0
+0       commits up to 3
+0       serves
+2 -> 0  has up to 0, epoch 2 round 0, amnesiac 77
+0 -> 1  append epoch 2 round 0 commit 3, after 2.3
+1       commits up to 3
+0 -> 2  append epoch 2 round 0 commit 3, after 0.0: 1.1 noop, 1.2 effects
+2       commits up to 2
+2       writes 1.1 noop, 1.2 effects
+0 -> 2  append epoch 2 round 0 commit 3, after 1.2: 2.3 noop
+2       commits up to 3
+2       writes 2.3 noop
+1 -> 0  has up to 3, epoch 2 round 0
+2 -> 0  has up to 2, epoch 2 round 0, amnesiac 77
+2 -> 0  has up to 3, epoch 2 round 0, amnesiac 77
+)");
+  story.tick(0);
+  CHECK(story.told() == R"(
+0       writes 2.4 rejoin
+0 -> 1  append epoch 2 round 0 commit 3, after 2.3: 2.4 rejoin
+1       writes 2.4 rejoin
+0 -> 2  append epoch 2 round 0 commit 3, after 2.3: 2.4 rejoin
+2       writes 2.4 rejoin
+1 -> 0  has up to 4, epoch 2 round 0
+0       commits up to 4
+2 -> 0  has up to 4, epoch 2 round 0, amnesiac 77
+0 -> 1  append epoch 2 round 0 commit 4, after 2.4
+1       commits up to 4
+0 -> 2  append epoch 2 round 0 commit 4, after 2.4
+2       commits up to 4
+2       saves epoch 2
+1 -> 0  has up to 4, epoch 2 round 0
+2 -> 0  has up to 4, epoch 2 round 0
+)");
+  CHECK(story.core(2).intact());
+}
+
+TEST_CASE("group core: who lacks more than the log holds gets all data, and goes on from there") {
+  GroupConfig group = group_of(3, 2, 2);
+  group.log_keep_bytes = 1;
+  GroupStory story(group);
+  elect_first(story);
+  story.isolate(2);
+  story.write(0, "a");
+  story.hand_over(0);
+  story.write(1, "b");
+  story.told();
+  story.connect(2, 1);
+  CHECK(story.told() == R"(
+1 -> 2  hello, epoch 2, log 2.4
+1 -> 2  append epoch 2 round 0 commit 4, after 1.2
+2       follows 1, epoch 2
+2       saves epoch 2
+2 -> 1  hello, epoch 1, log 1.1
+2 -> 1  refuses, look at 1, epoch 2 round 0
+1       lacks entries for 2
+1 -> 2  append epoch 2 round 0 commit 4, after 0.0
+2 -> 1  has up to 0, epoch 2 round 0
+)");
+  story.send_all_data(1, 2);
+  CHECK(story.told() == R"(
+2       gets all data as of 2.4
+2       commits up to 4
+1 -> 2  append epoch 2 round 0 commit 4, after 2.4
+2 -> 1  has up to 0, epoch 2 round 0
+2 -> 1  has up to 4, epoch 2 round 0
+)");
+}
+
+TEST_CASE("group core: a witness leads only until a member with data has the whole log") {
+  GroupConfig group = group_of(3, 2, 2);
+  group.witnesses = 1u << 2;
+  GroupStory story(group);
+  elect_first(story);
+  story.isolate(1);
+  story.write(0, "a");  // member 2 has it, member 1 has not
+  story.end(0);
+  story.connect(1, 2);
+  story.told();
+  story.time_out(2);
+  CHECK(story.told() == R"(
+2       follows nobody, epoch 1
+2 -> 1  prevote? epoch 2, log 1.2
+1 -> 2  prevote granted epoch 2
+2       wants to lead epoch 2
+2       saves epoch 2, vote for 2
+2 -> 1  vote? epoch 2, log 1.2
+1       follows nobody, epoch 2
+1       saves epoch 2, vote for 2
+1 -> 2  vote granted epoch 2
+2       leads epoch 2
+2       writes 2.3 noop
+2 -> 1  append epoch 2 round 0 commit 2, after 1.2
+1       follows 2, epoch 2
+1 -> 2  refuses, look at 1, epoch 2 round 0
+2 -> 1  append epoch 2 round 0 commit 2, after 1.1
+1 -> 2  has up to 1, epoch 2 round 0
+2 -> 1  append epoch 2 round 0 commit 2, after 1.1: 1.2 effects
+1       commits up to 2
+1       writes 1.2 effects
+2 -> 1  append epoch 2 round 0 commit 2, after 1.2: 2.3 noop
+1       writes 2.3 noop
+1 -> 2  has up to 2, epoch 2 round 0
+1 -> 2  has up to 3, epoch 2 round 0
+2       commits up to 3
+2 -> 1  append epoch 2 round 0 commit 3, after 2.3
+1       commits up to 3
+1 -> 2  has up to 3, epoch 2 round 0
+)");
+  story.tick(2);
+  CHECK(story.told() == R"(
+2 -> 1  lead, epoch 2
+1       wants to lead epoch 3
+1       saves epoch 3, vote for 1
+1 -> 2  vote? epoch 3, log 2.3
+2       follows nobody, epoch 3
+2       saves epoch 3, vote for 1
+2 -> 1  vote granted epoch 3
+1       leads epoch 3
+1       writes 3.4 noop
+1 -> 2  append epoch 3 round 0 commit 3, after 2.3
+2       follows 1, epoch 3
+2 -> 1  has up to 3, epoch 3 round 0
+1 -> 2  append epoch 3 round 0 commit 3, after 2.3: 3.4 noop
+2       writes 3.4 noop
+2 -> 1  has up to 4, epoch 3 round 0
+1       commits up to 4
+1       serves
+1 -> 2  append epoch 3 round 0 commit 4, after 3.4
+2       commits up to 4
+2 -> 1  has up to 4, epoch 3 round 0
+)");
+}
+
+TEST_CASE("group core: a leader without a quorum steps down") {
+  GroupStory story(group_of(3, 2, 2));
+  elect_first(story);
+  story.disconnect(0, 1);
+  story.tick(0);
+  CHECK(story.told() == R"(
+)");
+  story.disconnect(0, 2);
+  story.tick(0);
+  CHECK(story.told() == R"(
+0       follows nobody, epoch 1
+)");
+}
+
+TEST_CASE("group core: five members of which two have a write need four to elect") {
+  GroupStory story(group_of(5, 2, 4));
+  elect_first(story);
+  story.isolate(2);
+  story.isolate(3);
+  story.isolate(4);
+  story.write(0, "a");
+  CHECK(story.told() == R"(
+0       executes a as 2
+0       writes 1.2 effects
+0 -> 1  append epoch 1 round 0 commit 1, after 1.1: 1.2 effects
+1       writes 1.2 effects
+1 -> 0  has up to 2, epoch 1 round 0
+0       commits up to 2
+0 -> 1  append epoch 1 round 0 commit 2, after 1.2
+1       commits up to 2
+1 -> 0  has up to 2, epoch 1 round 0
+)");
+  story.end(0);
+  story.connect(2, 3);
+  story.connect(2, 4);
+  story.connect(3, 4);
+  story.told();
+  story.time_out(2);  // three of them: a majority, but none that has the write
+  CHECK(story.told() == R"(
+2       follows nobody, epoch 1
+2 -> 3  prevote? epoch 2, log 1.1
+2 -> 4  prevote? epoch 2, log 1.1
+3 -> 2  prevote granted epoch 2
+4 -> 2  prevote granted epoch 2
+)");
+  story.connect_to_all(1);
+  story.told();
+  story.time_out(1);
+  CHECK(story.told() == R"(
+1       follows nobody, epoch 1
+1 -> 2  prevote? epoch 2, log 1.2
+1 -> 3  prevote? epoch 2, log 1.2
+1 -> 4  prevote? epoch 2, log 1.2
+2 -> 1  prevote granted epoch 2
+3 -> 1  prevote granted epoch 2
+4 -> 1  prevote granted epoch 2
+1       wants to lead epoch 2
+1       saves epoch 2, vote for 1
+1 -> 2  vote? epoch 2, log 1.2
+2       saves epoch 2, vote for 1
+1 -> 3  vote? epoch 2, log 1.2
+3       follows nobody, epoch 2
+3       saves epoch 2, vote for 1
+1 -> 4  vote? epoch 2, log 1.2
+4       follows nobody, epoch 2
+4       saves epoch 2, vote for 1
+2 -> 1  vote granted epoch 2
+3 -> 1  vote granted epoch 2
+4 -> 1  vote granted epoch 2
+1       leads epoch 2
+1       writes 2.3 noop
+1 -> 2  append epoch 2 round 0 commit 2, after 1.2
+2       follows 1, epoch 2
+1 -> 3  append epoch 2 round 0 commit 2, after 1.2
+3       follows 1, epoch 2
+1 -> 4  append epoch 2 round 0 commit 2, after 1.2
+4       follows 1, epoch 2
+2 -> 1  refuses, look at 1, epoch 2 round 0
+3 -> 1  refuses, look at 1, epoch 2 round 0
+4 -> 1  refuses, look at 1, epoch 2 round 0
+1 -> 2  append epoch 2 round 0 commit 2, after 1.1
+1 -> 3  append epoch 2 round 0 commit 2, after 1.1
+1 -> 4  append epoch 2 round 0 commit 2, after 1.1
+2 -> 1  has up to 1, epoch 2 round 0
+3 -> 1  has up to 1, epoch 2 round 0
+4 -> 1  has up to 1, epoch 2 round 0
+1 -> 2  append epoch 2 round 0 commit 2, after 1.1: 1.2 effects
+2       commits up to 2
+2       writes 1.2 effects
+1 -> 2  append epoch 2 round 0 commit 2, after 1.2: 2.3 noop
+2       writes 2.3 noop
+1 -> 3  append epoch 2 round 0 commit 2, after 1.1: 1.2 effects
+3       commits up to 2
+3       writes 1.2 effects
+1 -> 3  append epoch 2 round 0 commit 2, after 1.2: 2.3 noop
+3       writes 2.3 noop
+1 -> 4  append epoch 2 round 0 commit 2, after 1.1: 1.2 effects
+4       commits up to 2
+4       writes 1.2 effects
+1 -> 4  append epoch 2 round 0 commit 2, after 1.2: 2.3 noop
+4       writes 2.3 noop
+2 -> 1  has up to 2, epoch 2 round 0
+2 -> 1  has up to 3, epoch 2 round 0
+1       commits up to 3
+1       serves
+3 -> 1  has up to 2, epoch 2 round 0
+3 -> 1  has up to 3, epoch 2 round 0
+4 -> 1  has up to 2, epoch 2 round 0
+4 -> 1  has up to 3, epoch 2 round 0
+1 -> 2  append epoch 2 round 0 commit 3, after 2.3
+2       commits up to 3
+1 -> 3  append epoch 2 round 0 commit 3, after 2.3
+3       commits up to 3
+1 -> 4  append epoch 2 round 0 commit 3, after 2.3
+4       commits up to 3
+2 -> 1  has up to 3, epoch 2 round 0
+3 -> 1  has up to 3, epoch 2 round 0
+4 -> 1  has up to 3, epoch 2 round 0
+)");
+}
+
+TEST_CASE("group core: leadership is handed to a member that has the whole log") {
+  GroupStory story(group_of(3, 2, 2));
+  elect_first(story);
+  story.write(0, "a");
+  story.told();
+  story.hand_over(0);
+  CHECK(story.told() == R"(
+0 -> 1  lead, epoch 1
+1       wants to lead epoch 2
+1       saves epoch 2, vote for 1
+1 -> 0  vote? epoch 2, log 1.2
+0       follows nobody, epoch 2
+0       saves epoch 2, vote for 1
+1 -> 2  vote? epoch 2, log 1.2
+2       follows nobody, epoch 2
+2       saves epoch 2, vote for 1
+0 -> 1  vote granted epoch 2
+1       leads epoch 2
+1       writes 2.3 noop
+2 -> 1  vote granted epoch 2
+1 -> 0  append epoch 2 round 0 commit 2, after 1.2
+0       follows 1, epoch 2
+1 -> 2  append epoch 2 round 0 commit 2, after 1.2
+2       follows 1, epoch 2
+0 -> 1  has up to 2, epoch 2 round 0
+2 -> 1  has up to 2, epoch 2 round 0
+1 -> 0  append epoch 2 round 0 commit 2, after 1.2: 2.3 noop
+0       writes 2.3 noop
+1 -> 2  append epoch 2 round 0 commit 2, after 1.2: 2.3 noop
+2       writes 2.3 noop
+0 -> 1  has up to 3, epoch 2 round 0
+1       commits up to 3
+1       serves
+2 -> 1  has up to 3, epoch 2 round 0
+1 -> 0  append epoch 2 round 0 commit 3, after 2.3
+0       commits up to 3
+1 -> 2  append epoch 2 round 0 commit 3, after 2.3
+2       commits up to 3
+0 -> 1  has up to 3, epoch 2 round 0
+2 -> 1  has up to 3, epoch 2 round 0
+)");
+}
+
+}  // namespace quoll::cluster
