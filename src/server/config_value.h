@@ -66,6 +66,25 @@ struct OutputLimits : std::array<OutputLimit, kClientClasses> {
   OutputLimit& operator[](ClientClass kind) { return at(static_cast<size_t>(kind)); }
 };
 
+enum class Durability : int { memory, fsync };  // when a member has a write
+
+// How many members of a replica group must agree.
+struct Quorum {
+  enum class Kind : uint8_t {
+    majority,
+    all,
+    lease,  // of reads: the leader relies on clocks and asks nobody; counts as a majority
+    number
+  };
+  Kind kind = Kind::majority;
+  unsigned number = 0;
+
+  unsigned of(size_t members) const {
+    if (kind == Kind::number) return number;
+    return static_cast<unsigned>(kind == Kind::all ? members : members / 2 + 1);
+  }
+};
+
 // replicaof: the node to follow; no host means none.
 struct ReplicaOf {
   std::string host;

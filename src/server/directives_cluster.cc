@@ -1,4 +1,8 @@
 // The cluster and how this node is announced in it.
+#include <charconv>
+
+#include "cluster/group_list.h"
+#include "cluster/group_types.h"
 #include "server/directive.h"
 
 namespace quoll::server {
@@ -37,6 +41,71 @@ Result<> check_human_nodename(Bytes name) {
   }
   return {};
 }
+
+constexpr ChoiceName kDurabilities[] = {{"memory", number(Durability::memory)},
+                                        {"fsync", number(Durability::fsync)}};
+
+// Several lines would be several lists: the last one counts.
+Result<> write_group(Settings& settings, Words words, Source) {
+  std::string text;
+  for (const std::string& word : words) (text += word) += ' ';
+  auto list = cluster::parse_group_list(text);
+  if (!list) return base::Error{list.error()};
+  settings.cluster_group = std::move(list.value());
+  return {};
+}
+
+std::string read_group(const Settings& settings) {
+  return cluster::format_group_list(settings.cluster_group);
+}
+
+std::vector<std::string> group_lines(const Settings& settings) {
+  if (settings.cluster_group.empty()) return {};
+  return {"cluster-group \"" + read_group(settings) + '"'};
+}
+
+bool parse_quorum(Bytes text, bool may_lease, Quorum& quorum) {
+  quorum = {};
+  if (text == "majority") return true;
+  if (text == "all") return quorum.kind = Quorum::Kind::all, true;
+  if (may_lease && text == "lease") return quorum.kind = Quorum::Kind::lease, true;
+  quorum.kind = Quorum::Kind::number;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), quorum.number);
+  return error == std::errc() && end == text.data() + text.size() && quorum.number >= 1 &&
+         quorum.number <= cluster::kMembersMax;
+}
+
+Result<> write_write_quorum(Settings& settings, Words words, Source) {
+  if (words.size() == 1 && parse_quorum(words[0], false, settings.cluster_write_quorum)) return {};
+  return base::Error{"argument must be a number of members (1 ... 9), majority or all"};
+}
+
+Result<> write_read_quorum(Settings& settings, Words words, Source) {
+  if (words.size() == 1 && parse_quorum(words[0], true, settings.cluster_read_quorum)) return {};
+  return base::Error{"argument must be a number of members (1 ... 9), majority, all or lease"};
+}
+
+std::string quorum_text(const Quorum& quorum) {
+  switch (quorum.kind) {
+    case Quorum::Kind::majority:
+      return "majority";
+    case Quorum::Kind::all:
+      return "all";
+    case Quorum::Kind::lease:
+      return "lease";
+    case Quorum::Kind::number:
+      break;
+  }
+  return std::to_string(quorum.number);
+}
+
+constexpr Special kGroup = {.write = write_group, .read = read_group, .lines = group_lines};
+constexpr Special kWriteQuorum = {
+    .write = write_write_quorum,
+    .read = [](const Settings& settings) { return quorum_text(settings.cluster_write_quorum); }};
+constexpr Special kReadQuorum = {.write = write_read_quorum, .read = [](const Settings& settings) {
+                                   return quorum_text(settings.cluster_read_quorum);
+                                 }};
 
 constexpr Directive kRows[] = {
     {.name = "cluster-enabled", .value = Switch{&Settings::cluster_enabled}, .flags = kImmutable},
@@ -84,6 +153,23 @@ constexpr Directive kRows[] = {
     {.name = "cluster-slot-stats-enabled",
      .value = Switch{&Settings::cluster_slot_stats_enabled},
      .flags = kHidden},
+    {.name = "cluster-group", .value = &kGroup, .flags = kImmutable | kMultiArgument},
+    {.name = "cluster-group-member",
+     .value = Integer{&Settings::cluster_group_member, -1, cluster::kMembersMax - 1},
+     .flags = kImmutable},
+    {.name = "cluster-replicas",
+     .value = Integer{&Settings::cluster_replicas, -1, cluster::kMembersMax - 1},
+     .flags = kImmutable},
+    {.name = "cluster-write-quorum", .value = &kWriteQuorum, .flags = kImmutable},
+    {.name = "cluster-read-quorum", .value = &kReadQuorum, .flags = kImmutable},
+    {.name = "cluster-durability",
+     .value = choice<&Settings::cluster_durability>(kDurabilities),
+     .flags = kImmutable},
+    {.name = "cluster-write-timeout",
+     .value = Integer{&Settings::cluster_write_timeout_ms, 1, kInt32Max}},
+    {.name = "cluster-election-timeout",
+     .value = Integer{&Settings::cluster_election_timeout_ms, 10, 600'000},
+     .flags = kImmutable},
 };
 
 }  // namespace
