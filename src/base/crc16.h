@@ -1,6 +1,8 @@
 // CRC16 of the cluster's key slots: CRC-16/XMODEM (polynomial 0x1021, start 0, not reflected), as
 // published in the Redis cluster specification, which also defines the hash tag: when the key holds
 // '{' and a later '}' with at least one byte between, only those bytes are hashed.
+//
+// Cost: eight bytes are taken at once, by tables of 4 KiB (Kounavis and Berry 2005).
 #pragma once
 
 #include <cstdint>

@@ -327,3 +327,26 @@ TEST_CASE("hash table: random() is uniform, also over segments of different dept
     }
   }
 }
+
+TEST_CASE("hash table: ranges of hashes are visited whole, and nothing else") {
+  for (size_t count : {0, 5, 300, 3000, 20'000}) {
+    Model model(count);
+    for (size_t i = 0; i < count; ++i) {
+      uint64_t hash = model.random();
+      // Half of the items crowd into one range of six bits.
+      if (i % 2) hash = (hash & ~(uint64_t{0x3F} << 50)) | uint64_t{0x15} << 50;
+      model.insert(hash);
+    }
+    for (unsigned bits : {0u, 1u, 6u, 9u}) {
+      std::unordered_set<Thing*> seen;
+      for (uint64_t prefix = 0; prefix < uint64_t{1} << bits; ++prefix) {
+        model.table.visit_range(prefix, bits, [&](Thing* thing) {
+          CHECK((thing->hash << ThingTraits::kSkipBits >> 1 >> (63 - bits)) == prefix);
+          CHECK(seen.insert(thing).second);
+          return true;
+        });
+      }
+      CHECK(seen.size() == count);
+    }
+  }
+}
