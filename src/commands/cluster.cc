@@ -1,16 +1,160 @@
 // CLUSTER. A server without cluster support refuses every subcommand, as clients that probe for a
-// cluster expect; the rows state what COMMAND shows of them.
+// cluster expect. Who belongs to the cluster is configured, so what would change that, or who has
+// which slot, is refused with the reason.
+#include <algorithm>
+
+#include "base/crc16.h"
+#include "base/text.h"
+#include "commands/cluster_family.h"
 #include "commands/families.h"
-#include "server/call.h"
+#include "commands/help.h"
+#include "server/group.h"
+#include "server/server.h"
 
 namespace quoll::commands {
 
 using namespace server;
+using namespace clusters;
 
 namespace {
 
-void cluster_disabled(Call& call) {
-  call.reply.error("ERR This instance has cluster support disabled");
+template <Handler Run>
+void in_cluster(Call& call) {
+  if (!call.server.cluster()) return call.reply.error(errors::kNoClusterSupport);
+  Run(call);
+}
+
+constexpr struct {
+  Bytes subcommand;
+  Bytes why;
+} kUnavailable[] = {
+    {"addslots", "the leader serves all slots"},
+    {"addslotsrange", "the leader serves all slots"},
+    {"bumpepoch", "epochs are counted by elections"},
+    {"count-failure-reports", "members do not report each other's failures"},
+    {"delslots", "the leader serves all slots"},
+    {"delslotsrange", "the leader serves all slots"},
+    {"flushslots", "the leader serves all slots"},
+    {"forget", "the members are given by cluster-group"},
+    {"meet", "the members are given by cluster-group"},
+    {"replicate", "the members are given by cluster-group"},
+    {"reset", "the members are given by cluster-group"},
+    {"saveconfig", "the members are given by cluster-group"},
+    {"set-config-epoch", "epochs are counted by elections"},
+    {"setslot", "the leader serves all slots"},
+};
+
+void unavailable(Call& call) {
+  const Bytes name = call.command.spec->name.substr(Bytes("cluster|").size());
+  for (const auto& one : kUnavailable)
+    if (one.subcommand == name)
+      return call.reply.error("ERR CLUSTER " + base::to_upper(name) +
+                              " is not available: " + std::string(one.why));
+}
+
+void cluster_keyslot(Call& call) { call.reply.integer(base::key_slot(call.arg(2))); }
+
+// "g0 e12 i3456", as an UNCERTAIN reply names the entry.
+bool entry_argument(Call& call, size_t i, char letter, uint64_t& number) {
+  Bytes word = call.arg(i);
+  if (word.size() < 2 || word[0] != letter || !base::parse_uint(word.substr(1), number)) {
+    call.reply.error("ERR Invalid entry: it is written as in the reply, g0 e<epoch> i<index>");
+    return false;
+  }
+  return true;
+}
+
+void cluster_outcome(Call& call) {
+  uint64_t group, epoch, index;
+  if (!entry_argument(call, 2, 'g', group) || !entry_argument(call, 3, 'e', epoch) ||
+      !entry_argument(call, 4, 'i', index))
+    return;
+  const ReplicaGroup* own = call.server.group();
+  if (!own || group != 0) return call.reply.error("ERR There is no such group here");
+  const std::string outcome = own->outcome(epoch, index);
+  if (outcome.starts_with("ERR")) return call.reply.error(outcome);
+  call.reply.simple(outcome);
+}
+
+// The leader hands its part to a member that has the whole log.
+void cluster_failover(Call& call) {
+  ReplicaGroup* own = call.server.group();
+  if (!own)
+    return call.reply.error("ERR CLUSTER FAILOVER is not available: there is no other member");
+  if (call.args.size() > 2)
+    return call.reply.error(
+        "ERR CLUSTER FAILOVER FORCE and TAKEOVER are not available: they could lose writes");
+  if (!own->serves())
+    return call.reply.error("ERR CLUSTER FAILOVER is for the leader of the group");
+  if (!own->hand_over())
+    return call.reply.error("ERR No other member has the whole log and could lead");
+  call.reply.ok();
+}
+
+// False: the error was replied.
+bool slot_argument(Call& call, size_t i, int64_t& slot, Bytes error) {
+  if (!call.integer(i, slot)) return false;
+  if (slot >= 0 && slot < static_cast<int64_t>(kSlots)) return true;
+  call.reply.error(error);
+  return false;
+}
+
+void cluster_countkeysinslot(Call& call) {
+  int64_t slot;
+  if (!slot_argument(call, 2, slot, "ERR Invalid slot")) return;
+  call.reply.integer(static_cast<int64_t>(call.store.keys_in_slot(0, static_cast<unsigned>(slot))));
+}
+
+void cluster_getkeysinslot(Call& call) {
+  constexpr Bytes kInvalid = "ERR Invalid slot or number of keys";
+  int64_t number;
+  int64_t most;
+  if (!call.integer(2, number) || !call.integer(3, most)) return;
+  if (!slot_argument(call, 2, number, kInvalid)) return;
+  if (most < 0) return call.reply.error(kInvalid);
+  const auto slot = static_cast<unsigned>(number);
+  uint64_t left = std::min<uint64_t>(most, call.store.keys_in_slot(0, slot));
+  call.reply.array(left);
+  if (left == 0) return;
+  call.store.visit_slot(0, slot, [&](const store::Entry* entry) {
+    if (left == 0) return false;
+    call.reply.bulk(entry->key());
+    return --left > 0;
+  });
+}
+
+void cluster_help(Call& call) {
+  constexpr Bytes kLines[] = {
+      "COUNTKEYSINSLOT <slot>",
+      "    Return the number of keys in <slot>.",
+      "FAILOVER",
+      "    Hand the leadership of the group to another member.",
+      "GETKEYSINSLOT <slot> <count>",
+      "    Return the names of at most <count> keys in <slot>.",
+      "INFO",
+      "    Return information about the cluster.",
+      "KEYSLOT <key>",
+      "    Return the hash slot of <key>.",
+      "LINKS",
+      "    Return the connections to the other members.",
+      "MYID",
+      "    Return the id of this member.",
+      "MYSHARDID",
+      "    Return the id that all members have in common.",
+      "NODES",
+      "    Return the members and what they own. Output format:",
+      "    <id> <ip:port@bus-port[,hostname]> <flags> <master> <pings> <pongs> <epoch> <link> "
+      "<slot> ...",
+      "OUTCOME g<group> e<epoch> i<index>",
+      "    Return what became of a write that was answered UNCERTAIN.",
+      "REPLICAS <node-id>",
+      "    Return the members that follow <node-id>.",
+      "SHARDS",
+      "    Return the slots and the members that serve them.",
+      "SLOTS",
+      "    Return the slots and the addresses that serve them, the leader first.",
+  };
+  reply_help(call, kLines);
 }
 
 constexpr uint32_t kReads = kStale;
@@ -33,10 +177,11 @@ struct Row {
   Bytes tips = {};
 };
 
+template <Handler Run = unavailable>
 constexpr CommandSpec subcommand(const Row& row) {
   return {.name = row.name,
           .arity = row.arity,
-          .run = cluster_disabled,
+          .run = in_cluster<Run>,
           .flags = row.flags,
           .group = "cluster",
           .since = row.since,
@@ -75,52 +220,69 @@ constexpr CommandSpec kClusterCommands[] = {
     subcommand({"cluster|count-failure-reports", 3, kLooks, "3.0.0",
                 "Counts the reports that a node has failed.",
                 "O(N) where N is the number of failure reports", "node-id", kVaries}),
-    subcommand({"cluster|countkeysinslot", 3, kReads, "3.0.0", "Counts this node's keys in a slot.",
-                "O(1)", "slot"}),
+    subcommand<cluster_countkeysinslot>({"cluster|countkeysinslot", 3, kReads, "3.0.0",
+                                         "Counts this node's keys in a slot.", "O(1)", "slot"}),
     subcommand({"cluster|delslots", -3, kSteers, "3.0.0", "Takes slots away from this node.",
                 kPerSlot, "slot [slot ...]"}),
     subcommand({"cluster|delslotsrange", -4, kSteers, "7.0.0",
                 "Takes ranges of slots away from this node.", kPerRange,
                 "{start-slot end-slot} [{start-slot end-slot} ...]"}),
-    subcommand({"cluster|failover", -2, kSteers, "3.0.0",
-                "Makes a replica take over from its master.", "O(1)", "[FORCE | TAKEOVER]"}),
+    subcommand<cluster_failover>({"cluster|failover", -2, kSteers, "3.0.0",
+                                  "Makes a replica take over from its master.", "O(1)",
+                                  "[FORCE | TAKEOVER]"}),
     subcommand({"cluster|flushslots", 2, kSteers, "3.0.0", "Takes all slots away from this node."}),
     subcommand({"cluster|forget", 3, kSteers, "3.0.0", "Removes a node from the known ones.",
                 "O(1)", "node-id"}),
-    subcommand({"cluster|getkeysinslot", 4, kReads, "3.0.0", "Names this node's keys in a slot.",
-                "O(log(N)) where N is the number of requested keys", "slot count", kVaries}),
-    subcommand({"cluster|help", 2, kLoading | kStale, "5.0.0", "Explains the subcommands."}),
-    subcommand({"cluster|info",
-                2,
-                kReads,
-                "3.0.0",
-                "Tells how the cluster is as this node sees it.",
-                "O(1)",
-                {},
-                kVaries}),
-    subcommand({"cluster|keyslot", 3, kReads, "3.0.0", "Returns the slot of a key.",
-                "O(N) where N is the number of bytes in the key", "key:string"}),
-    subcommand({"cluster|links",
-                2,
-                kReads,
-                "7.0.0",
-                "Lists the connections to other nodes.",
-                kPerNode,
-                {},
-                kVaries}),
+    subcommand<cluster_getkeysinslot>(
+        {"cluster|getkeysinslot", 4, kReads, "3.0.0", "Names this node's keys in a slot.",
+         "O(log(N)) where N is the number of requested keys", "slot count", kVaries}),
+    subcommand<cluster_help>(
+        {"cluster|help", 2, kLoading | kStale, "5.0.0", "Explains the subcommands."}),
+    subcommand<cluster_info>({"cluster|info",
+                              2,
+                              kReads,
+                              "3.0.0",
+                              "Tells how the cluster is as this node sees it.",
+                              "O(1)",
+                              {},
+                              kVaries}),
+    subcommand<cluster_keyslot>({"cluster|keyslot", 3, kReads, "3.0.0",
+                                 "Returns the slot of a key.",
+                                 "O(N) where N is the number of bytes in the key", "key:string"}),
+    subcommand<cluster_links>({"cluster|links",
+                               2,
+                               kReads,
+                               "7.0.0",
+                               "Lists the connections to other nodes.",
+                               kPerNode,
+                               {},
+                               kVaries}),
     subcommand({"cluster|meet", -4, kSteers, "3.0.0", "Introduces this node to another.", "O(1)",
                 "ip port [cluster_bus_port]"}),
-    subcommand({"cluster|myid", 2, kReads, "3.0.0", "Returns the name of this node."}),
-    subcommand({"cluster|nodes",
-                2,
-                kReads,
-                "3.0.0",
-                "Lists the nodes and what they own.",
-                kPerNode,
-                {},
-                kVaries}),
-    subcommand({"cluster|replicas", 3, kLooks, "5.0.0", "Lists the replicas of a node.", "O(1)",
-                "node-id", kVaries}),
+    subcommand<cluster_myid>(
+        {"cluster|myid", 2, kReads, "3.0.0", "Returns the name of this node."}),
+    subcommand<cluster_myshardid>(
+        {"cluster|myshardid",
+         2,
+         kReads,
+         "7.2.0",
+         "Returns the name that all members of this node's group have in common.",
+         "O(1)",
+         {},
+         kVaries}),
+    subcommand<cluster_nodes>({"cluster|nodes",
+                               2,
+                               kReads,
+                               "3.0.0",
+                               "Lists the nodes and what they own.",
+                               kPerNode,
+                               {},
+                               kVaries}),
+    subcommand<cluster_outcome>({"cluster|outcome", 5, kReads, "7.4.0",
+                                 "Tells what became of a write that was answered UNCERTAIN.",
+                                 "O(log(N))", "g<group> e<epoch> i<index>", kVaries}),
+    subcommand<cluster_replicas>({"cluster|replicas", 3, kLooks, "5.0.0",
+                                  "Lists the replicas of a node.", "O(1)", "node-id", kVaries}),
     subcommand({"cluster|replicate", 3, kSteers, "3.0.0", "Makes this node a replica of another.",
                 "O(1)", "node-id"}),
     subcommand(
@@ -135,25 +297,26 @@ constexpr CommandSpec kClusterCommands[] = {
                 "Sets the configuration epoch of a new node.", "O(1)", "config-epoch"}),
     subcommand({"cluster|setslot", -4, kSteers, "3.0.0", "States who owns a slot, or moves it.",
                 "O(1)", "slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>"}),
-    subcommand({"cluster|shards",
-                2,
-                kReads,
-                "7.0.0",
-                "Maps ranges of slots to nodes.",
-                "O(N) where N is the total number of cluster nodes",
-                {},
-                kVaries}),
-    replaced(subcommand({"cluster|slaves", 3, kLooks, "3.0.0", "Lists the replicas of a node.",
-                         "O(1)", "node-id", kVaries}),
-             "5.0.0", "`CLUSTER REPLICAS`"),
-    replaced(subcommand({"cluster|slots",
-                         2,
-                         kReads,
-                         "3.0.0",
-                         "Maps ranges of slots to nodes.",
-                         kPerNode,
-                         {},
-                         kVaries}),
+    subcommand<cluster_shards>({"cluster|shards",
+                                2,
+                                kReads,
+                                "7.0.0",
+                                "Maps ranges of slots to nodes.",
+                                "O(N) where N is the total number of cluster nodes",
+                                {},
+                                kVaries}),
+    replaced(
+        subcommand<cluster_replicas>({"cluster|slaves", 3, kLooks, "3.0.0",
+                                      "Lists the replicas of a node.", "O(1)", "node-id", kVaries}),
+        "5.0.0", "`CLUSTER REPLICAS`"),
+    replaced(subcommand<cluster_slots>({"cluster|slots",
+                                        2,
+                                        kReads,
+                                        "3.0.0",
+                                        "Maps ranges of slots to nodes.",
+                                        kPerNode,
+                                        {},
+                                        kVaries}),
              "7.0.0", "`CLUSTER SHARDS`"),
 };
 static_assert(well_formed(kClusterCommands));

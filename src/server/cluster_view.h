@@ -7,18 +7,24 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
+
 namespace quoll::server {
 
 constexpr unsigned kSlots = 16384;
+
+struct Settings;
 
 struct ClusterMember {
   std::string id;    // 40 hex digits; "" while nobody has heard of it
   std::string host;  // as clients reach it
   uint16_t port = 0;
   uint16_t bus_port = 0;
-  bool witness = false;   // keeps no data: clients are not sent to it
-  bool connected = true;  // heard of within the election timeout; ourselves always
-  uint64_t position = 0;  // index of the last log entry it is known to hold
+  bool witness = false;           // keeps no data: clients are not sent to it
+  bool connected = true;          // heard of within the election timeout; ourselves always
+  uint64_t position = 0;          // index of the last log entry it is known to hold
+  base::Millis connected_ms = 0;  // since when there is a link to it; 0: there is none
+  size_t unsent_bytes = 0;        // that wait on that link
 };
 
 class ClusterView {
@@ -31,7 +37,14 @@ class ClusterView {
   virtual size_t leader() const = 0;
   // We lead and may serve: the log is complete up to our first entry.
   virtual bool serves() const = 0;
+  // Enough members are there for a write, and how many: "1 of 2".
+  virtual bool may_commit() const { return true; }
+  virtual std::string quorum() const { return {}; }
+  // A member that does not lead has data that others have committed, and nothing else.
+  virtual bool readable() const { return true; }
   virtual uint64_t epoch() const = 0;
+  // What may be changed while the server runs has changed: how it is announced.
+  virtual void settings_changed(const Settings&) {}
 };
 
 }  // namespace quoll::server

@@ -22,14 +22,17 @@ inline constexpr Bytes kStringTooLong =
     "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
 inline constexpr Bytes kTimeoutNegative = "ERR timeout is negative";
 inline constexpr Bytes kTimeoutOutOfRange = "ERR timeout is out of range";
-inline constexpr Bytes kOutOfMemory =
-    "OOM command not allowed when used memory > 'maxmemory'.";
+inline constexpr Bytes kOutOfMemory = "OOM command not allowed when used memory > 'maxmemory'.";
 inline constexpr Bytes kLoading = "LOADING Redis is loading the dataset in memory";
 inline constexpr Bytes kNoProto = "NOPROTO unsupported protocol version";
 
 // Client bytes inside an error text end at the first NUL, as Redis prints them.
 constexpr Bytes shown(Bytes text) { return text.substr(0, text.find('\0')); }
 
+inline constexpr Bytes kReadOnly = "READONLY You can't write against a read only replica.";
+inline constexpr Bytes kUnblocked =
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+inline constexpr Bytes kNoClusterSupport = "ERR This instance has cluster support disabled";
 inline constexpr Bytes kReplicaKeyspace = "ERR Replica can't interact with the keyspace";
 inline constexpr Bytes kDebugNotAllowed =
     "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you "

@@ -68,6 +68,24 @@ struct WatchedKey {
   bool expired;  // was already past its deadline when WATCH came
 };
 
+// Which slots of the cluster commands use.
+struct SlotUse {
+  static constexpr int kNone = -1;
+  int slot = kNone;      // of the first key
+  bool crosses = false;  // other keys are in other slots
+  bool writes = false;
+
+  void add(int other_slot) {
+    if (slot == kNone) slot = other_slot;
+    crosses |= slot != other_slot;
+  }
+  void add(const SlotUse& other) {
+    if (other.slot != kNone) add(other.slot);
+    crosses |= other.crosses;
+    writes |= other.writes;
+  }
+};
+
 struct Transaction {
   bool open = false;     // MULTI was given
   bool aborted = false;  // a command was refused while queueing: EXEC replies EXECABORT
@@ -75,9 +93,11 @@ struct Transaction {
   std::vector<QueuedCommand> queue;
   std::vector<WatchedKey> watched;
   size_t bytes = 0;
+  SlotUse slots;  // of the queued commands; only kept in a cluster
 
   void reset() {
     open = aborted = dirty = false;
+    slots = {};
     queue.clear();
     bytes = 0;
   }
