@@ -1,6 +1,7 @@
 #include "persist/aof_encoder.h"
 
 #include "base/numbers.h"
+#include "persist/change_notes.h"
 
 namespace quoll::persist {
 namespace {
@@ -48,12 +49,14 @@ void AofEncoder::select(store::DbIndex database, std::string& out) {
 
 void AofEncoder::encode(const store::Commit& commit, std::string& out) {
   size_t count = 0;
-  for (const store::Effect& effect : commit.effects) count += effect.targets & store::kToLog ? 1 : 0;
+  for (const store::Effect& effect : commit.effects)
+    count += effect.targets & store::kToLog ? 1 : 0;
   if (count == 0) return;
   if (timestamps_ && last_second_ < commit.at / kMillisPerSecond) {
     last_second_ = commit.at / kMillisPerSecond;
     append_timestamp(last_second_, out);
   }
+  if (changes_ != 0) append_change_notes(changes_, commit, out);
   select(commit.effects.front().db, out);
   const bool framed = count > 1;
   if (framed) out += "*1\r\n$5\r\nMULTI\r\n";

@@ -1,6 +1,7 @@
 // AofEncoder: commits as the bytes of the append-only file, exactly as Redis 7.0 writes them.
 //
 //   [#TS:<unix seconds>]     with timestamps on, when the second has changed
+//   [#CHANGES:...]           with the change stream on; see change_notes.h
 //   [SELECT db]              when the database is not the one written last in this file
 //   MULTI                    only around two effects or more
 //   effect [SELECT db] effect ...
@@ -25,6 +26,8 @@ class AofEncoder {
   // What follows goes to another file: the next effect names its database again.
   void begin_file() { database_.reset(); }
   void set_timestamps(bool on) { timestamps_ = on; }
+  // The life of the change stream whose notes are written; 0: none are.
+  void set_changes(uint64_t life) { changes_ = life; }
   // The database selected at the end of what was written to this file.
   std::optional<store::DbIndex> database() const { return database_; }
 
@@ -38,6 +41,7 @@ class AofEncoder {
 
   std::optional<store::DbIndex> database_;
   int64_t last_second_ = 0;
+  uint64_t changes_ = 0;
   bool timestamps_ = false;
 };
 

@@ -68,7 +68,8 @@ void AofLog::seal_gathered() {
   chunk_memory_ += gathered_.capacity();
   waiting_bytes_ += gathered_.size();
   chunks_.push_back({std::move(gathered_), gathered_seq_, gathered_database_,
-                     std::exchange(gathered_commits_, 0)});
+                     std::exchange(gathered_commits_, 0),
+                     std::exchange(sealed_seq_, gathered_seq_)});
   gathered_ = std::move(spare_);
   gathered_.clear();
 }
@@ -112,6 +113,7 @@ void AofLog::appended(const Result<>& result) {
   }
   const Chunk& chunk = chunks_[written_++];
   waiting_bytes_ -= chunk.bytes.size();
+  tell_place(good_size_, chunk.database, chunk.after);
   good_size_ += chunk.bytes.size();
   current_size_ += chunk.bytes.size();
   bytes_since_boundary_ += chunk.bytes.size();
@@ -224,6 +226,11 @@ size_t AofLog::drop_written() {
   has_preamble_ = false;
   note_room();
   return commits;
+}
+
+void AofLog::tell_place(uint64_t offset, std::optional<store::DbIndex> database, store::Seq after) {
+  // A temporary increment gets its number when it is published.
+  if (listed_ && events_.on_written) events_.on_written({increment_.seq, offset, database, after});
 }
 
 void AofLog::note_room() {

@@ -60,10 +60,19 @@ constexpr size_t kAofEarlySyncBytes = size_t{16} << 20;  // everysec does not wa
 constexpr size_t kAofSpareBytesMax = size_t{1} << 20;    // of a chunk's memory kept for the next
 constexpr base::Nanos kAofSyncEvery = 1'000 * base::kNanosPerMilli;
 
+// Where in the files commits stand.
+struct AofPlace {
+  int64_t increment = 0;  // its number
+  uint64_t offset = 0;
+  std::optional<store::DbIndex> database;  // selected before it
+  store::Seq after = 0;                    // the commits behind this one
+};
+
 struct AofLogEvents {
   std::function<void(store::Seq seq)> on_durable;                   // seqs only grow
   std::function<void(bool ok, const std::string& error)> on_state;  // when it changes
   std::function<void()> on_room;                                    // full() is over
+  std::function<void(const AofPlace&)> on_written = {};             // there is more in a file
 };
 
 struct AofLogStats {
@@ -106,6 +115,7 @@ class AofLog final : public store::CommitSink {
   void set_sync(AofSync policy);
   void suspend_sync(bool suspended);
   void set_timestamps(bool on) { encoder_.set_timestamps(on); }
+  void set_changes(uint64_t life) { encoder_.set_changes(life); }
   void set_sizes(uint64_t current_size, uint64_t base_size);  // found by the loader
 
   bool is_open() const { return listening(); }
@@ -124,6 +134,7 @@ class AofLog final : public store::CommitSink {
     store::Seq end_seq;                      // of its last commit
     std::optional<store::DbIndex> database;  // selected before it
     size_t commits = 0;
+    store::Seq after = 0;  // of the last commit before its first
   };
   struct Publish {
     std::string temporary;
@@ -165,6 +176,7 @@ class AofLog final : public store::CommitSink {
   void recover();
   void retry(host::Task task);
   void note_room();
+  void tell_place(uint64_t offset, std::optional<store::DbIndex> database, store::Seq after);
   bool strict() const { return policy_ == AofSync::always && !suspended_; }
   // Whether requests may queue up in the disk.
   bool streams() const {
@@ -203,6 +215,7 @@ class AofLog final : public store::CommitSink {
   // Bytes.
   std::string gathered_;
   store::Seq gathered_seq_ = 0;
+  store::Seq sealed_seq_ = 0;  // of the last commit that is not gathered any more
   std::optional<store::DbIndex> gathered_database_;
   size_t gathered_commits_ = 0;
   std::deque<Chunk> chunks_;  // all of the current increment

@@ -26,7 +26,7 @@ void AofLog::open(store::Seq seq, OnDone done) {
   abandon_file();
   busy_ = true;
   needs_base_ = false;
-  gathered_seq_ = written_seq_ = synced_seq_ = seq;
+  gathered_seq_ = sealed_seq_ = written_seq_ = synced_seq_ = seq;
   last_sync_at_ = clock_.steady();
   open_done_ = std::move(done);
   const auto& increments = directory_.manifest().increments();
@@ -127,7 +127,7 @@ void AofLog::begin_temporary() {
   const bool was_open = is_open();
   listen(true);
   abandon_file();
-  gathered_seq_ = boundary_;
+  gathered_seq_ = sealed_seq_ = boundary_;
   last_sync_at_ = clock_.steady();
   busy_ = true;
   directory_.create_temporary_increment(
@@ -207,6 +207,7 @@ void AofLog::start_publish() {
                                           increment_ = directory_.manifest().increments().back();
                                           listed_ = true;
                                           needs_base_ = false;
+                                          tell_place(0, {}, boundary_);
                                           if (!append_failed_) recover();
                                           published(ended.base_bytes);
                                           report(std::max(boundary_, synced_seq_));
@@ -251,7 +252,7 @@ void AofLog::repair() {
     if (chunks_.empty()) return cut_old();
     if (!has_preamble_ && chunks_.front().database) {
       // The bytes go on where a database was selected in the old file.
-      Chunk preamble{"", synced_seq_, {}};
+      Chunk preamble{.bytes = "", .end_seq = synced_seq_, .database = {}, .after = synced_seq_};
       AofEncoder::append_select(*chunks_.front().database, preamble.bytes);
       chunk_bytes_ += preamble.bytes.size();
       waiting_bytes_ += preamble.bytes.size();

@@ -1,8 +1,11 @@
 #include "persist/aof_reader.h"
 
+#include <utility>
+
 #include "base/check.h"
 #include "base/numbers.h"
 #include "base/text.h"
+#include "persist/change_notes.h"
 
 namespace quoll::persist {
 namespace {
@@ -86,6 +89,7 @@ std::string AofEnd::message(const std::string& file_name) const {
 
 AofReader::AofReader(AofReaderOptions options)
     : options_(std::move(options)),
+      commit_at_(options_.base_offset),
       database_(options_.database),
       valid_database_(options_.database),
       valid_bytes_(options_.base_offset) {}
@@ -112,10 +116,13 @@ AofReader::Step AofReader::next(AofCommand& command) {
       held_.clear();
       spans_.clear();
       handed_out_ = 0;
-      block_ready_ = false;
       start_ += pos_;
       consumed_ += pos_;
       pos_ = 0;
+      if (std::exchange(block_ready_, false)) {
+        change_notes_.clear();
+        commit_at_ = file_offset(0);
+      }
     }
     const Progress progress = read_item();
     if (progress == Progress::starved) return Step::starved;
@@ -130,6 +137,8 @@ void AofReader::hand_out(AofCommand& command) {
   command.database = held.database;
   command.args = args_;
   command.offset = file_offset(held.at);
+  command.change_notes = change_notes_;
+  command.commit_offset = commit_at_;
   command.in_block = held.at != 0;  // behind its MULTI; a single command begins the window
   command.last_of_block = command.in_block && handed_out_ == held_.size();
 }
@@ -165,6 +174,7 @@ AofReader::Progress AofReader::read_annotation() {
     damage(pos_, "an annotation longer than Redis reads");
     return Progress::damaged;
   }
+  if (line.starts_with(kChangeNote)) change_notes_.append(line.substr(0, end + 1));
   int64_t seconds = 0;
   if (line.starts_with("#TS:") &&
       base::parse_int(base::trimmed(line.substr(4, end - 4)), seconds)) {

@@ -50,6 +50,9 @@ struct AofCommand {
   uint64_t offset = 0;    // of its '*' in the file
   bool in_block = false;  // part of a MULTI block; `last_of_block` closes it
   bool last_of_block = false;
+  // Of the commit it belongs to: its change notes, valid until the next call, and where it begins.
+  base::Bytes change_notes;
+  uint64_t commit_offset = 0;
 };
 
 struct AofEnd {
@@ -136,6 +139,8 @@ class AofReader {
   bool in_block_ = false;
   bool block_ready_ = false;
   std::vector<base::Bytes> args_;
+  std::string change_notes_;  // of the commit under way
+  uint64_t commit_at_;        // where it begins in the file
 
   store::DbIndex database_ = 0;
   store::DbIndex valid_database_ = 0;

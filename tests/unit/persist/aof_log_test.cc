@@ -18,13 +18,14 @@ struct LogFixture : AofFixture {
   std::vector<store::Seq> reported;
   std::vector<std::string> states;
   int rooms = 0;
+  std::vector<AofPlace> places;
   AofLog log{host.clock,
              host.loop,
              disk,
              directory,
              {[this](store::Seq seq) { reported.push_back(seq); },
               [this](bool ok, const std::string& error) { states.push_back(ok ? "ok" : error); },
-              [this] { ++rooms; }}};
+              [this] { ++rooms; }, [this](const AofPlace& place) { places.push_back(place); }}};
 
   store::Seq seq = 0;
 
@@ -248,6 +249,47 @@ TEST_CASE_FIXTURE(LogFixture, "bytes of a failed fsync move to a fresh increment
   CHECK(keys(increments.back().name) == Keys{"2", "3"});
   const AofSeen seen = read_aof(read(inside(increments.back().name)), 100);
   CHECK(read(inside(increments.back().name)).starts_with("*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n"));
+}
+
+TEST_CASE_FIXTURE(LogFixture, "it is told where commits stand, also when they move") {
+  seq = 4;
+  open();
+  log.set_sync(AofSync::always);
+  commit();
+  commit();
+  REQUIRE(until_durable());
+  const uint64_t first = read(inside("appendonly.aof.1.incr.aof")).size();
+  commit();
+  REQUIRE(until_durable());
+  REQUIRE(places.size() == 2);
+  auto is = [](const AofPlace& place, int64_t increment, uint64_t offset, store::Seq after) {
+    return place.increment == increment && place.offset == offset && place.after == after;
+  };
+  CHECK(is(places[0], 1, 0, 4));
+  CHECK(!places[0].database);
+  CHECK(is(places[1], 1, first, 6));
+  CHECK(places[1].database == 0u);
+  disk.sync_error = "Input/output error";
+  commit();
+  REQUIRE(run_until([this] { return !log.last_write_ok(); }));
+  disk.sync_error.clear();
+  REQUIRE(until_durable());
+  CHECK(places.back().increment == 2);
+  CHECK(places.back().after == 7);
+}
+
+TEST_CASE_FIXTURE(LogFixture, "what was written before the base stood is told with it") {
+  seq = 7;
+  CHECK(wait([&](host::OnDone done) { log.begin_increment(7, done); }) == "");
+  commit();
+  REQUIRE(run_until([this] { return log.stats().buffer_length == 0; }));
+  CHECK(places.empty());
+  write(inside("temp"), "base");
+  CHECK(wait([&](host::OnDone done) { log.publish_base("temp", true, 4, done); }) == "");
+  REQUIRE(places.size() == 1);
+  CHECK(places[0].increment == 1);
+  CHECK(places[0].offset == 0);
+  CHECK(places[0].after == 7);
 }
 
 TEST_CASE_FIXTURE(LogFixture, "a hole in untraced bytes asks for a base") {
