@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "data/hash.h"
 #include "data/list.h"
+#include "data/relocation.h"
 #include "data/set.h"
 #include "data/stream.h"
 #include "data/zset.h"
@@ -68,6 +69,10 @@ bool Collection::large() const {
 
 bool Collection::drain(size_t items) {
   return with(type_, word_, [&](auto& value) -> bool { return value.drain(items); });
+}
+
+bool Collection::relocate(base::Compaction& blocks, RelocationCursor& at) {
+  return with(type_, word_, [&](auto& value) -> bool { return value.relocate(blocks, at); });
 }
 
 void Collection::destroy() {

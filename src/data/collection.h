@@ -2,7 +2,7 @@
 // (owned_word.h). What can be said of every type is said here; the rest needs the type itself.
 //
 // Every type T offers: kType, size(), encoding_name(), footprint(samples), copy(), large(),
-// drain(items), detach(), adopt().
+// drain(items), relocate(blocks, cursor), detach(), adopt().
 #pragma once
 
 #include <utility>
@@ -56,6 +56,8 @@ class Collection {
   bool large() const;
   // Frees up to about `items` elements; true while more is left. Nothing else may be asked then.
   bool drain(size_t items);
+  // Moves blocks that lie badly, a step at a time; true while more is left (relocation.h).
+  bool relocate(base::Compaction& blocks, RelocationCursor& at);
 
  private:
   void destroy();

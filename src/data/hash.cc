@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "data/relocation.h"
 
 namespace quoll::data {
 namespace {
@@ -64,6 +65,45 @@ bool Hash::drain(size_t items) {
     return false;
   }
   return true;
+}
+
+bool Hash::relocate(base::Compaction& blocks, RelocationCursor& at) {
+  if (packed()) {
+    relocate_packed(blocks);
+    return false;
+  }
+  Table* all = &table();
+  if (at.at_table_start() && blocks.move_object(all)) hold(all);
+  return all->fields.relocate(
+      at.table, [&](HashField* field) { return relocate_field(blocks, field); },
+      [&](void* block, size_t bytes) {
+        blocks.move(block, bytes);
+        return block;
+      });
+}
+
+void Hash::relocate_packed(base::Compaction& blocks) {
+  if (!timed()) {
+    auto* pack = static_cast<char*>(object());
+    if (pack && move_packed(blocks, pack, Listpack::bytes_of(pack))) hold(pack);
+    return;
+  }
+  TimedPack* timed = &timed_pack();
+  if (blocks.move_object(timed)) hold(timed);
+  char* pack = timed->pack.detach();
+  if (pack) move_packed(blocks, pack, Listpack::bytes_of(pack));
+  timed->pack = Listpack::adopt(pack);
+}
+
+HashField* Hash::relocate_field(base::Compaction& blocks, HashField* field) {
+  if (field->heap()) {
+    base::Blob::Header* value = field->take_blob().detach();
+    move_blob(blocks, value);
+    field->write_blob(base::Blob::adopt(value));
+  }
+  if (blocks.move(field, base::usable_size(field->shape().bytes())) && field->has_deadline())
+    table().deadlines->moved(field);
+  return field;
 }
 
 uint64_t Hash::size() const { return packed() ? pack().count() / stride() : table().fields.size(); }

@@ -63,6 +63,7 @@ class Hash : public OwnedWord<Hash> {
   Hash copy() const;
   bool large() const { return !packed() && size() > kLargeFields; }
   bool drain(size_t items);
+  bool relocate(base::Compaction& blocks, RelocationCursor& at);
 
   // ---- reading. Items borrow from the hash.
   bool find(base::Bytes field, HashItem& item) const;
@@ -150,6 +151,9 @@ class Hash : public OwnedWord<Hash> {
   }
 
   void destroy();
+  void hold(void* object) { word_ = reinterpret_cast<uintptr_t>(object) | (word_ & kFormBits); }
+  void relocate_packed(base::Compaction& blocks);
+  HashField* relocate_field(base::Compaction& blocks, HashField* field);
   base::Millis timed_earliest() const;
   template <class Use>
   auto with_pack(Use&& use);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "data/relocation.h"
 
 namespace quoll::data {
 
@@ -45,6 +46,18 @@ List List::copy() const {
 }
 
 bool List::large() const { return big() && quicklist().nodes().size() > kLargeNodes; }
+
+bool List::relocate(base::Compaction& blocks, RelocationCursor& at) {
+  if (!big()) {
+    char* pack = block();
+    if (pack && move_packed(blocks, pack, Listpack::bytes_of(pack)))
+      word_ = reinterpret_cast<uintptr_t>(pack);
+    return false;
+  }
+  Quicklist* list = &opened();
+  if (at.index == 0 && blocks.move_object(list)) word_ = reinterpret_cast<uintptr_t>(list) | 1;
+  return list->relocate(blocks, at.index);
+}
 
 bool List::drain(size_t items) {
   // A node costs about as much as two small elements of other types.

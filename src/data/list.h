@@ -39,6 +39,7 @@ class List : public OwnedWord<List> {
   List copy() const;
   bool large() const;
   bool drain(size_t items);
+  bool relocate(base::Compaction& blocks, RelocationCursor& at);
 
   // Visits up to `count` elements from `index` on, towards the tail or (backwards) the head, until
   // `visit` returns false. The index must exist when count > 0.

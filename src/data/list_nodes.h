@@ -13,6 +13,7 @@
 
 #include "base/blob.h"
 #include "base/check.h"
+#include "base/compaction.h"
 #include "base/memory.h"
 #include "data/listpack.h"
 
@@ -47,6 +48,11 @@ class ListNodes {
   ListNode& operator[](size_t i) { return nodes_[(first_ + i) & (capacity_ - 1)]; }
   const ListNode& operator[](size_t i) const { return nodes_[(first_ + i) & (capacity_ - 1)]; }
   size_t footprint() const { return nodes_ ? base::usable_size(capacity_ * sizeof(ListNode)) : 0; }
+
+  // The ring's own block.
+  void relocate(base::Compaction& blocks) {
+    if (nodes_) blocks.move(nodes_, capacity_ * sizeof(ListNode));
+  }
 
   void insert(size_t at, const ListNode& node) {
     QUOLL_DCHECK(at <= size_);

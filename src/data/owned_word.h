@@ -7,7 +7,13 @@
 #include <cstdint>
 #include <utility>
 
+namespace quoll::base {
+class Compaction;
+}
+
 namespace quoll::data {
+
+struct RelocationCursor;
 
 template <class Self>
 class OwnedWord {

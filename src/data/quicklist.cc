@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "data/relocation.h"
+
 namespace quoll::data {
 namespace {
 
@@ -62,6 +64,21 @@ bool Quicklist::drain(size_t nodes) {
   nodes_.erase(nodes_.size() - count, count);
   size_ = 0;
   return nodes_.size() > 0;
+}
+
+bool Quicklist::relocate(base::Compaction& blocks, size_t& at) {
+  if (at == 0) nodes_.relocate(blocks);
+  if (at >= nodes_.size()) return false;
+  ListNode& node = nodes_[at++];
+  if (node.plain()) {
+    base::Blob::Header* blob = node.blob();
+    if (move_blob(blocks, blob)) node.word = reinterpret_cast<uintptr_t>(blob) | 1;
+  } else {
+    char* pack = node.block();
+    if (move_packed(blocks, pack, Listpack::bytes_of(pack)))
+      node.word = reinterpret_cast<uintptr_t>(pack);
+  }
+  return at < nodes_.size();
 }
 
 Quicklist::Place Quicklist::locate(uint64_t index) const {

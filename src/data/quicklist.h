@@ -81,6 +81,8 @@ class Quicklist {
   Listpack take_only_pack();
   // Frees up to about `nodes` nodes; true while more are left. The list is useless then.
   bool drain(size_t nodes);
+  // Moves the blocks of the node `at` if they lie badly, and goes on to the next; false at the end.
+  bool relocate(base::Compaction& blocks, size_t& at);
 
  private:
   ListNode make_node(base::Bytes text, base::Blob* owned, const NodeLimit& limit) const;

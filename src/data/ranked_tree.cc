@@ -153,6 +153,16 @@ void RankedTree::seek_rank(uint64_t rank, Path& path) const {
   path.slot = static_cast<unsigned>(rank);
 }
 
+// `member` must be present.
+void RankedTree::seek_member(const ScoredMember* member, Path& path) const {
+  seek(MemberBoundary{member->score(), member->member()}, &path);
+  if (path.slot == path.leaf->count) {
+    QUOLL_CHECK(next_leaf(path));
+    path.slot = 0;
+  }
+  QUOLL_CHECK(path.leaf->member(path.slot) == member);
+}
+
 bool RankedTree::next_leaf(Path& path) const {
   unsigned level = height_;
   while (level > 0 && path.slots[level - 1] + 1u == path.inners[level - 1]->count) --level;
@@ -352,25 +362,46 @@ void RankedTree::link(Path& path, unsigned levels, const Child& left, const Chil
 
 void RankedTree::erase(const ScoredMember* member) {
   Path path;
-  seek(MemberBoundary{member->score(), member->member()}, &path);
-  if (path.slot == path.leaf->count) {
-    QUOLL_CHECK(next_leaf(path));
-    path.slot = 0;
-  }
-  QUOLL_CHECK(path.leaf->member(path.slot) == member);
+  seek_member(member, path);
   remove_slots(path, 1);
+}
+
+void RankedTree::replace(const ScoredMember* member, ScoredMember* by) {
+  Path path;
+  seek_member(member, path);
+  store(path.leaf->members[path.slot], by);
+  bool least = path.slot == 0;
+  for (unsigned level = height_; level-- > 0 && least;) {
+    store(path.inners[level]->firsts[path.slots[level]], by);
+    least = path.slots[level] == 0;
+  }
+}
+
+bool RankedTree::relocate(base::Compaction& blocks, uint64_t& rank) {
+  if (rank >= size_) return false;
+  Path path;
+  seek_rank(rank, path);
+  rank += path.leaf->count - path.slot;
+  // From the root down: `parent` is where the parent, if it moved, lies now.
+  Inner* parent = nullptr;
+  for (unsigned level = 0; level <= height_; ++level) {
+    void* node = level < height_ ? static_cast<void*>(path.inners[level]) : path.leaf;
+    if (blocks.move(node, level < height_ ? kInnerBytes : kLeafBytes)) {
+      if (parent)
+        store(parent->nodes[path.slots[level - 1]], node);
+      else
+        root_ = node;
+    }
+    parent = static_cast<Inner*>(node);
+  }
+  return rank < size_;
 }
 
 void RankedTree::rescore(ScoredMember* member, double score) {
   Path path;
-  seek(MemberBoundary{member->score(), member->member()}, &path);
-  if (path.slot == path.leaf->count) {
-    QUOLL_CHECK(next_leaf(path));
-    path.slot = 0;
-  }
+  seek_member(member, path);
   Leaf* leaf = path.leaf;
   unsigned slot = path.slot;
-  QUOLL_CHECK(leaf->member(slot) == member);
   auto stands = [&](unsigned at, bool before) {
     const ScoredMember* other = leaf->member(at);
     return before == stands_before(other->score(), other->member(), score, member->member());

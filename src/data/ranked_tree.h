@@ -29,6 +29,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/compaction.h"
 #include "data/score_range.h"
 #include "data/scored_member.h"
 
@@ -56,6 +57,12 @@ class RankedTree {
   void erase(const ScoredMember* member);
   // Gives a present member another score; the cheap way when its place stays.
   void rescore(ScoredMember* member, double score);
+
+  // A present member lies at `by` now; the old block is still readable.
+  void replace(const ScoredMember* member, ScoredMember* by);
+  // Moves the nodes around a rank if they lie badly, and goes on to the next leaf's; false at the
+  // end.
+  bool relocate(base::Compaction& blocks, uint64_t& rank);
 
   // How many members stand before the boundary.
   template <class Boundary>
@@ -191,6 +198,7 @@ class RankedTree {
   template <class Boundary>
   uint64_t seek(const Boundary& boundary, Path* path) const;
   void seek_rank(uint64_t rank, Path& path) const;
+  void seek_member(const ScoredMember* member, Path& path) const;
   bool next_leaf(Path& path) const;
   bool previous_leaf(Path& path) const;
   bool at_right_edge(const Path& path, unsigned levels) const;

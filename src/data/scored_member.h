@@ -32,14 +32,13 @@ class ScoredMember {
     if (!member.empty()) std::memcpy(made->bytes(), member.data(), member.size());
     return made;
   }
-  static void destroy(ScoredMember* member) {
-    base::release(member, kHeaderBytes + member->length_);
-  }
+  static void destroy(ScoredMember* member) { base::release(member, member->block_bytes()); }
 
   double score() const { return score_; }
   void set_score(double score) { score_ = score; }
   base::Bytes member() const { return {const_cast<ScoredMember*>(this)->bytes(), length_}; }
-  size_t footprint() const { return base::usable_size(kHeaderBytes + length_); }
+  size_t block_bytes() const { return kHeaderBytes + length_; }  // as requested
+  size_t footprint() const { return base::usable_size(block_bytes()); }
 
  private:
   static constexpr size_t kHeaderBytes = 12;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "data/relocation.h"
 
 namespace quoll::data {
 namespace {
@@ -47,6 +48,25 @@ Set Set::of_listpack(Listpack listpack) {
   Set set;
   set.hold(Encoding::listpack, listpack.detach());
   return set;
+}
+
+bool Set::relocate(base::Compaction& blocks, RelocationCursor& at) {
+  if (encoding() == Encoding::none) return false;
+  if (encoding() != Encoding::table) {
+    char* pack = block();
+    base::Bytes bytes =
+        encoding() == Encoding::intset ? Intset::bytes_of(pack) : Listpack::bytes_of(pack);
+    if (pack && move_packed(blocks, pack, bytes)) hold(encoding(), pack);
+    return false;
+  }
+  Table* members = table_of(word_);
+  if (at.at_table_start() && blocks.move_object(members)) hold(Encoding::table, members);
+  auto move = [&](auto* block, size_t bytes) {
+    blocks.move(block, bytes);
+    return block;
+  };
+  return members->relocate(
+      at.table, [&](SetMember* member) { return move(member, member->block_bytes()); }, move);
 }
 
 void Set::destroy() {

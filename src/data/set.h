@@ -38,7 +38,8 @@ class SetMember {
     std::memcpy(&size, place + 1, sizeof(size));
     return {place + kLongHeaderBytes, size};
   }
-  size_t footprint() const { return base::usable_size(block_bytes(bytes().size())); }
+  size_t block_bytes() const { return block_bytes(bytes().size()); }  // as requested
+  size_t footprint() const { return base::usable_size(block_bytes()); }
 
  private:
   static constexpr uint8_t kLong = 0xff;
@@ -79,6 +80,7 @@ class Set : public OwnedWord<Set> {
   Set copy() const;
   bool large() const;
   bool drain(size_t items);
+  bool relocate(base::Compaction& blocks, RelocationCursor& at);
 
   bool contains(base::Bytes member) const;
   bool contains(const PackedItem& member) const;

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "data/relocation.h"
 
 namespace quoll::data {
 namespace {
@@ -28,6 +29,27 @@ Stream::~Stream() {
   while (body->nodes.drop_last_chunk(release_node)) {
   }
   delete body;
+}
+
+bool Stream::relocate(base::Compaction& blocks, RelocationCursor& at) {
+  if (!word_) return false;
+  auto move = [&](auto* block, size_t bytes) {
+    blocks.move(block, bytes);
+    return block;
+  };
+  // What a vector and the index point to does not point back, so the body moves as bytes.
+  Body* body = &open();
+  if (at.id.is_zero() && blocks.move_object(body)) word_ = reinterpret_cast<uintptr_t>(body);
+  auto place = body->nodes.seek(at.id);
+  StreamNodeSlot* slot = body->nodes.at(place);
+  if (!slot) return false;
+  if (place.offset == 0) {
+    body->nodes.relocate(place.chunk, move);
+    slot = body->nodes.at(place);
+  }
+  move_packed(blocks, slot->block, Listpack::bytes_of(slot->block));
+  at.id = slot->id;
+  return at.id.increment();
 }
 
 const Stream::Body& Stream::body() const {

@@ -73,6 +73,7 @@ class Stream : public OwnedWord<Stream> {
   Stream copy() const;
   bool large() const;
   bool drain(size_t items);
+  bool relocate(base::Compaction& blocks, RelocationCursor& at);
 
   const Facts& facts() const;
   const StreamIndex<StreamNodeSlot>& nodes() const;

@@ -120,6 +120,14 @@ class StreamIndex {
       for (uint32_t k = 0; k < chunk->count; ++k) visit(chunk->item(k));
     }
   }
+  // Offers a chunk, and with the first the list of them, to be moved: move(block, bytes) returns
+  // where it lies now.
+  template <class Move>
+  void relocate(uint32_t i, Move&& move) {
+    if (i == 0 && is_top())
+      root_ = reinterpret_cast<uintptr_t>(move(top(), Top::bytes(top()->capacity))) | 1;
+    set_chunk(i, move(chunk(i), chunk(i)->bytes()));
+  }
   uint32_t chunks() const { return !root_ ? 0 : is_top() ? top()->count : 1; }
   size_t footprint() const {
     size_t bytes = is_top() ? base::usable_size(Top::bytes(top()->capacity)) : 0;

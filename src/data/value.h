@@ -55,11 +55,12 @@ struct Value {
     value.collection = std::move(collection);
     return value;
   }
-  // What SET stores: the integer form when the text is a canonical 64-bit integer.
+  // What SET stores: the integer form when the text is a canonical 64-bit integer. Most texts that
+  // are none tell by their first byte.
   static Value of_text(base::Bytes text) {
     int64_t integer;
-    if (text.size() <= kIntegerTextMax && base::parse_int(text, integer))
-      return of_integer(integer);
+    const bool may_be = !text.empty() && text.size() <= kIntegerTextMax && text[0] <= '9';
+    if (may_be && base::parse_int(text, integer)) return of_integer(integer);
     return of_bytes(text);
   }
 

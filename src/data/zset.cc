@@ -4,6 +4,7 @@
 #include <new>
 
 #include "base/numbers.h"
+#include "data/relocation.h"
 
 namespace quoll::data {
 
@@ -86,6 +87,34 @@ bool ZSet::drain(size_t items) {
   base::release(index, sizeof(ScoredIndex));
   word_ = 0;
   return false;
+}
+
+// First table and members, then the tree, which learns where its members went.
+bool ZSet::relocate(base::Compaction& blocks, RelocationCursor& at) {
+  if (!large_form()) {
+    char* pairs = block();
+    if (pairs && move_packed(blocks, pairs, Listpack::bytes_of(pairs)))
+      word_ = reinterpret_cast<uintptr_t>(pairs);
+    return false;
+  }
+  ScoredIndex* index = index_of(word_);
+  if (at.table_done) return index->tree.relocate(blocks, at.index);
+  if (at.at_table_start() && blocks.move(index, sizeof(ScoredIndex)))
+    word_ = reinterpret_cast<uintptr_t>(index) | kLargeTag;
+  auto move_member = [&](ScoredMember* member) {
+    void* copy = blocks.copy_if_sparse(member, member->block_bytes());
+    if (!copy) return member;
+    auto* there = static_cast<ScoredMember*>(copy);
+    index->tree.replace(member, there);
+    blocks.drop(member, member->block_bytes());
+    return there;
+  };
+  auto move_block = [&](void* block, size_t bytes) {
+    blocks.move(block, bytes);
+    return block;
+  };
+  at.table_done = !index->table.relocate(at.table, move_member, move_block);
+  return true;
 }
 
 size_t ZSet::footprint(size_t) const {

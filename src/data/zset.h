@@ -87,6 +87,7 @@ class ZSet : public OwnedWord<ZSet> {
   ZSet copy() const;
   bool large() const;
   bool drain(size_t items);
+  bool relocate(base::Compaction& blocks, RelocationCursor& at);
 
   bool large_form() const { return word_ & kLargeTag; }
   ListpackView packed() const { return ListpackView(Listpack::bytes_of(block())); }

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Memory limits: every eviction policy keeps data within maxmemory and takes only keys it may take,
-what clients hold evicts no key, maxmemory-clients ends the largest, logs and replicas follow.
+what clients hold evicts no key, maxmemory-clients ends the largest, logs and replicas follow; active
+defragmentation.
 
   memory_limits.py [WORD...]      tests whose names hold a word
 """
@@ -291,6 +292,82 @@ def test_hot_keys_find_the_hot():
             one.call("HOTKEYS", "RESET")
         one.call("HOTKEYS", "START", "METRICS", "1", "CPU", "DURATION", "1")
         eventually(lambda: dict(zip(*[iter(one.call("HOTKEYS", "GET")[0])] * 2))[b"tracking-active"] == 0, "it ends by itself", timeout=20)
+
+
+# --- active defragmentation ---
+
+EAGER = ["active-defrag-ignore-bytes", "1mb", "active-defrag-threshold-lower", "5", "active-defrag-cycle-min", "20",
+         "active-defrag-cycle-max", "75"]
+
+
+def fragment(connection, keys):
+    """Values of every kind, of which two in three go again."""
+    def lines(i):
+        key = "key:%d" % i
+        yield ["SET", "text" + key, "v" * (i % 90), *(["EX", "100000"] if i % 5 == 0 else [])]
+        if i % 20 == 0:
+            yield ["HSET", "hash" + key, *(word for n in range(20) for word in ("field%d" % n, "value of %d" % n))]
+            yield ["RPUSH", "list" + key, *("element %d" % n for n in range(30))]
+            yield ["SET", "large" + key, "x" * 700]
+        if i % 300 == 0:
+            yield ["ZADD", "zset" + key, *(word for n in range(200) for word in (str(n), "member %d of %d" % (n, i)))]
+            yield ["SADD", "set" + key, *("member %d of %d" % (n, i) for n in range(200))]
+            yield ["XADD", "stream" + key, "1-1", "field", "y" * 500]
+    for start in range(0, keys, 1000):
+        connection.pipeline([line for i in range(start, start + 1000) for line in lines(i)])
+    connection.call("HSET", "huge", *(word for n in range(20000) for word in ("field %d" % n, "value %d" % n)))
+    connection.call("ZADD", "hugezset", *(word for n in range(20000) for word in (str(n % 100), "member %d" % n)))
+    gone = [key for key in connection.call("KEYS", "*key:*") if int(key[key.index(b":") + 1:]) % 3]
+    for start in range(0, len(gone), 1000):
+        connection.call("UNLINK", *gone[start:start + 1000])
+    connection.call("HDEL", "huge", *("field %d" % n for n in range(20000) if n % 3))
+    connection.call("ZREM", "hugezset", *("member %d" % n for n in range(20000) if n % 3))
+    eventually(lambda: number(connection, "lazyfree_pending_objects") == 0, "all is freed", 20)
+
+
+def test_defragmentation():
+    """Two in three of the keys go; the others then move together, nothing is lost, and clients are served meanwhile."""
+    with ServerUnderTest(args=BASE) as server:
+        one = server.connect()
+        if not info(one, "mem_allocator").startswith("jemalloc"):
+            error = one.raw("CONFIG", "SET", "activedefrag", "yes")
+            return check(b"cannot be enabled" in error and b"not available with this allocator" in error, error)
+        fragment(one, 150_000)
+        used = number(one, "used_memory")
+        before, digest = float(info(one, "allocator_frag_ratio")), one.call("DEBUG", "DIGEST")
+        check(before > 1.5, "fragmentation of %.2f" % before)
+        check(b"activedefrag yes" in one.call("MEMORY", "DOCTOR"), "the doctor's advice")
+        check_equal(one.call("CONFIG", "SET", "activedefrag", "yes", *EAGER), b"OK")
+        eventually(lambda: number(one, "active_defrag_running") > 0, "it begins", 20)
+        other = server.connect()
+        other.call("SELECT", "1")
+        for i in range(2000):
+            other.pipeline([["SET", "other%d" % (i % 50), "w" * i], ["LPUSH", "otherlist", "w" * (i % 100)], ["GET", "textkey:3"]])
+        other.call("FLUSHDB")
+        eventually(lambda: float(info(one, "allocator_frag_ratio")) < 1.12, "fragmentation falls", 60)
+        check_equal(one.call("DEBUG", "DIGEST"), digest)
+        check(number(one, "active_defrag_hits") > 20_000 and number(one, "active_defrag_key_hits") > 10_000, "blocks and keys moved")
+        check(number(one, "used_memory") < used + MIB, "moving takes no memory")
+        eventually(lambda: number(one, "active_defrag_running") == 0, "it ends", 60)
+        check(number(one, "total_active_defrag_time") > 0, "its time is told")
+        check_equal(one.call("CONFIG", "SET", "activedefrag", "no"), b"OK")
+
+
+def test_defragmentation_rests_while_a_snapshot_is_taken():
+    with ServerUnderTest(args=[*BASE, "--rdb-key-save-delay", "20"]) as server:
+        one = server.connect()
+        if not info(one, "mem_allocator").startswith("jemalloc"):
+            return
+        fragment(one, 60_000)
+        digest = one.call("DEBUG", "DIGEST")
+        one.call("BGSAVE")
+        one.call("CONFIG", "SET", "activedefrag", "yes", *EAGER)
+        while number(one, "rdb_bgsave_in_progress"):
+            hits = number(one, "active_defrag_hits")
+            check(hits == 0 or not number(one, "rdb_bgsave_in_progress"), "it moved %d blocks during a snapshot" % hits)
+        eventually(lambda: number(one, "active_defrag_hits") > 1000, "it begins afterwards", 20)
+        check_equal(one.call("DEBUG", "DIGEST"), digest)
+        check_equal(info(one, "rdb_last_bgsave_status"), "ok")
 
 
 if __name__ == "__main__":
