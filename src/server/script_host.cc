@@ -48,7 +48,16 @@ ScriptHost::~ScriptHost() = default;
 
 // --- running -----------------------------------------------------------------------------------
 
+// The primary's stream (a Redis 6 sends scripts, not what they did) or the log: what ran there must
+// run here. No client has this id.
+static bool must_obey(const Session& caller) { return caller.id == 0; }
+
 bool ScriptHost::admit(Call& call, uint32_t flags, bool read_only) {
+  if (must_obey(call.session)) return true;
+  if (server_.cluster() && (flags & kScriptNoCluster)) {
+    call.reply.error("ERR Can not run script on cluster, 'no-cluster' flag is set.");
+    return false;
+  }
   if (__builtin_expect(server_.replication().restricts(), 0)) {
     if (Bytes refusal = server_.replication().refusal_of_script(flags); !refusal.empty()) {
       call.reply.error(refusal);
@@ -93,6 +102,10 @@ void ScriptHost::run(Call& call, const Start& start) {
   run_.function = start.function;
   run_.targets = store::kToAll;
   run_.wall_micros = 0;
+  run_.slot = SlotUse::kNone;
+  if (server_.cluster())
+    run_.slot = call.session.in_exec ? call.session.transaction.slots.slot
+                                     : server_.routes().use_of(call.command, call.args).slot;
   run_.start = run_.heard = std::max(server_.dispatcher().last_end(), server_.clock_stamp());
   run_.began_commit = run_.wrote = run_.slow = run_.killed = run_.abandoned = false;
   session_->db = call.db;
@@ -159,8 +172,9 @@ void ScriptHost::finish(Call& call, uint64_t reply_start) {
     server_.after_commit(call.session, seq);
   }
   if (server_.gate().demanding() && !call.session.in_exec)
-    server_.dispatcher().hold_reply(
-        call.session, seq ? seq : server_.persistence().unsettled().latest(), reply_start);
+    server_.dispatcher().hold_reply(call.session,
+                                    seq ? seq : server_.persistence().unsettled().latest(),
+                                    reply_start, seq != 0);
   if (run_.slow) call.session.peer().pause_reads(false);
   session_->out().clear();  // the last reply of a command may hold a value
   if (joined_.capacity() > kKeptBytesMax) std::string().swap(joined_);
@@ -231,13 +245,34 @@ Bytes ScriptHost::refusal(Command& command) const {
   bool writes = spec.access == Access::write;
   if (run_.read_only && (writes || (spec.flags & kMayReplicate)))
     return "ERR Write commands are not allowed from read-only scripts.";
-  if (server_.replication().stale() && !(spec.flags & kStale))
+  if (server_.replication().stale() && !(spec.flags & kStale) && !must_obey(*run_.caller))
     return "ERR Can not execute the command on a stale replica";
   // A script that has begun to write is not stopped by what it could not foresee.
-  if (writes && run_.wrote) return {};
+  if ((writes && run_.wrote) || must_obey(*run_.caller)) return {};
   if (Bytes text = server_.refusal_of(command, *session_); !text.empty()) return text;
   const bool wants_memory = (spec.flags & kDenyOom) && !(run_.flags & kScriptAllowOom);
   return wants_memory && server_.memory_limits().out_of_memory() ? errors::kOutOfMemory : Bytes();
+}
+
+// What the script did not declare is looked at, too.
+Bytes ScriptHost::slot_refusal(const Command& command) {
+  const SlotUse use = server_.routes().use_of(command, args_);
+  switch (server_.routes().find(*run_.caller, command, use)) {
+    case Route::here:
+      break;
+    case Route::down:
+      return "ERR Script attempted to execute a command while the cluster is down";
+    case Route::read_only:
+      return errors::kReadOnly;
+    default:
+      return "ERR Script attempted to access a non local key in a cluster node";
+  }
+  if (use.slot == SlotUse::kNone || (run_.flags & (kScriptCrossSlot | kScriptCompatible)))
+    return {};
+  if (run_.slot == SlotUse::kNone) run_.slot = use.slot;
+  return run_.slot == use.slot
+             ? Bytes()
+             : "ERR Script attempted to access keys that do not hash to the same slot";
 }
 
 bool ScriptHost::call_command(lua_State* lua) {
@@ -251,6 +286,13 @@ bool ScriptHost::call_command(lua_State* lua) {
     ++command->counters.rejected;
     script_values::push_error(lua, text);
     return false;
+  }
+  if (server_.cluster()) {
+    if (Bytes text = slot_refusal(*command); !text.empty()) {
+      ++command->counters.rejected;
+      script_values::push_error(lua, text);
+      return false;
+    }
   }
   execute(*command);
   return push_reply(lua);

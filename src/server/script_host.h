@@ -111,7 +111,8 @@ class ScriptHost {
     bool killed = false;
     bool abandoned = false;
     uint8_t targets = 0;
-    int64_t wall_micros = 0;  // once it was asked for
+    int64_t wall_micros = 0;    // once it was asked for
+    int slot = SlotUse::kNone;  // of the keys it has used or declared
     base::Nanos start = 0;
     base::Nanos heard = 0;  // when clients were last heard
   };
@@ -124,6 +125,7 @@ class ScriptHost {
   Command* find_command() const;
   // Why the command may not run now; empty: it may.
   Bytes refusal(Command& command) const;
+  Bytes slot_refusal(const Command& command);
   void execute(Command& command);
   bool push_reply(lua_State* lua);
   void reply(Call& call, bool ok);

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Plays the basic flows of real clients against the server, and applications: redis-py, hiredis, ioredis, node-redis,
-redis-cli and redis-benchmark; BullMQ, rate-limiter-flexible, redlock and Celery. Names as arguments choose some of them.
+redis-cli and redis-benchmark; BullMQ, rate-limiter-flexible, redlock, Celery and Sidekiq. Names as arguments choose some of them.
 
 The Node libraries are installed once into build/npm from the npm registry configured on this
 machine; the versions are those of node/package.json."""
@@ -69,7 +69,7 @@ def install_node_libraries():
         subprocess.run(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"],
                        cwd=NPM, check=True, timeout=300)
         open(os.path.join(NPM, ".installed"), "w").close()
-    for name in ("suite.js", "ioredis.js", "node_redis.js", "bullmq.js", "scripted.js", "tls.js"):
+    for name in ("suite.js", "ioredis.js", "node_redis.js", "bullmq.js", "scripted.js", "tls.js", "cluster.js"):
         shutil.copy(os.path.join(HERE, "node", name), NPM)
 
 
@@ -106,9 +106,35 @@ def node_tls(results):
         certificates.remove()
 
 
+def cluster(results):
+    install_node_libraries()
+    with ServerUnderTest(OURS, ["--cluster-enabled", "yes"]) as server:
+        play(results, ["/usr/bin/python3", os.path.join(HERE, "redis_py_cluster.py"), str(server.port)])
+        play(results, [shutil.which("node"), os.path.join(NPM, "cluster.js"), str(server.port)])
+        results.run("redis-cli in a cluster", cluster_by_cli, server)
+
+
+def cluster_by_cli(server):
+    check_equal(cli(server, "-c", stdin="SET a 1\nSET b 2\nGET a\nMGET a b\nCLUSTER KEYSLOT b\n"),
+                "OK\nOK\n1\nCROSSSLOT Keys in request don't hash to the same slot\n\n3300\n")
+    # The tool finds the cluster whole.
+    checked = cli(server, "--cluster", "check", "127.0.0.1:%d" % server.port)
+    check("[OK] All nodes agree about slots configuration." in checked, checked)
+    check("[OK] All 16384 slots covered." in checked, checked)
+    info = cli(server, "--cluster", "info", "127.0.0.1:%d" % server.port)
+    check("16384 slots | 0 slaves" in info, info)
+    called = cli(server, "--cluster", "call", "127.0.0.1:%d" % server.port, "PING")
+    check("127.0.0.1:%d: PONG" % server.port in called, called)
+
+
 def celery(results):
     with_servers(lambda server, locked: play(results, [
         "/usr/bin/python3", os.path.join(HERE, "celery_jobs.py"), str(server.port)]))
+
+
+def sidekiq(results):
+    with_servers(lambda server, locked: play(results, [
+        "/usr/bin/ruby", os.path.join(HERE, "sidekiq_jobs.rb"), str(server.port)]))
 
 
 def cli(server, *arguments, stdin="", timeout=30):
@@ -227,7 +253,7 @@ def redis_benchmark(results):
 
 def main():
     results = Results()
-    suites = [redis_py, applications, hiredis, ioredis, node_redis, node_tls, bullmq, scripted, celery, redis_cli, redis_benchmark]
+    suites = [redis_py, applications, hiredis, ioredis, node_redis, node_tls, bullmq, scripted, celery, sidekiq, cluster, redis_cli, redis_benchmark]
     for suite in suites:
         if not sys.argv[1:] or suite.__name__ in sys.argv[1:]:
             try:
