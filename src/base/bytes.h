@@ -44,9 +44,17 @@ inline bool equal_short(Bytes left, Bytes right) {
     std::memcpy(&y, last_b, 8);
     return x == y;
   }
-  for (size_t i = 0; i < size; ++i)
-    if (a[i] != b[i]) return false;
-  return true;
+  // Two words that may overlap, here as above.
+  if (size >= 4) {
+    uint32_t ends_a[2], ends_b[2];
+    std::memcpy(&ends_a[0], a, 4);
+    std::memcpy(&ends_b[0], b, 4);
+    std::memcpy(&ends_a[1], a + size - 4, 4);
+    std::memcpy(&ends_b[1], b + size - 4, 4);
+    return ends_a[0] == ends_b[0] && ends_a[1] == ends_b[1];
+  }
+  if (size == 0) return true;
+  return a[0] == b[0] && a[size / 2] == b[size / 2] && a[size - 1] == b[size - 1];
 }
 
 }  // namespace quoll::base

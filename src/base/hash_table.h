@@ -104,13 +104,12 @@ class HashTable {
   uint64_t size() const { return count_; }
   unsigned depth() const { return depth_; }
 
-  void prefetch(uint64_t hash) const {
-    if (directory_) base::prefetch(home(hash));
-  }
-  // Prefetches the items whose fingerprint matches: the second step of a batched lookup.
-  void prefetch_items(uint64_t hash) const {
-    if (!directory_) return;
-    const Bucket* bucket = home(hash);
+  // A batched lookup: this for every hash, prefetch(bucket) for every bucket, prefetch_items() for
+  // every hash, then find(). Each step in a loop of its own, so that the misses of all overlap. The
+  // bucket is valid until the table changes; nullptr when the table is empty.
+  const Bucket* bucket_of(uint64_t hash) const { return directory_ ? home(hash) : nullptr; }
+  // Prefetches the items whose fingerprint matches.
+  static void prefetch_items(const Bucket* bucket, uint64_t hash) {
     for (unsigned mask = bucket->candidates(fingerprint(hash)); mask; mask &= mask - 1)
       base::prefetch(bucket->pointer(static_cast<unsigned>(__builtin_ctz(mask))));
   }
@@ -156,6 +155,18 @@ class HashTable {
   // happen between steps.
   template <class Visit>
   bool walk(WalkCursor& cursor, Visit&& visit) const;
+
+  // Visits the items whose hash begins with `prefix`, `bits` of it behind kSkipBits, in hash order
+  // by segments; where `visit` returns false the walk ends with the segment. Cost: the segments of
+  // that range; a segment that reaches beyond it is looked at whole.
+  template <class Visit>
+  void visit_range(uint64_t prefix, unsigned bits, Visit&& visit) const;
+  // Offers the items of the next bucket in hash order, and with the first bucket of a segment the
+  // table's own memory there, to be moved: move_item(Item*) and move_block(void*, bytes) return
+  // where it lies now. Moves the cursor on, as walk(); saved marks and positions in hash order
+  // stay.
+  template <class MoveItem, class MoveBlock>
+  bool relocate(WalkCursor& cursor, MoveItem&& move_item, MoveBlock&& move_block);
 
   // Items of the cell a uniformly drawn hash point falls into (possibly none). A cell is one bucket
   // of one directory slot: a segment that several directory slots share is seen through one of them
@@ -272,6 +283,10 @@ class HashTable {
   }
   template <class Visit>
   bool walk_buckets(WalkCursor& cursor, Visit&& visit) const;
+  template <class MoveBlock>
+  void relocate_segment(size_t first, MoveBlock&& move_block);
+  template <class MoveItem, class MoveBlock>
+  static void relocate_chain(Bucket* bucket, MoveItem&& move_item, MoveBlock&& move_block);
 
   void make_room(uint64_t hash);
   void refine(Slot& slot);
@@ -581,6 +596,65 @@ bool HashTable<Traits>::walk(WalkCursor& cursor, Visit&& visit) const {
   return walk_buckets(cursor, [&](const Slot& slot, unsigned field) {
     visit_chain(slot.buckets() + (field >> (kSegmentBucketBits - slot.bits())), visit);
   });
+}
+
+template <class Traits>
+template <class Visit>
+void HashTable<Traits>::visit_range(uint64_t prefix, unsigned bits, Visit&& visit) const {
+  if (!directory_) return;
+  uint64_t at = bits <= depth_ ? prefix << (depth_ - bits) : prefix >> (bits - depth_);
+  const uint64_t end = bits <= depth_ ? (prefix + 1) << (depth_ - bits) : at + 1;
+  for (bool more = true; more && at < end;) {
+    const Slot& slot = directory_[at];
+    const bool shared = slot.header->depth < bits;
+    visit_segment(slot, [&](Item* item) {
+      if (!shared || prefix_of(Traits::hash(item), bits) == prefix) more &= visit(item);
+    });
+    at += uint64_t{1} << (depth_ - slot.header->depth);
+  }
+}
+
+template <class Traits>
+template <class MoveItem, class MoveBlock>
+bool HashTable<Traits>::relocate(WalkCursor& cursor, MoveItem&& move_item, MoveBlock&& move_block) {
+  if (directory_ && cursor.prefix == 0 && cursor.bucket == 0)
+    directory_ = static_cast<Slot*>(move_block(directory_, sizeof(Slot) << depth_));
+  return walk_buckets(cursor, [&](const Slot& slot, unsigned field) {
+    if (field == 0) relocate_segment(static_cast<size_t>(&slot - directory_), move_block);
+    relocate_chain(slot.buckets() + (field >> (kSegmentBucketBits - slot.bits())), move_item,
+                   move_block);
+  });
+}
+
+// `first`: of the directory slots that name the segment.
+template <class Traits>
+template <class MoveBlock>
+void HashTable<Traits>::relocate_segment(size_t first, MoveBlock&& move_block) {
+  Slot slot = directory_[first];
+  unsigned bits = slot.bits();
+  slot.tagged = reinterpret_cast<uintptr_t>(move_block(slot.buckets(), bucket_bytes(bits))) | bits;
+  slot.header = static_cast<SegmentHeader*>(move_block(slot.header, sizeof(SegmentHeader)));
+  size_t span = size_t{1} << (depth_ - slot.header->depth);
+  for (size_t i = 0; i < span; ++i) directory_[first + i] = slot;
+}
+
+template <class Traits>
+template <class MoveItem, class MoveBlock>
+void HashTable<Traits>::relocate_chain(Bucket* bucket, MoveItem&& move_item,
+                                       MoveBlock&& move_block) {
+  for (;;) {
+    for (unsigned i = 0; i < bucket->slots(); ++i)
+      if (bucket->fingerprints[i]) base::prefetch(bucket->pointer(i));
+    for (unsigned i = 0; i < bucket->slots(); ++i) {
+      if (!bucket->fingerprints[i]) continue;
+      auto* item = static_cast<Item*>(bucket->pointer(i));
+      if (Item* moved = move_item(item); moved != item) bucket->set_pointer(i, moved);
+    }
+    if (!bucket->chained()) return;
+    auto* child = static_cast<Bucket*>(move_block(bucket->child(), sizeof(Bucket)));
+    bucket->set_pointer(kBucketSlots - 1, child);
+    bucket = child;
+  }
 }
 
 // Visits (slot, bucket field) for every segment under the cursor's prefix.

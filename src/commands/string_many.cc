@@ -27,11 +27,13 @@ class Pairs {
     for (size_t from = 0; from < count_; from += kAhead) {
       size_t count = std::min(kAhead, count_ - from);
       store::KeyRef refs[kAhead];
+      const base::Bucket* buckets[kAhead];
       for (size_t i = 0; i < count; ++i) {
         refs[i] = call_.key(first_ + 2 * (from + i));
-        call_.store.prefetch(call_.db, refs[i].hash);
+        buckets[i] = call_.store.bucket_of(call_.db, refs[i].hash);
       }
-      for (size_t i = 0; i < count; ++i) call_.store.prefetch_entries(call_.db, refs[i].hash);
+      for (size_t i = 0; i < count; ++i) store::Store::prefetch(buckets[i]);
+      for (size_t i = 0; i < count; ++i) store::Store::prefetch_entries(buckets[i], refs[i].hash);
       for (size_t i = 0; i < count; ++i) store_one(refs[i], first_ + 2 * (from + i) + 1, expiry);
     }
   }

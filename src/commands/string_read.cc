@@ -21,11 +21,13 @@ void mget(Call& call) {
   for (size_t first = 1; first <= keys; first += kAhead) {
     size_t count = std::min(kAhead, keys + 1 - first);
     store::KeyRef refs[kAhead];
+    const base::Bucket* buckets[kAhead];
     for (size_t i = 0; i < count; ++i) {
       refs[i] = call.key(first + i);
-      call.store.prefetch(call.db, refs[i].hash);
+      buckets[i] = call.store.bucket_of(call.db, refs[i].hash);
     }
-    for (size_t i = 0; i < count; ++i) call.store.prefetch_entries(call.db, refs[i].hash);
+    for (size_t i = 0; i < count; ++i) store::Store::prefetch(buckets[i]);
+    for (size_t i = 0; i < count; ++i) store::Store::prefetch_entries(buckets[i], refs[i].hash);
     for (size_t i = 0; i < count; ++i) {
       const store::Entry* entry = call.find_key(refs[i]);
       if (entry && is_string(entry)) {

@@ -4,8 +4,11 @@
 //
 //   steady = base + (cycles since base) x rate        rate: measured since the process started
 //
-// The counter is used only where the kernel itself runs on it (clocksource "tsc", hence the same on
-// all cores and never stopped); elsewhere every reading asks the kernel.
+// The counter is used only where the kernel itself runs on it: clocksource "tsc", or "kvm-clock" on
+// a processor whose counter never stops. Elsewhere every reading asks the kernel. When a virtual
+// machine moves to a host of another rate, readings are wrong by less than kResyncNanos until the
+// next correction, which measures the rate anew.
+//
 // Invariants: steady() never goes back. wall() is at most kResyncNanos behind a jump of the
 // system's wall clock.
 #pragma once
@@ -31,6 +34,7 @@ class UvClock final : public Clock {
       20 * base::kNanosPerMilli;  // until the rate is trusted
 
   Nanos resync(uint64_t cycles);
+  bool counter_agrees(Nanos elapsed, uint64_t cycles) const;
 
   bool counter_trusted_;
   uint64_t start_cycles_ = 0;
