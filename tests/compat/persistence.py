@@ -98,6 +98,36 @@ def info(connection, name):
     return None
 
 
+def around_widths(text):
+    """One element of exactly so many bytes beside a small one: what decides the form of a small value, and how
+    long an element's own length is in its listpack (6, 12 and 32 bits)."""
+    for width in (1, 62, 63, 64, 65, 4094, 4095, 4096, 8180, 8192):
+        word = text(width)
+        yield ["RPUSH", "list:one:%d" % width, "a", word, "b"]
+        yield ["SADD", "set:one:%d" % width, "aa", word]
+        yield ["HSET", "hash:field:%d" % width, "aa", "1", word, "2"]
+        yield ["HSET", "hash:value:%d" % width, "a", "1", "b", word]
+        yield ["ZADD", "zset:one:%d" % width, "1", "aa", "2", word]
+        # As many as just fill a list's node, or just do not.
+        yield ["RPUSH", "list:full:%d" % width] + [word] * (8192 // width + 1)
+
+
+def around_numbers():
+    """Integers on both sides of each width: 7, 13, 16, 24, 32 and 64 bits in listpacks, 16, 32 and 64 in intsets,
+    8, 16 and 32 as the string of an RDB file."""
+    edges = [sign * (1 << bits) + by for bits in (7, 12, 13, 15, 16, 23, 24, 31, 32) for sign in (1, -1) for by in (-1, 0, 1)]
+    edges += [0, -1, (1 << 63) - 1, -(1 << 63), -(1 << 63) + 1]
+    yield ["RPUSH", "list:edges"] + [str(edge) for edge in edges] + ["9223372036854775808", "-0", "01", "+1", " 1"]
+    yield ["HSET", "hash:edges"] + [word for edge in edges for word in (str(edge), str(-edge))]
+    yield ["ZADD", "zset:edges"] + [word for edge in edges for word in (str(edge), str(edge))]
+    yield ["XADD", "stream:edges", "1-1"] + [word for edge in edges for word in (str(edge), str(edge))]
+    for edge in edges:
+        yield ["SET", "string:edge:%d" % edge, str(edge)]
+        yield ["SADD", "intset:edge:%d" % edge, "1", str(edge)]
+    yield ["SADD", "intset:mixed", "1", "70000", str(1 << 40), "-9223372036854775808"]
+    yield ["SADD", "set:nearly", "1", "2", "9223372036854775808"]
+
+
 def fill(connection, seed=1, brief=False):
     """Keys of every type and size around the conversion points; brief: of some sizes only."""
     dice = random.Random(seed)
@@ -118,12 +148,13 @@ def fill(connection, seed=1, brief=False):
             commands.append(["ZADD", "zset:" + name] + [word for i, key in enumerate(words) for word in (b"%r" % (i / 7), key)])
         commands.append(["SADD", "intset:%d" % size] + [b"%d" % (i * 1000003) for i in range(size)])
         commands.append(["RPUSH", "numbers:%d" % size] + [b"%d" % (i * i) for i in range(size)])
+    commands += list(around_widths(text)) + list(around_numbers())
     # Far above every limit, and strings and streams around theirs.
     many = [b"item:%d" % i for i in range(most)]
     commands += [["RPUSH", "list:many"] + many, ["SADD", "set:many"] + many, ["SADD", "intset:many"] + [b"%d" % i for i in range(most)],
                  ["HSET", "hash:many"] + [word for word in many for word in (word, b"v")], ["ZADD", "zset:many"] + [word for i, key in enumerate(many) for word in (b"%d" % (i % 1000), key)],
                  ["PFADD", "hll:dense"] + many, ["PFADD", "hll:few", "a", "b"]]
-    for length in (19, 20, 21, 43, 44, 45, 255, 256, 16383, 16384):
+    for length in (11, 12, 19, 20, 21, 43, 44, 45, 63, 64, 65, 255, 256, 16383, 16384):
         commands.append(["SET", "string:%d" % length, "s" * length])
         commands.append(["SET", "digits:%d" % length, "1" * length])
     for entries in (1, 99, 100, 101, 102, 201) + (() if brief else (5000,)):
@@ -152,11 +183,11 @@ def encodings(connection):
     return found
 
 
-def native_encodings(binary):
+def native_encodings(binary, limits, brief):
     """Those of a server that was given the same commands."""
-    with Node(binary, RDB) as node:
+    with Node(binary, RDB + limits) as node:
         connection = node.start().connect()
-        fill(connection)
+        fill(connection, brief=brief)
         return encodings(connection)
 
 
@@ -211,10 +242,10 @@ def copy(source, target):
             shutil.copy(path, target)
 
 
-def hand_over(giver, taker, giver_args, taker_args, save):
+def hand_over(giver, taker, giver_args, taker_args, save, brief=False):
     with Node(giver, giver_args) as one, Node(taker, taker_args) as two:
         connection = one.start().connect()
-        fill(connection)
+        fill(connection, brief=brief)
         before = contents(connection)
         if save:
             check_equal(connection.call("SAVE"), b"OK")
@@ -222,10 +253,17 @@ def hand_over(giver, taker, giver_args, taker_args, save):
         copy(one.dir, two.dir)
         loaded = two.start().connect()
         compare(before, contents(loaded))
-        native, found = native_encodings(taker), encodings(loaded)
+        limits = [word for word in taker_args if word in SMALL_LIMITS + LARGE_LIMITS]
+        native, found = native_encodings(taker, limits, brief), encodings(loaded)
         check_equal({key: (found[key], native[key]) for key in found if found[key] != native[key]}, {}, "encodings")
 
 
+# What a listpack, intset or node of a stream may hold, far from the defaults on either side. (A file's table of more
+# members than set-max-intset-entries stays one, where 7.2 packs up to 128 as they are added: so, not below that.)
+SMALL_LIMITS = [word for name, limit in (("hash-max-listpack-entries", 7), ("zset-max-listpack-entries", 64), ("set-max-intset-entries", 128),
+                                         ("stream-node-max-entries", 10), ("list-max-listpack-size", 5)) for word in ("--" + name, str(limit))]
+LARGE_LIMITS = [word for name, limit in (("hash-max-listpack-entries", 1500), ("zset-max-listpack-entries", 1500), ("set-max-intset-entries", 1500),
+                                         ("stream-node-max-entries", 1000), ("list-max-listpack-size", -5)) for word in ("--" + name, str(limit))]
 RDB = ["--save", ""]
 SEEN_EARLY = ["--loading-process-events-interval-bytes", "1024"]  # loading of little shows
 AOF = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
@@ -237,6 +275,14 @@ def test_rdb_of_redis_opens_here():
 
 def test_rdb_of_ours_opens_in_redis():
     hand_over(OURS, REFERENCE, RDB + ["--rdb-version", "10"], RDB, True)
+
+
+def test_limits_are_those_of_the_server_that_loads():
+    for giver, taker in ((OURS, REFERENCE), (REFERENCE, OURS)):
+        mine = RDB + ["--rdb-version", "10"] if giver == OURS else RDB
+        for limits in (SMALL_LIMITS, LARGE_LIMITS):
+            hand_over(giver, taker, mine + limits, RDB, True, brief=True)
+            hand_over(giver, taker, mine, RDB + limits, True, brief=True)
 
 
 def test_aof_of_redis_opens_here():
