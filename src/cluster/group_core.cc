@@ -124,10 +124,10 @@ void GroupCore::disk_fails() {
 }
 
 // When entries were replaced meanwhile, the disk may hold older ones wherever ours begins anew.
-void GroupCore::disk_works(Position durable) {
+void GroupCore::disk_works(Position durable, Index covered) {
   disk_works_ = true;
   const bool ours = log_.epoch_at(durable.index) == durable.epoch;
-  handed_ = written_ = synced_ = ours ? durable.index : std::min(durable.index, log_.base().index);
+  handed_ = written_ = synced_ = ours ? durable.index : std::max(log_.base().index, covered);
 }
 
 // --- election ----------------------------------------------------------------------------------
@@ -152,12 +152,12 @@ bool GroupCore::heard_of(Member member, base::Millis now) const {
   return peer.linked && now - peer.heard <= group_.election_timeout_ms;
 }
 
-bool GroupCore::may_commit(base::Millis now) const {
+unsigned GroupCore::members_ready(base::Millis now) const {
   unsigned ready = disk_works_;
   for (Member m = 0; m < group_.members; ++m)
     ready += m != group_.self && peers_[m].amnesia == 0 && peers_[m].feed == Feed::replicate &&
              heard_of(m, now);
-  return ready >= group_.write_quorum;
+  return ready;
 }
 
 unsigned GroupCore::members_heard(base::Millis now) const {
@@ -382,6 +382,7 @@ void GroupCore::forget() {
 
 void GroupCore::drop_behind(Index index) {
   QUOLL_CHECK(index >= commit_);
+  for (Index at = index; at < applied_;) undone_entries_ += log_.slice(at, SIZE_MAX, at);
   log_.truncate(index);
   handed_ = std::min(handed_, index);
   written_ = std::min(written_, index);

@@ -72,9 +72,10 @@ class GroupCore {
   // The log on disk, as the operating system and as the disk itself have it, up to this entry.
   void written(Position upto);
   void synced(Position upto);
-  // The disk has failed us; or it works again and holds the log up to this entry.
+  // The disk has failed us; or it works again and holds the log up to this entry. Entries up to
+  // `covered` are in a checkpoint, and not wanted there.
   void disk_fails();
-  void disk_works(Position durable);
+  void disk_works(Position durable, Index covered = 0);
   // The state handed out by take_state() is on disk.
   void state_saved();
   // At the start: the data are those as of entry `at`, and entries up to `commit` were committed.
@@ -123,9 +124,11 @@ class GroupCore {
   Role role() const { return role_; }
   bool leads() const { return role_ == Role::leader; }
   // Commands may run here.
-  bool serves() const { return leads() && commit_ >= noop_ && applied_ >= noop_ && data_stands_; }
-  // Enough members are there to commit what a leader proposes now.
-  bool may_commit(base::Millis now) const;
+  bool serves() const { return leads() && commit_ >= noop_ && applied_ >= noop_ && !lacks_data(); }
+  // Members that take entries from us now, ourselves included.
+  unsigned members_ready(base::Millis now) const;
+  // Enough to commit what we propose.
+  bool may_commit(base::Millis now) const { return members_ready(now) >= group_.write_quorum; }
   // Members heard of within the election timeout, ourselves included.
   unsigned members_heard(base::Millis now) const;
   unsigned quorum_needed() const { return std::max(group_.write_quorum, group_.read_quorum); }
@@ -135,11 +138,14 @@ class GroupCore {
   Index applied() const { return applied_; }
   Position last() const { return log_.last(); }
   const GroupLog& log() const { return log_; }
+  uint64_t round() const { return round_; }
   uint64_t confirmed_round() const { return confirmed_; }
   bool intact() const { return state_.amnesia == 0; }
   // Entries dropped since the last look that had been applied: what they did must be undone. The
   // index behind which the data differ from the log; nothing: none.
   std::optional<Index> take_undone() { return std::exchange(undone_, std::nullopt); }
+  // Those entries, encoded.
+  std::string take_undone_entries() { return std::exchange(undone_entries_, {}); }
   // The log on disk must begin anew, empty.
   bool take_forgotten() { return std::exchange(forgotten_, false); }
   Index match(Member member) const { return peers_[member].match; }
@@ -240,6 +246,7 @@ class GroupCore {
   Index synced_ = 0;
   Index noop_ = 0;
   std::optional<Index> undone_;
+  std::string undone_entries_;
   bool forgotten_ = false;
   Index rejoin_at_ = 0;  // the REJOIN for us; 0: none seen
   uint64_t round_ = 0;

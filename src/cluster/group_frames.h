@@ -7,6 +7,7 @@
 //   sync_begin  at16                      all data as of this entry follow
 //   sync_data   bytes of an RDB file
 //   sync_end    commit8                   that was all
+//   sync_taken  -                         it is ours
 //   need_data   -                         the log is whole, but the data are not: send them
 //   need_keys   number8 then per key: database4 size4 bytes      these are wrong, send them
 //   keys        number8 at16 then per key: database4 size4 bytes deadline8 size4 payload
@@ -34,6 +35,7 @@ enum class FrameType : uint8_t {
   sync_begin = 16,
   sync_data,
   sync_end,
+  sync_taken,
   need_data,
   need_keys,
   keys,

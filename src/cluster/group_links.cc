@@ -158,13 +158,11 @@ GroupLinks::~GroupLinks() { *alive_ = false; }
 
 bool GroupLinks::up(Member member) const { return links_[member] && links_[member]->greeted(); }
 
-base::Result<> GroupLinks::listen(const std::vector<host::Endpoint>& at) {
-  for (const host::Endpoint& endpoint : at) {
-    auto listener = host_.transport.listen(
-        endpoint, {}, [this](std::unique_ptr<host::Peer> peer) { accepted(std::move(peer)); });
-    if (!listener) return base::Error{listener.error()};
-    listeners_.push_back(std::move(listener.value()));
-  }
+base::Result<> GroupLinks::listen(const host::Endpoint& at) {
+  auto listener = host_.transport.listen(
+      at, {}, [this](std::unique_ptr<host::Peer> peer) { accepted(std::move(peer)); });
+  if (!listener) return base::Error{listener.error()};
+  listeners_.push_back(std::move(listener.value()));
   return {};
 }
 
@@ -219,6 +217,8 @@ void GroupLinks::ended(Link& link) {
   bury(std::move(links_[member]));
   if (was_up) events_.link_down(member);
 }
+
+void GroupLinks::bury(std::unique_ptr<Link> link) { buried_.push_back(std::move(link)); }
 
 void GroupLinks::drop(Member member) {
   if (!links_[member]) return;

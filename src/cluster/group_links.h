@@ -48,7 +48,7 @@ class GroupLinks {
   GroupLinks(const host::Host& host, Options options, GroupLinksEvents& events);
   ~GroupLinks();
 
-  base::Result<> listen(const std::vector<host::Endpoint>& at);
+  base::Result<> listen(const host::Endpoint& at);
   void tick(base::Millis now);
   bool up(Member member) const;
   void drop(Member member);
@@ -65,20 +65,21 @@ class GroupLinks {
  private:
   class Link;
   friend class Link;
+  using Links = std::vector<std::unique_ptr<Link>>;
 
   void dial(Member member);
   void accepted(std::unique_ptr<host::Peer> peer);
   bool greet(Link& link, const Preamble& preamble);
   void ended(Link& link);
-  void bury(std::unique_ptr<Link> link) { buried_.push_back(std::move(link)); }
+  void bury(std::unique_ptr<Link> link);
 
   host::Host host_;
   Options options_;
   GroupLinksEvents& events_;
   std::vector<std::unique_ptr<host::Listener>> listeners_;
   std::array<std::unique_ptr<Link>, kMembersMax> links_;
-  std::vector<std::unique_ptr<Link>> strangers_;
-  std::vector<std::unique_ptr<Link>> buried_;  // until the turn ends
+  Links strangers_;
+  Links buried_;  // until the turn ends
   std::array<base::Millis, kMembersMax> dial_at_{};
   std::array<bool, kMembersMax> dialing_{};
   std::vector<char> scratch_;  // what a connection receives at once

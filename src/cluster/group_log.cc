@@ -12,6 +12,12 @@ void GroupLog::restart(Position base) {
   bytes_ = 0;
 }
 
+void GroupLog::set_base(Position base) {
+  if (pieces_.empty()) return restart(base);
+  QUOLL_CHECK(base.index == base_.index);
+  base_ = base;
+}
+
 std::optional<Epoch> GroupLog::epoch_at(Index index) const {
   if (index == base_.index) return base_.epoch;
   if (index < base_.index || index > last_.index) return {};

@@ -26,6 +26,9 @@ class GroupLog {
   // Empty behind this entry.
   void restart(Position base);
 
+  // The epoch of the entry before the first one is known only now.
+  void set_base(Position base);
+
   Position base() const { return base_; }
   Position last() const { return last_; }
   base::Millis last_time() const { return last_time_; }

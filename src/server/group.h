@@ -1,0 +1,246 @@
+// ReplicaGroup: this server as a member of a replica group: drives the core (cluster/group_core.h)
+// with the log on disk, the connections to the other members, the store, and the output gate.
+//
+//   leader:    command -> commit -> absorb: an entry -> log on disk, other members
+//              -> committed -> gate: the reply
+//   follower:  entries -> log on disk -> committed -> GroupApply -> store
+//
+//   start:     checkpoint -> store, log -> core; then entries are applied as they are committed
+//   turn end:  apply, hand entries to the disk, send, open the gate
+//
+// Replies of a leader wait for what they show: a write for its own entry, a read for the entries of
+// its keys that are not committed yet and for a round of confirmation that began after it. A leader
+// that is deposed has the replies that wait replaced: UNCERTAIN where something was written,
+// CLUSTERDOWN where nothing was.
+//
+// group.cc: turns, roles, outputs; group_start.cc: what the disk holds, checkpoints; group_data.cc:
+// data to and from other members, and what a deposed leader must undo.
+//
+// Cost on a leader beside the log: one queue entry per commit while it is not committed.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "cluster/group_core.h"
+#include "cluster/group_links.h"
+#include "cluster/group_list.h"
+#include "cluster/group_wal.h"
+#include "server/checkpoints.h"
+#include "server/cluster_view.h"
+#include "server/group_apply.h"
+#include "server/output_gate.h"
+#include "store/commit.h"
+
+namespace quoll::server {
+
+class Server;
+
+constexpr base::Nanos kGroupTick = 20 * base::kNanosPerMilli;
+constexpr size_t kUncommittedBytesMax = size_t{64} << 20;     // then clients are not read
+constexpr uint64_t kCheckpointLogBytes = uint64_t{64} << 20;  // of log since the last checkpoint
+constexpr size_t kIncomingWaitingMax = size_t{8} << 20;       // received and not yet on disk
+constexpr size_t kOutgoingWaitingMax = size_t{4} << 20;       // of all data, on one connection
+constexpr size_t kWrongKeysMax = 100'000;                     // then all data are asked for
+constexpr size_t kKeysFrameBytes = size_t{1} << 20;           // of values in one answer, about
+
+class ReplicaGroup final : public ClusterView,
+                           public store::CommitSink,
+                           public cluster::GroupWalEvents,
+                           public cluster::GroupLinksEvents {
+ public:
+  ReplicaGroup(Server& server, const cluster::GroupConfig& config);
+  ~ReplicaGroup() override;
+
+  // Recovers what the disk holds and takes part from then on. The error ends the start.
+  void start(host::OnDone done);
+  // The log is written and synced; leadership is handed on first, if we have it.
+  void end(host::OnDone done);
+
+  // ClusterView
+  const std::vector<ClusterMember>& members() const override { return members_; }
+  size_t self() const override { return config_.self; }
+  size_t leader() const override;
+  bool serves() const override {
+    return serving_ && core_->serves() && core_->epoch() == serving_epoch_;
+  }
+  bool may_commit() const override { return may_commit_; }
+  std::string quorum() const override;
+  bool readable() const override {
+    return core_ && core_->data_stands() && core_->applied() <= core_->commit();
+  }
+  uint64_t epoch() const override { return core_ ? core_->epoch() : 0; }
+  void settings_changed(const Settings& settings) override;
+
+  // What the reply of a read that runs now waits for, beside the entries of its keys.
+  Ticket confirmation();
+  // The entry of a commit of ours: what CLUSTER OUTCOME is asked for.
+  std::string entry_name(store::Seq seq) const;
+  // CLUSTER OUTCOME: COMMITTED, LOST, PENDING, or an error.
+  std::string outcome(cluster::Epoch epoch, cluster::Index index) const;
+  // The other members that have everything up to the commit, or have it on disk.
+  size_t members_with(store::Seq seq) const;
+
+  // Leadership goes to a member that has the whole log; false: there is none.
+  bool hand_over() { return core_->transfer(); }
+
+  const cluster::GroupCore* core() const { return core_.get(); }
+  const cluster::GroupLinks& links() const { return *links_; }
+  struct Counters {
+    uint64_t elections_won = 0;
+    uint64_t deposed = 0;
+    uint64_t uncertain = 0;   // replies
+    uint64_t syncs_sent = 0;  // all data, to others
+    uint64_t syncs_received = 0;
+    uint64_t keys_repaired = 0;  // after having been deposed
+    uint64_t checkpoints = 0;
+  };
+  const Counters& counters() const { return counters_; }
+
+  void begin_turn_end();
+  void tick();  // ten times a second
+
+  // store::CommitSink
+  void absorb(const store::Commit& commit) override;
+  // cluster::GroupWalEvents
+  void wal_written(cluster::Position upto) override;
+  void wal_synced(cluster::Position upto) override;
+  void wal_failed(const std::string& error) override;
+  void wal_again(cluster::Position durable) override;
+  void wal_state_failed(const std::string& error) override;
+  // cluster::GroupLinksEvents
+  void link_up(cluster::Member member, const std::string& id) override;
+  void link_down(cluster::Member member) override;
+  bool link_frame(cluster::Member member, cluster::FrameType type, base::Bytes body) override;
+  void link_trouble(const std::string& text) override;
+
+ private:
+  struct Pending {
+    store::Seq seq;
+    cluster::Index index;
+  };
+  struct Mark {  // what waited at a tick
+    base::Millis at;
+    store::Seq seq;
+    uint64_t round;
+  };
+  // All data on their way to a member.
+  class Outgoing;
+  struct Sending {
+    cluster::Epoch epoch;  // in which we lead
+    std::string failure;
+  };
+  // All data on their way to us.
+  struct Incoming {
+    cluster::Member from;
+    cluster::Epoch epoch;  // in which it leads
+    cluster::Position at;
+    cluster::Index commit = 0;
+    host::FileId file = 0;
+    bool open = false;
+    bool over = false;  // all has arrived
+    size_t waiting = 0;
+    std::string early;  // until the file is open
+  };
+  using WrongKey = std::pair<store::DbIndex, std::string>;
+  struct KeyAnswer {
+    cluster::Epoch epoch;
+    cluster::Position at;
+    std::string body;
+  };
+
+  base::Millis steady_ms() const;
+  cluster::GroupCore& core() { return *core_; }
+  bool witness() const { return config_.is_witness(config_.self); }
+
+  // group.cc
+  void schedule();
+  void turn();
+  void follow_role();
+  void begin_serving();
+  void stop_serving();
+  void settle();
+  void fail_replies(store::Seq upto, uint64_t round, bool all);
+  void give_up_late();
+  void update_members();
+  void send(cluster::Member to, const cluster::GroupMessage& message);
+
+  // group_start.cc
+  void checkpoint_found(const host::OnDone& done);
+  void log_read(cluster::GroupWal::Recovery recovery, const host::OnDone& done);
+  void join(cluster::SavedState state, const host::OnDone& done);
+  bool fill_state(cluster::SavedState& state, const cluster::GroupWal::Recovery& recovery);
+  base::Result<> open_bus();
+  void consider_checkpoint();
+  void checkpoint_written(base::Result<> result);
+  void publish_checkpoint();
+  void checkpoint_published(base::Result<> published);
+
+  // group_data.cc
+  void undo(cluster::Index behind);
+  void note_wrong(base::Bytes entries);
+  bool skip_wrong(const cluster::EntryEffect& effect);
+  void ask_for_keys();
+  void answer_keys(cluster::Member to, base::Bytes body);
+  void install_keys();
+  void ask_for_data();
+  void send_all(cluster::Member to);
+  void sending_ended(cluster::Member to, base::Result<> result);
+  void begin_stream(cluster::Member to, const std::shared_ptr<Sending>& sending);
+  bool incoming_begins(cluster::Member from, base::Bytes body);
+  bool incoming_bytes(base::Bytes body);
+  bool incoming_ends(base::Bytes body);
+  void write_incoming(std::string bytes);
+  void finish_incoming();
+  void install_incoming();
+  void give_up_incoming(const std::string& why);
+  void data_loaded(base::Result<> result);
+  template <class Callback>
+  auto of_incoming(Callback callback);
+
+  Server& server_;
+  cluster::GroupConfig config_;
+  std::vector<ClusterMember> members_;
+  std::string dir_ = "group";
+  Checkpoints checkpoints_;
+  std::unique_ptr<cluster::GroupWal> wal_;
+  std::unique_ptr<cluster::GroupLinks> links_;
+  std::unique_ptr<cluster::GroupCore> core_;
+  GroupApply apply_;
+  cluster::GroupLog recovered_;
+  std::string id_;
+  host::TimerId timer_ = 0;
+  bool ending_ = false;
+
+  // The leader's part.
+  bool serving_ = false;
+  bool may_commit_ = false;
+  cluster::Epoch serving_epoch_ = 0;
+  std::deque<Pending> pending_;
+  std::deque<Mark> marks_;
+  cluster::Member leader_seen_ = cluster::kNoMember;
+
+  // Checkpoints.
+  std::optional<Checkpoint> writing_;  // being written, or complete and not yet committed
+  bool written_ = false;
+  bool writing_dropped_ = false;  // what it holds was undone
+  bool publishing_ = false;
+  uint64_t log_bytes_ = 0;  // handed to the disk since the last checkpoint
+
+  // Data to and from others.
+  std::array<std::shared_ptr<Sending>, cluster::kMembersMax> sending_;
+  std::unique_ptr<Incoming> incoming_;
+  bool loading_ = false;           // what came is being read into the store
+  std::set<WrongKey> wrong_keys_;  // differ from the log
+  bool all_wrong_ = false;
+  uint64_t ask_number_ = 0;
+  base::Millis asked_at_ = 0;
+  std::optional<KeyAnswer> answer_;
+
+  Counters counters_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace quoll::server
