@@ -28,8 +28,10 @@ objects = $(patsubst %.cc,$(OUT)/obj/%.o,$(1))
 LIB_SOURCES := $(filter-out src/main.cc,$(wildcard src/*/*.cc))
 UNIT_SOURCES := $(wildcard tests/unit/*.cc tests/unit/*/*.cc)
 SIM_SOURCES := $(wildcard tests/sim/*.cc)
+GROUP_SIM_SOURCES := $(wildcard tests/sim/group/*.cc)
+CHECKER_SOURCES := $(addprefix tests/sim/,history.cc linearizability.cc list_append.cc simple_checkers.cc)
 
-.PHONY: all install deb deps run test check bench bench-instructions bench-persistence torture clean unit sim fuzz fuzz-build
+.PHONY: all install deb deps run test check bench bench-instructions bench-persistence torture clean unit sim mutants nemesis fuzz fuzz-build
 all: $(OUT)/quoll-server $(OUT)/quoll-check
 
 $(OUT)/libquoll.a: $(call objects,$(LIB_SOURCES))
@@ -43,11 +45,15 @@ $(OUT)/quoll-check: $(OUT)/obj/src/check_main.o $(OUT)/libquoll.a
 	@echo "  LINK $@"
 	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
 
-$(OUT)/unit-tests: $(call objects,$(UNIT_SOURCES)) $(OUT)/libquoll.a
+$(OUT)/unit-tests: $(call objects,$(UNIT_SOURCES) $(CHECKER_SOURCES)) $(OUT)/libquoll.a
 	@echo "  LINK $@"
 	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
 
 $(OUT)/sim-tests: $(call objects,$(SIM_SOURCES)) $(OUT)/libquoll.a
+	@echo "  LINK $@"
+	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
+
+$(OUT)/group-sim: $(call objects,$(GROUP_SIM_SOURCES)) $(OUT)/libquoll.a
 	@echo "  LINK $@"
 	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
 
@@ -73,8 +79,14 @@ $(OUT)/obj/%.o: %.cc $(PRECOMPILED:.h=.h.gch)
 unit: $(OUT)/unit-tests
 	$<
 
-sim: $(OUT)/sim-tests
-	$<
+sim: $(OUT)/sim-tests $(OUT)/group-sim
+	$(OUT)/sim-tests
+	scripts/run-sim --group
+
+# Builds of the replica group's core with one rule broken each; group-sim must see every one.
+mutants: $(OUT)/group-sim
+	@OUT=$(OUT) COMPILE='$(CXX) $(filter-out -Isrc -I. -MMD -MP,$(CXXFLAGS)) $(FLAGS) -include $(PRECOMPILED)' LIBS='$(LIBS)' \
+	  /usr/bin/python3 -B tests/sim/group/mutants.py $(MUTANTS)
 
 # Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target. What a run finds
 # beside its seeds stays in build/fuzz/corpus, where the next one goes on.
@@ -91,13 +103,13 @@ FUZZ_ACL := src/server/acl_user.cc src/server/acl_selector.cc src/server/command
   src/base/sha256.cc src/base/histogram.cc $(FUZZ_BASE)
 
 build/fuzz/resp-parser: $(call fuzz_objects,tests/fuzz/resp_parser_fuzz.cc src/wire/resp_parser.cc $(FUZZ_BASE))
-build/fuzz/aof-reader: $(call fuzz_objects,tests/fuzz/aof_reader_fuzz.cc src/persist/aof_reader.cc src/persist/aof_encoder.cc $(FUZZ_BASE))
+build/fuzz/aof-reader: $(call fuzz_objects,tests/fuzz/aof_reader_fuzz.cc src/persist/aof_reader.cc src/persist/aof_encoder.cc src/persist/change_notes.cc $(FUZZ_BASE))
 build/fuzz/rdb-value: $(call fuzz_objects,tests/fuzz/rdb_value_fuzz.cc $(FUZZ_RDB))
 build/fuzz/rdb-file: $(call fuzz_objects,tests/fuzz/rdb_file_fuzz.cc $(FUZZ_RDB))
 build/fuzz/acl-rules: $(call fuzz_objects,tests/fuzz/acl_rules_fuzz.cc $(FUZZ_ACL))
 build/fuzz/http-request: $(call fuzz_objects,tests/fuzz/http_request_fuzz.cc src/wire/http_request.cc $(FUZZ_BASE))
 build/fuzz/config-file: $(call fuzz_objects,tests/fuzz/config_file_fuzz.cc src/server/config.cc src/server/config_*.cc \
-  src/server/directive*.cc src/server/command_line.cc src/server/file_access.cc src/server/notify_flags.cc src/base/glob.cc $(FUZZ_BASE))
+  src/server/directive*.cc src/cluster/group_list.cc src/server/command_line.cc src/server/file_access.cc src/server/notify_flags.cc src/base/glob.cc $(FUZZ_BASE))
 build/fuzz/lua-api: $(call fuzz_objects,tests/fuzz/lua_api_fuzz.cc src/server/lua_vm.cc src/server/lua_sandbox.cc \
   src/server/lua_cjson.cc src/server/lua_cmsgpack.cc src/server/lua_struct.cc $(FUZZ_BASE))
 build/fuzz/rdb-seeds: $(call fuzz_objects,tests/fuzz/rdb_seeds.cc $(FUZZ_RDB))
@@ -156,6 +168,13 @@ bench-persistence:
 	@scripts/install-deps bench
 	@$(MAKE) --no-print-directory all
 	@scripts/bench-persistence
+
+# Three real members, and what may happen to them.
+NEMESIS_SECONDS ?= 60
+nemesis:
+	@scripts/install-deps test
+	@$(MAKE) --no-print-directory all
+	@/usr/bin/python3 tests/compat/nemesis.py --members 3 --seconds $(NEMESIS_SECONDS) --redis-py --node
 
 torture:
 	@scripts/install-deps test

@@ -86,8 +86,8 @@ void greet(const server::Config& config) {
   }
   for (const std::string& warning : config.warnings()) server::log::warning("{}", warning);
   if (config.always_show_logo)
-    server::log::notice("Quoll {} Running in standalone mode Port: {} PID: {}",
-                        server::kQuollVersion, config.port, getpid());
+    server::log::notice("Quoll {} Running in {} mode Port: {} PID: {}", server::kQuollVersion,
+                        config.cluster_enabled ? "cluster" : "standalone", config.port, getpid());
 }
 
 int fail(const std::string& text) {

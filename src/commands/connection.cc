@@ -12,8 +12,6 @@ namespace {
 
 using namespace server;
 
-constexpr Bytes kNoClusterSupport = "ERR This instance has cluster support disabled";
-
 void ping(Call& call) {
   if (call.argc() > 2) return call.reply.error("ERR wrong number of arguments for 'ping' command");
   if (call.session.subscribed() && call.reply.protocol() == 2) {
@@ -33,6 +31,8 @@ void select(Call& call) {
   if (index < INT32_MIN || index > INT32_MAX)
     return call.reply.error(
         "ERR value is out of range, value must between -2147483648 and 2147483647");
+  if (index != 0 && call.server.cluster())
+    return call.reply.error("ERR SELECT is not allowed in cluster mode");
   if (index < 0 || index >= call.store.databases()) return call.reply.error(errors::kDbOutOfRange);
   call.session.db = static_cast<store::DbIndex>(index);
   call.reply.ok();
@@ -109,7 +109,7 @@ void reply_greeting(Call& call) {
   reply.bulk("id");
   reply.integer(static_cast<int64_t>(call.session.id));
   reply.bulk("mode");
-  reply.bulk("standalone");
+  reply.bulk(call.server.cluster() ? "cluster" : "standalone");
   reply.bulk("role");
   reply.bulk(call.server.replication().following() ? "replica" : "master");
   reply.bulk("modules");
@@ -145,9 +145,29 @@ void quit(Call& call) {
   call.session.close_after_reply();
 }
 
-void readonly(Call& call) { call.reply.error(kNoClusterSupport); }
-void readwrite(Call& call) { call.reply.error(kNoClusterSupport); }
-void asking(Call& call) { call.reply.error(kNoClusterSupport); }
+// Whether there is a cluster; replies the error when there is none.
+bool in_cluster(Call& call) {
+  if (call.server.cluster()) return true;
+  call.reply.error(errors::kNoClusterSupport);
+  return false;
+}
+
+void readonly(Call& call) {
+  if (!in_cluster(call)) return;
+  call.session.replica_reads = true;
+  call.reply.ok();
+}
+
+void readwrite(Call& call) {
+  if (!in_cluster(call)) return;
+  call.session.replica_reads = false;
+  call.reply.ok();
+}
+
+// No slot ever moves, so no client is ever sent here by -ASK.
+void asking(Call& call) {
+  if (in_cluster(call)) call.reply.ok();
+}
 
 constexpr uint32_t kAlwaysAllowed = kNoScript | kLoading | kStale | kFast | kNoAuth | kAllowBusy;
 

@@ -173,6 +173,7 @@ void flushall(Call& call) {
 }
 
 void swapdb(Call& call) {
+  if (call.server.cluster()) return call.reply.error("ERR SWAPDB is not allowed in cluster mode");
   int32_t first;
   int32_t second;
   if (!int32_argument(call, 1, first, "ERR invalid first DB index")) return;

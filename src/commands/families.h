@@ -30,6 +30,7 @@ Family latency_commands();
 Family memory_commands();
 Family debug_commands();
 Family hotkeys_commands();
+Family changes_commands();
 Family hash_commands();
 Family persistence_commands();
 Family backup_commands();

@@ -134,6 +134,8 @@ bool parse_copy(Call& call, CopyOptions& options) {
 void copy(Call& call) {
   CopyOptions options{call.db};
   if (!parse_copy(call, options)) return;
+  if (call.server.cluster() && options.db != call.db)
+    return call.reply.error("ERR Copying to another database is not allowed in cluster mode");
   if (options.db == call.db && call.arg(1) == call.arg(2)) return call.reply.error(kSameObject);
   const store::Entry* source = call.find(1);
   if (!source) return call.reply.integer(0);
@@ -151,6 +153,7 @@ void copy(Call& call) {
 }
 
 void move(Call& call) {
+  if (call.server.cluster()) return call.reply.error("ERR MOVE is not allowed in cluster mode");
   store::DbIndex to;
   if (!database_argument(call, 2, to)) return;
   if (to == call.db) return call.reply.error(kSameObject);

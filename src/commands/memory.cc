@@ -112,13 +112,14 @@ void memory_stats(Call& call) {
 }
 
 // Of the allocator's and the kernel's pages.
-std::string page_findings(const MemoryOverview& view) {
+std::string page_findings(const MemoryOverview& view, bool defragmenting) {
   std::string found;
   if (view.fragmentation_ratio() > kAllocatorRatio &&
       view.fragmentation_bytes() > kFragmentationBytes)
     found += fmt::format(
-        " * Fragmentation inside the allocator: its pages are {:.2f} times what they hold.\n",
-        view.fragmentation_ratio());
+        " * Fragmentation inside the allocator: its pages are {:.2f} times what they hold. {}\n",
+        view.fragmentation_ratio(),
+        defragmenting ? "Active defragmentation is on." : "Consider CONFIG SET activedefrag yes.");
   if (view.allocator_rss_ratio() > kAllocatorRatio &&
       view.allocator_rss_bytes() > kFragmentationBytes)
     found += fmt::format(
@@ -170,7 +171,7 @@ std::string diagnosis(Server& server) {
     found +=
         fmt::format(" * High resident memory: the process holds {:.2f} times the memory in use.\n",
                     view.resident_ratio());
-  found += page_findings(view);
+  found += page_findings(view, server.settings().activedefrag);
   if (sessions > 0 && view.clients / sessions > kClientBytes)
     found += fmt::format(
         " * Big client buffers: {} per connection on average. Look at CLIENT LIST for clients that "

@@ -67,6 +67,7 @@ void role(Call& call) {
 }
 
 void replicaof(Call& call) {
+  if (call.server.cluster()) return call.reply.error("ERR REPLICAOF not allowed in cluster mode.");
   Replication& replication = call.server.replication();
   if (replication.failover().state() != Failover::State::none)
     return call.reply.error("ERR REPLICAOF not allowed while failing over.");
@@ -139,6 +140,9 @@ Bytes refusal_of(const Replication& replication, const Failover::Wish& wish) {
 }
 
 void failover(Call& call) {
+  if (call.server.cluster())
+    return call.reply.error(
+        "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.");
   FailoverOptions options;
   if (!parse_options(call, options)) return;
   Replication& replication = call.server.replication();

@@ -99,11 +99,19 @@ bool parse(Call& call, bool read_only, Options& options) {
       options.by = Pattern::of(call.arg(++i));
       if (options.by.constant) options.unsorted = true;
       options.by_pattern = true;
+      if (!options.by.constant && call.server.cluster()) {
+        call.reply.error("ERR BY option of SORT denied in Cluster mode.");
+        return false;
+      }
       if (!options.by.constant && !reads_any_key(call)) {
         call.reply.error("ERR BY option of SORT denied due to insufficient ACL permissions.");
         return false;
       }
     } else if (more >= 1 && equals_ignoring_case(word, "get")) {
+      if (call.server.cluster()) {
+        call.reply.error("ERR GET option of SORT denied in Cluster mode.");
+        return false;
+      }
       if (!reads_any_key(call)) {
         call.reply.error("ERR GET option of SORT denied due to insufficient ACL permissions.");
         return false;

@@ -17,7 +17,7 @@ std::span<const Family> families() {
       set_commands(),           stream_commands(),      sort_commands(),
       throttle_commands(),      zset_commands(),        geo_commands(),
       bitmap_commands(),        hyperloglog_commands(), script_commands(),
-      function_commands(),      hotkeys_commands(),
+      function_commands(),      hotkeys_commands(),     changes_commands(),
   };
   return kFamilies;
 }

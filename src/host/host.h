@@ -168,9 +168,10 @@ struct Process {
   virtual size_t resident_bytes() = 0;
   virtual size_t machine_memory_bytes() = 0;
   virtual size_t container_memory_bytes() = 0;  // its limit; 0: none
-  virtual std::string system_name() = 0;  // "Linux 6.1.0 x86_64"
-  virtual std::string executable() = 0;   // absolute path
-  virtual uint64_t draw_secret() = 0;     // 64 bits that nobody can predict: passwords
+  virtual std::string system_name() = 0;        // "Linux 6.1.0 x86_64"
+  virtual std::string executable() = 0;         // absolute path
+  virtual std::string boot_id() = 0;            // another one whenever the machine has started anew
+  virtual uint64_t draw_secret() = 0;           // 64 bits that nobody can predict: passwords
   // How gladly the system ends this process when memory is short: the present value, and a new one.
   virtual base::Result<int> oom_score() = 0;
   virtual base::Result<> set_oom_score(int score) = 0;

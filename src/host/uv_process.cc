@@ -22,6 +22,7 @@ namespace {
 
 constexpr size_t kPathMax = 4096;
 constexpr const char* kOomScoreFile = "/proc/self/oom_score_adj";
+constexpr const char* kBootIdFile = "/proc/sys/kernel/random/boot_id";
 
 Process::CpuTimes used_by(int who) {
   rusage usage{};
@@ -67,6 +68,17 @@ std::string UvProcess::executable() {
   char path[kPathMax];
   size_t size = sizeof path;
   return uv_exepath(path, &size) == 0 ? std::string(path, size) : std::string();
+}
+
+std::string UvProcess::boot_id() {
+  int file = open(kBootIdFile, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return {};
+  char text[64];
+  const ssize_t got = read(file, text, sizeof text);
+  close(file);
+  std::string id(text, static_cast<size_t>(std::max<ssize_t>(got, 0)));
+  while (!id.empty() && id.back() == '\n') id.pop_back();
+  return id;
 }
 
 uint64_t UvProcess::draw_secret() {

@@ -20,6 +20,7 @@ class UvProcess final : public Process {
   size_t container_memory_bytes() override;
   std::string system_name() override;
   std::string executable() override;
+  std::string boot_id() override;
   uint64_t draw_secret() override;
   base::Result<int> oom_score() override;
   base::Result<> set_oom_score(int score) override;

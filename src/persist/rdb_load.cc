@@ -179,7 +179,7 @@ bool RdbLoad::parse_value(RdbReader& in, RdbType type, Item& item) {
   if (!in.string(key, item.key_scratch)) return false;
   if (store_) {
     item.key = store_->ref(key.bytes);
-    store_->prefetch(db_, item.key.hash);
+    store::Store::prefetch(store_->bucket_of(db_, item.key.hash));
   }
   if (type == RdbType::module_2 || type == RdbType::module_pre_ga)
     return parse_module_value(in, {db_, key.bytes, type, nullptr, item.deadline, start});

@@ -156,6 +156,15 @@ bool AclUser::allows_every_key(const Command& command, Args args, uint16_t key_f
   });
 }
 
+bool AclUser::shows_key(const Command& command, Args args, Bytes key) const {
+  if (unrestricted_) return true;
+  std::vector<KeyArg> scratch;
+  return std::ranges::any_of(selectors_, [&](const AclSelector& selector) {
+    AclLine line(command, args, scratch);
+    return selector.check(line) && selector.allows_key(key, kKeyRo | kKeyAccess);
+  });
+}
+
 bool AclUser::lost_channels(const AclUser& before) const {
   for (const AclSelector& selector : selectors_)
     if (selector.all_channels()) return false;

@@ -45,6 +45,8 @@ class AclUser {
   bool allows_channel(Bytes channel, bool as_pattern) const;
   // The command may touch any key in the ways of `key_flags`: SORT's BY and GET.
   bool allows_every_key(const Command& command, Args args, uint16_t key_flags) const;
+  // The command, which is about any keys, may show this one.
+  bool shows_key(const Command& command, Args args, Bytes key) const;
   // Some channel that `before` may use this user may not.
   bool lost_channels(const AclUser& before) const;
 

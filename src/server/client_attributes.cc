@@ -41,6 +41,7 @@ std::string flags_of(const Call& call, const Session& session) {
   if (session.subscribed()) flags += 'P';
   if (session.transaction.open) flags += 'x';
   if (session.postponed() != Postponed::no) flags += 'b';
+  if (session.replica_reads) flags += 'r';
   if (session.tracking & kTrackingOn) flags += 't';
   if (session.tracking & kTrackingRedirectBroken) flags += 'R';
   if (session.tracking & kTrackingBroadcast) flags += 'B';

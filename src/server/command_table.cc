@@ -72,6 +72,12 @@ int prefetch_key(const CommandSpec& spec) {
   return first.find == KeySpec::Find::range && first.keyword.empty() ? first.begin : 0;
 }
 
+bool has_one_key(const CommandSpec& spec) {
+  const KeySpec& first = spec.keys.specs[0];
+  return prefetch_key(spec) > 0 && first.last == 0 && spec.keys.count() == 1 &&
+         !(spec.flags & kMovableKeys);
+}
+
 }  // namespace
 
 Bytes category_name(unsigned bit) { return kCategoryNames[bit]; }
@@ -84,6 +90,7 @@ CommandTable::CommandTable(std::span<const std::span<const CommandSpec>> familie
       command->name = spec.name;
       command->categories = implied_categories(spec);
       command->first_key = prefetch_key(spec);
+      command->one_key = has_one_key(spec);
       command->id = static_cast<uint32_t>(all_.size());
       if (!spec.is_subcommand()) top_level_.push_back(command.get());
       all_.push_back(std::move(command));

@@ -28,6 +28,7 @@ struct Command {
   Command* parent = nullptr;
   uint32_t categories = 0;  // explicit and implied
   int first_key = 0;        // argument that is hashed ahead; 0 = none
+  bool one_key = false;     // it has that key and never another one
   CommandCounters counters;
   uint32_t id = 0;  // its place in CommandTable::all()
 };

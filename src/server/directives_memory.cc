@@ -1,5 +1,5 @@
-// Memory limit, eviction, freeing; threads and defragmentation, which other servers need and this
-// one does not.
+// Memory limit, eviction, freeing, defragmentation; threads, which other servers need and this one
+// does not.
 #include "server/directive.h"
 #include "server/directive_special.h"
 
@@ -9,7 +9,7 @@ namespace {
 
 constexpr Bytes kOneThread = "commands run on one thread";
 constexpr Bytes kNoPinning = "there is no separate thread or process to pin";
-constexpr Bytes kNoDefrag = "there is no active defragmentation";
+constexpr Bytes kNoFieldLimit = "values are defragmented in steps, whatever their size";
 
 constexpr ChoiceName kEvictionPolicies[] = {
     {"volatile-lru", number(EvictionPolicy::volatile_lru)},
@@ -41,25 +41,20 @@ constexpr Directive kRows[] = {
     {.name = "tracking-table-max-keys",
      .value = Integer{&Settings::tracking_table_max_keys, 0, kInt64Max}},
     {.name = "activerehashing", .value = Switch{&Settings::activerehashing}},
-    {.name = "activedefrag", .value = Switch{&Settings::activedefrag}, .no_effect = kNoDefrag},
+    {.name = "activedefrag", .value = Switch{&Settings::activedefrag}},
     {.name = "active-defrag-ignore-bytes",
-     .value = Integer{&Settings::active_defrag_ignore_bytes, 1, kInt64Max, Notation::memory},
-     .no_effect = kNoDefrag},
+     .value = Integer{&Settings::active_defrag_ignore_bytes, 1, kInt64Max, Notation::memory}},
     {.name = "active-defrag-threshold-lower",
-     .value = Integer{&Settings::active_defrag_threshold_lower, 0, 1000},
-     .no_effect = kNoDefrag},
+     .value = Integer{&Settings::active_defrag_threshold_lower, 0, 1000}},
     {.name = "active-defrag-threshold-upper",
-     .value = Integer{&Settings::active_defrag_threshold_upper, 0, 1000},
-     .no_effect = kNoDefrag},
+     .value = Integer{&Settings::active_defrag_threshold_upper, 0, 1000}},
     {.name = "active-defrag-cycle-min",
-     .value = Integer{&Settings::active_defrag_cycle_min, 1, 99},
-     .no_effect = kNoDefrag},
+     .value = Integer{&Settings::active_defrag_cycle_min, 1, 99}},
     {.name = "active-defrag-cycle-max",
-     .value = Integer{&Settings::active_defrag_cycle_max, 1, 99},
-     .no_effect = kNoDefrag},
+     .value = Integer{&Settings::active_defrag_cycle_max, 1, 99}},
     {.name = "active-defrag-max-scan-fields",
      .value = Integer{&Settings::active_defrag_max_scan_fields, 1, kInt64Max},
-     .no_effect = kNoDefrag},
+     .no_effect = kNoFieldLimit},
     {.name = "jemalloc-bg-thread", .value = Switch{&Settings::jemalloc_bg_thread}},
     {.name = "io-threads",
      .value = Integer{&Settings::io_threads, 1, 128},

@@ -127,6 +127,7 @@ constexpr Directive kRows[] = {
     {.name = "aof-rewrite-incremental-fsync",
      .value = Switch{&Settings::aof_rewrite_incremental_fsync}},
     {.name = "aof-disable-auto-gc", .value = Switch{&Settings::aof_disable_auto_gc}},
+    {.name = "changes-buffer-size", .value = Memory{&Settings::changes_buffer_size}},
     {.name = "data-encryption-key-file",
      .value = Text{&Settings::data_encryption_key_file},
      .flags = kProtected},

@@ -4,9 +4,11 @@
 
 #include "base/numbers.h"
 #include "base/text.h"
+#include "server/group.h"
 #include "server/hot_keys.h"
 #include "server/log.h"
 #include "server/memory_limits.h"
+#include "server/replication.h"
 #include "server/script_host.h"
 #include "server/server.h"
 
@@ -22,6 +24,7 @@ void Dispatcher::prefetch(Session& session, const wire::CommandBatch& batch) {
   const store::Store& store = server_.store();
   ahead_next_ = 0;
   ahead_count_ = batch.size() < wire::kPrefetchBatch ? batch.size() : wire::kPrefetchBatch;
+  const base::Bucket* buckets[wire::kPrefetchBatch] = {};
   Bytes previous;
   for (size_t i = 0; i < ahead_count_; ++i) {
     Args args = batch.args(i);
@@ -36,10 +39,11 @@ void Dispatcher::prefetch(Session& session, const wire::CommandBatch& batch) {
       continue;
     ahead.hash = store.ref(args[ahead.command->first_key]).hash;
     ahead.hashed = true;
-    store.prefetch(session.db, ahead.hash);
+    buckets[i] = store.bucket_of(session.db, ahead.hash);
   }
+  for (size_t i = 0; i < ahead_count_; ++i) store::Store::prefetch(buckets[i]);
   for (size_t i = 0; i < ahead_count_; ++i)
-    if (ahead_[i].hashed) store.prefetch_entries(session.db, ahead_[i].hash);
+    store::Store::prefetch_entries(buckets[i], ahead_[i].hash);
 }
 
 // The row of the command, or of its subcommand; a container's row when the subcommand is unknown.
@@ -74,10 +78,13 @@ bool Dispatcher::reject(Session& session, Command* command, Bytes error) {
     if (reason.starts_with("ERR ")) reason.remove_prefix(4);
     std::string text = "EXECABORT Transaction discarded because of: ";
     text += reason;
-    session.reply().error(text);
-  } else {
-    session.reply().error(error);
+    return refuse(session, text);
   }
+  return refuse(session, error);
+}
+
+bool Dispatcher::refuse(Session& session, Bytes error) {
+  session.reply().error(error);
   server_.note_error(session.reply().last_error_code());
   session.output_written();
   return false;
@@ -126,7 +133,11 @@ bool never_queued(const Command& command) {
 }  // namespace
 
 // The order of the checks is Redis's: the first that fails gives the reply.
-bool Dispatcher::admit(Session& session, Command& command, Args args) {
+//
+// What every command passes is one function to the compiler, here and below: the calls between its
+// parts would cost as much as the parts.
+[[gnu::always_inline]] inline bool Dispatcher::admit(Session& session, Command& command,
+                                                     Args args) {
   const CommandSpec& spec = *command.spec;
   auto argc = static_cast<int>(args.size());
   if (!command.subcommands.empty() && argc >= 2) {
@@ -139,14 +150,25 @@ bool Dispatcher::admit(Session& session, Command& command, Args args) {
     return reject(session, &command,
                   "ERR wrong number of arguments for '" + std::string(spec.name) + "' command");
   if (!session.ordinary() && !admit_special(session, command, args)) return false;
+  if (__builtin_expect(server_.cluster() != nullptr, 0) && !admit_slots(session, command, args))
+    return false;
   if (__builtin_expect(server_.scripts().running(), 0) && !(spec.flags & kAllowBusy))
     return reject(session, &command, server_.scripts().busy_reply());
   if (__builtin_expect(server_.settings().maxmemory != 0, 0) && !server_.scripts().running() &&
       !server_.memory_limits().admit(session, command))
     return reject(session, &command, errors::kOutOfMemory);
-  if (Bytes refusal = server_.refusal_of(command, session); !refusal.empty())
-    return reject(session, &command, refusal);
+  if (__builtin_expect(may_be_refused(command, session), 0))
+    if (Bytes refusal = server_.refusal_of(command, session); !refusal.empty())
+      return reject(session, &command, refusal);
   return true;
+}
+
+// Whether Server::refusal_of() finds anything to look at, which it rarely does.
+[[gnu::always_inline]] inline bool Dispatcher::may_be_refused(const Command& command,
+                                                              const Session& session) {
+  return server_.persistence().hampered() || (command.spec->flags & kNeedsPermission) ||
+         server_.replication().following() || server_.settings().min_replicas_to_write > 0 ||
+         server_.monitors().any() || session.is_replica();
 }
 
 // Checks that only sessions in a special state need.
@@ -165,6 +187,28 @@ bool Dispatcher::admit_special(Session& session, Command& command, Args args) {
                       "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed "
                       "in this context");
   return true;
+}
+
+// A command may use one slot, and only where its keys are. What a transaction uses is known at
+// EXEC.
+bool Dispatcher::admit_slots(Session& session, Command& command, Args args) {
+  const SlotRoutes& routes = server_.routes();
+  const bool may_run = command.spec->access != Access::write || server_.cluster()->may_commit();
+  if (!session.transaction.open && command.one_key && may_run && routes.serves()) return true;
+  const bool exec = session.transaction.open && command.spec->name == "exec";
+  const uint64_t* hash = current_ && current_->hashed ? &current_->hash : nullptr;
+  const SlotUse use = exec ? session.transaction.slots : routes.use_of(command, args, hash);
+  const Route route = routes.find(session, command, use);
+  if (route == Route::here) {
+    if (session.transaction.open && !never_queued(command)) session.transaction.slots.add(use);
+    return true;
+  }
+  const std::string error = routes.error(route, use);
+  if (!exec) return reject(session, &command, error);
+  server_.watches().unwatch(session);
+  session.transaction.reset();
+  ++command.counters.rejected;
+  return refuse(session, error);
 }
 
 void Dispatcher::queue(Session& session, Command& command, Args args, BlobOf blob_of,
@@ -216,7 +260,8 @@ void Dispatcher::execute(Session& session, Args args, BlobOf blob_of, void* blob
       return server_.refuse_cross_protocol(session);
     unknown_command(session, args);
   } else if (admit(session, *command, args)) {
-    if (server_.postpone_if_paused(session, *command, args, blob_of, blob_owner))
+    if (__builtin_expect(server_.paused() != PauseKind::none, 0) &&
+        server_.postpone_if_paused(session, *command, args, blob_of, blob_owner))
       return session.cancel_command();
     bool queued = session.transaction.open && !never_queued(*command);
     if (__builtin_expect(server_.store().snapshot() != nullptr, 0) && !queued &&
@@ -262,13 +307,14 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
     call_handler(call);
     store::Seq seq = commits.close();
     if (__builtin_expect(server_.gate().demanding(), 0))
-      hold_reply(session, seq ? seq : unsettled_seq(call), reply_start);
+      hold_reply(session, seq ? seq : unsettled_seq(call), reply_start, seq != 0);
     server_.after_commit(session, seq);
   } else {
     call_handler(call);
     if (__builtin_expect(session.tracking != 0, 0)) server_.tracking().remember(session, call);
-    if (__builtin_expect(server_.gate().demanding(), 0) && !session.in_exec)
-      hold_reply(session, unsettled_seq(call), reply_start);
+    if (__builtin_expect(server_.gate().demanding(), 0) && !session.in_exec &&
+        command.spec->access != Access::none)
+      hold_reply(session, unsettled_seq(call), reply_start, false);
   }
   // What a transaction queued came with other requests.
   const size_t reply_bytes = session.out().end_offset() - reply_start;
@@ -279,8 +325,8 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
 }
 
 // What INFO tells of a command that ran.
-void Dispatcher::count(Session& session, Command& command, uint64_t errors_before,
-                       base::Nanos elapsed) {
+[[gnu::always_inline]] inline void Dispatcher::count(Session& session, Command& command,
+                                                     uint64_t errors_before, base::Nanos elapsed) {
   CommandCounters& counters = command.counters;
   counters.nanos += static_cast<uint64_t>(elapsed);
   if (__builtin_expect(!session.resumed(), 1)) {  // else counted when it began to wait
@@ -299,8 +345,9 @@ void Dispatcher::count(Session& session, Command& command, uint64_t errors_befor
   }
 }
 
-void Dispatcher::account(Session& session, Command& command, Args args, uint64_t errors_before,
-                         base::Nanos start, uint64_t reply_start) {
+[[gnu::always_inline]] inline void Dispatcher::account(Session& session, Command& command,
+                                                       Args args, uint64_t errors_before,
+                                                       base::Nanos start, uint64_t reply_start) {
   base::Nanos end = server_.host().clock.steady();
   base::Nanos elapsed = end - start;
   stamp_ = end;
@@ -388,25 +435,41 @@ void Dispatcher::execute_queue(Session& session) {
   store::Seq seq = commits.close();
   session.in_exec = false;
   if (server_.gate().demanding())
-    hold_reply(session, seq ? seq : server_.persistence().unsettled().latest(), reply_start);
+    hold_reply(session, seq ? seq : server_.persistence().unsettled().latest(), reply_start,
+               seq != 0);
   server_.after_commit(session, seq);
 }
 
-void Dispatcher::hold_reply(Session& session, store::Seq seq, uint64_t reply_start) {
+void Dispatcher::hold_reply(Session& session, store::Seq seq, uint64_t reply_start, bool wrote) {
+  const auto what = wrote ? Session::Held::write : Session::Held::read;
   Ticket ticket = server_.gate().ticket(seq);
-  if (ticket.need != Need::nothing) session.hold(ticket, reply_start);
+  if (ticket.need != Need::nothing) session.hold(ticket, reply_start, what);
+  if (ReplicaGroup* group = server_.group(); group && !wrote)
+    session.hold(group->confirmation(), reply_start, what);
+}
+
+// In a group a key that is seen as expired must stay so under every later leader.
+store::Seq Dispatcher::remove_expired(store::DbIndex db, Bytes key) {
+  store::Store& store = server_.store();
+  const store::KeyRef ref = store.ref(key);
+  if (!server_.group() || !store.holds_expired(db, ref, server_.now())) return 0;
+  store.commits().begin(store::Origin::expiry, server_.now());
+  { store::Edit removal = store.edit(db, ref, server_.now()); }
+  return store.commits().close();
 }
 
 // The commit that must be settled before the reply of a command that changed nothing may be seen.
 store::Seq Dispatcher::unsettled_seq(const Call& call) {
   const UnsettledKeys& unsettled = server_.persistence().unsettled();
-  if (!unsettled.any() || call.command.spec->access == Access::none) return 0;
+  if (call.command.spec->access == Access::none || (!unsettled.any() && !server_.group())) return 0;
   found_keys_.clear();
   if (!find_keys(*call.command.spec, call.args, found_keys_) || found_keys_.empty())
     return unsettled.latest();
   store::Seq seq = 0;
-  for (const KeyArg& key : found_keys_)
+  for (const KeyArg& key : found_keys_) {
+    seq = std::max(seq, remove_expired(call.db, call.arg(key.index)));
     seq = std::max(seq, unsettled.of(call.db, call.arg(key.index)));
+  }
   return seq;
 }
 

@@ -41,8 +41,9 @@ class Dispatcher {
   // The error that the running command replies is in the statistics already, as one of a command
   // that a script called.
   void error_was_counted() { error_counted_ = true; }
-  // What was written since `reply_start` waits until the commit is settled.
-  void hold_reply(Session& session, store::Seq seq, uint64_t reply_start);
+  // The reply since `reply_start` waits until the commit is settled; in a group, one of a command
+  // that wrote nothing itself until it is confirmed that we lead, too.
+  void hold_reply(Session& session, store::Seq seq, uint64_t reply_start, bool wrote);
   // The argument is a secret: the slow log shows "(redacted)" for it.
   void redact(size_t argument) { redacted_.push_back(argument); }
   bool is_redacted(size_t argument) const {
@@ -63,8 +64,11 @@ class Dispatcher {
 
   Command* look_up(Args args);
   bool admit(Session& session, Command& command, Args args);
+  bool may_be_refused(const Command& command, const Session& session);
   bool admit_special(Session& session, Command& command, Args args);
+  bool admit_slots(Session& session, Command& command, Args args);
   bool reject(Session& session, Command* command, Bytes error);
+  bool refuse(Session& session, Bytes error);
   bool postpone_for_snapshot(Session& session, const Command& command, Args args, BlobOf blob_of,
                              void* blob_owner);
   void queue(Session& session, Command& command, Args args, BlobOf blob_of, void* blob_owner);
@@ -77,6 +81,7 @@ class Dispatcher {
   void unknown_command(Session& session, Args args);
 
   store::Seq unsettled_seq(const Call& call);
+  store::Seq remove_expired(store::DbIndex db, Bytes key);
   void note_slow(Session& session, Command& command, Args args, base::Nanos elapsed,
                  uint64_t reply_start);
   void note_keys(Session& session, Command& command, Args args, base::Nanos elapsed,

@@ -246,7 +246,7 @@ void Following::link_rdb_begins(uint64_t bytes) {
   replication_.lose_replicas();
   store::Store& store = server_.store();
   if (aside) {
-    staging_ = std::make_unique<store::Store>(store.databases());
+    staging_ = std::make_unique<store::Store>(store.databases(), store.placement());
     staging_->access() = store.access();
   } else {
     log::notice("MASTER <-> REPLICA sync: Flushing old data");

@@ -1,5 +1,6 @@
 // INFO: what happened since the start or the last CONFIG RESETSTAT. Sections stats, commandstats,
 // errorstats, latencystats and quoll.
+#include "server/defragmenter.h"
 #include "server/directive.h"
 #include "server/info_writer.h"
 #include "server/memory_limits.h"
@@ -84,9 +85,14 @@ void info_stats(Server& server, InfoWriter& out) {
   out.field("pubsub_patterns", server.pubsub().patterns());
   out.field("pubsubshard_channels", server.pubsub().shard_channels());
   out.zeros("latest_fork_usec", "total_forks", "migrate_cached_sockets",
-            "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
-            "active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
-            "current_active_defrag_time");
+            "slave_expires_tracked_keys");
+  out.field("active_defrag_hits", stats.defrag_hits);
+  out.field("active_defrag_misses", stats.defrag_misses);
+  out.field("active_defrag_key_hits", stats.defrag_key_hits);
+  out.field("active_defrag_key_misses", stats.defrag_key_misses);
+  out.field("total_active_defrag_time", stats.defrag_nanos / base::kNanosPerMilli);
+  out.field("current_active_defrag_time",
+            server.defragmenter().running_for() / base::kNanosPerMilli);
   out.field("tracking_total_keys", server.tracking().keys());
   out.field("tracking_total_items", server.tracking().items());
   out.field("tracking_total_prefixes", server.tracking().prefixes());

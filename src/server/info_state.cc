@@ -3,6 +3,8 @@
 #include "host/supervisor.h"
 #include "server/backups.h"
 #include "server/config_value.h"
+#include "server/defragmenter.h"
+#include "server/group.h"
 #include "server/info_writer.h"
 #include "server/memory_limits.h"
 #include "server/memory_overview.h"
@@ -49,7 +51,7 @@ void info_server(Server& server, InfoWriter& out) {
   out.field("redis_git_sha1", "00000000");
   out.field("redis_git_dirty", 0);
   out.field("redis_build_id", "0000000000000000");
-  out.field("redis_mode", "standalone");
+  out.field("redis_mode", server.cluster() ? "cluster" : "standalone");
   out.field("os", host.process.system_name());
   out.field("arch_bits", sizeof(void*) * 8);
   out.field("monotonic_clock", "POSIX clock_gettime");
@@ -148,7 +150,8 @@ void info_memory(Server& server, InfoWriter& out) {
   out.zeros("mem_cluster_links");
   out.field("mem_aof_buffer", server.persistence().aof_info().stats.buffer_length);
   out.field("mem_allocator", base::allocator_name());
-  out.zeros("mem_overhead_db_hashtable_rehashing", "active_defrag_running");
+  out.zeros("mem_overhead_db_hashtable_rehashing");
+  out.field("active_defrag_running", server.defragmenter().running());
   out.field("lazyfree_pending_objects", server.store().reclaim_pending());
   out.field("lazyfreed_objects", server.store().counters().freed_entries);
 }
@@ -229,9 +232,33 @@ void info_cpu(Server& server, InfoWriter& out) {
 
 void info_modules(Server&, InfoWriter& out) { out.section("Modules"); }
 
-void info_cluster(Server&, InfoWriter& out) {
+void info_cluster(Server& server, InfoWriter& out) {
   out.section("Cluster");
-  out.field("cluster_enabled", 0);
+  out.field("cluster_enabled", server.cluster() ? 1 : 0);
+  const ReplicaGroup* group = server.group();
+  if (!group || !group->core()) return;
+  const cluster::GroupCore& core = *group->core();
+  const ReplicaGroup::Counters& counters = group->counters();
+  out.field("group_members", group->members().size());
+  out.field("group_member", group->self());
+  out.field("group_leader",
+            group->leader() < group->members().size() ? std::to_string(group->leader()) : "none");
+  out.field("group_serving", group->serves() ? 1 : 0);
+  out.field("group_intact", core.intact() ? 1 : 0);
+  out.field("group_data_stands", core.data_stands() ? 1 : 0);
+  out.field("group_epoch", core.epoch());
+  out.field("group_log_first", core.log().base().index + 1);
+  out.field("group_log_last", core.last().index);
+  out.field("group_committed", core.commit());
+  out.field("group_applied", core.applied());
+  out.field("group_uncommitted_bytes", core.uncommitted_bytes());
+  out.field("group_elections_won", counters.elections_won);
+  out.field("group_deposed", counters.deposed);
+  out.field("group_uncertain_replies", counters.uncertain);
+  out.field("group_syncs_sent", counters.syncs_sent);
+  out.field("group_syncs_received", counters.syncs_received);
+  out.field("group_keys_repaired", counters.keys_repaired);
+  out.field("group_checkpoints", counters.checkpoints);
 }
 
 // Redis 8's form: "db0_distrib_lists_items:1=3,4=1,1K=2" where a label is the least size of its

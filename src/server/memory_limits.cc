@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "base/client_memory.h"
+#include "server/change_readers.h"
 #include "server/client_attributes.h"
+#include "server/group.h"
 #include "server/log.h"
 #include "server/replication.h"
 #include "server/script_cache.h"
@@ -122,8 +124,9 @@ size_t MemoryLimits::not_counted() const {
   const ScriptLibraries& libraries = server_.scripts().libraries();
   return base::ClientMemory::bytes() + server_.sessions().size() * sizeof(Session) +
          replication.feed().backlog().footprint() + replication.replicas().buffer_bytes() +
-         server_.persistence().waiting_bytes() + server_.store().kept_bytes() + scripts.vm_bytes() +
-         scripts.bytes() + libraries.vm_bytes() + libraries.bytes();
+         server_.persistence().waiting_bytes() + server_.changes().stream().window().bytes() +
+         server_.store().kept_bytes() + scripts.vm_bytes() + scripts.bytes() +
+         libraries.vm_bytes() + libraries.bytes();
 }
 
 // Bytes of data above the limit, if `more` were data, too.
@@ -140,6 +143,7 @@ bool MemoryLimits::may_evict() const {
   const Persistence& persistence = server_.persistence();
   if (persistence.loading() || persistence.syncing() || server_.paused() != PauseKind::none)
     return false;
+  if (server_.group() && !server_.group()->serves()) return false;
   return !(server_.replication().following() && server_.settings().replica_ignore_maxmemory);
 }
 

@@ -1,6 +1,7 @@
 #include "server/memory_overview.h"
 
 #include "base/memory.h"
+#include "server/change_readers.h"
 #include "server/replication.h"
 #include "server/script_cache.h"
 #include "server/script_host.h"
@@ -60,6 +61,7 @@ MemoryOverview memory_overview(Server& server) {
   view.replicas += server.replication().replicas().buffer_bytes();
   view.backlog = server.replication().feed().backlog().footprint();
   view.unwritten = server.persistence().waiting_bytes();
+  view.changes = server.changes().stream().window().bytes();
   const store::Store& store = server.store();
   for (store::DbIndex db = 0; db < store.databases(); ++db) {
     const uint64_t keys = store.keys(db);
@@ -76,7 +78,7 @@ MemoryOverview memory_overview(Server& server) {
   view.scripts = scripts.vm_bytes() + scripts.bytes();
   view.functions = libraries.vm_bytes() + libraries.bytes();
   view.overhead = view.startup + view.clients + view.replicas + view.backlog + view.unwritten +
-                  view.tables + view.scripts + view.functions;
+                  view.changes + view.tables + view.scripts + view.functions;
   if (view.overhead > view.used) view.overhead = view.used;
   view.dataset = view.used - view.overhead;
   return view;

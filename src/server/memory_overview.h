@@ -2,7 +2,8 @@
 // DOCTOR show parts of it.
 //
 //   used = overhead + dataset        overhead = startup + clients + replicas + backlog + tables +
-//                                               waiting for the disk + scripts + functions
+//                                               waiting for the disk + changes + scripts +
+//                                               functions
 //
 // Cost: a walk over the sessions and one refresh of the allocator's statistics.
 #pragma once
@@ -35,6 +36,7 @@ struct MemoryOverview {
   size_t scripts;    // EVAL's VM and texts
   size_t functions;  // the libraries' VM and codes
   size_t unwritten;  // waits for the disk
+  size_t changes;    // window of the change stream
   size_t overhead;
   size_t dataset;  // used - overhead
   size_t resident;

@@ -34,15 +34,27 @@ uint32_t class_of(char kind) {
   }
 }
 
+// The channels.
+std::string of_key(store::DbIndex db, Bytes key) {
+  return fmt::format("__keyspace@{}__:{}", db, key);
+}
+std::string of_event(store::DbIndex db, Bytes event) {
+  return fmt::format("__keyevent@{}__:{}", db, event);
+}
+
 }  // namespace
 
 void Notifier::announce(uint32_t kind, Bytes event, store::DbIndex db, Bytes key,
                         const Ticket& ticket) {
   if (!(mask_ & kind)) return;
-  if (mask_ & notify::kKeyspace)
-    pubsub_.publish(fmt::format("__keyspace@{}__:{}", db, key), event, ticket);
-  if (mask_ & notify::kKeyevent)
-    pubsub_.publish(fmt::format("__keyevent@{}__:{}", db, event), key, ticket);
+  if (mask_ & notify::kKeyspace) pubsub_.publish(of_key(db, key), event, ticket);
+  if (mask_ & notify::kKeyevent) pubsub_.publish(of_event(db, event), key, ticket);
+}
+
+void Notifier::announce_miss(store::DbIndex db, Bytes key, size_t recorded) {
+  constexpr Bytes kEvent = "keymiss";
+  if (mask_ & notify::kKeyspace) publish(of_key(db, key), kEvent, recorded);
+  if (mask_ & notify::kKeyevent) publish(of_event(db, kEvent), key, recorded);
 }
 
 size_t Notifier::publish(Bytes channel, Bytes message, size_t recorded) {

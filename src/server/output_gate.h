@@ -8,6 +8,7 @@
 //   fsynced   the append-only file reporting a position as durable
 //   replicas  enough replicas acknowledging a position
 //   members   a write quorum of the group
+//   leadership  a read quorum of the group having confirmed that this server leads
 //
 // Cost: a commit that needs nothing is never queued anywhere.
 #pragma once
@@ -19,8 +20,8 @@
 
 namespace quoll::server {
 
-enum class Need : uint8_t { nothing, fsynced, replicas, members };
-constexpr size_t kNeeds = 4;
+enum class Need : uint8_t { nothing, fsynced, replicas, members, leadership };
+constexpr size_t kNeeds = 5;
 
 struct Ticket {
   store::Seq seq = 0;

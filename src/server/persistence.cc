@@ -5,6 +5,7 @@
 #include "persist/aof_save.h"
 #include "persist/snapshot_file.h"
 #include "server/backups.h"
+#include "server/change_readers.h"
 #include "server/debug_switches.h"
 #include "server/log.h"
 #include "server/replication.h"
@@ -66,7 +67,7 @@ std::unique_ptr<persist::SnapshotEncoder> Persistence::encoder(bool aof_base,
   persist::SaveOptions options;
   options.version =
       stream_version > 0 ? stream_version : static_cast<unsigned>(settings.rdb_version);
-  if (stream_version == 0 && (aof_base || current_.backup))
+  if (stream_version == 0 && (aof_base || current_.backup || current_.checkpoint))
     options.version = complete_rdb_version();
   options.compress = settings.rdbcompression;
   options.checksum = settings.rdbchecksum;
@@ -157,6 +158,19 @@ void Persistence::write_backup(std::string path, std::string temporary, host::Ta
            .temporary = std::move(temporary),
            .aof_base = false,
            .backup = true,
+           .done = std::move(done),
+           .make = [begun = std::move(begun)] {
+             begun();
+             return Stream{};
+           }});
+}
+
+void Persistence::write_checkpoint(std::string path, std::string temporary, host::Task begun,
+                                   host::OnDone done) {
+  request({.path = std::move(path),
+           .temporary = std::move(temporary),
+           .aof_base = false,
+           .checkpoint = true,
            .done = std::move(done),
            .make = [begun = std::move(begun)] {
              begun();
@@ -316,7 +330,8 @@ void Persistence::tick() {
   bool held_up = server_.paused() == PauseKind::all;
   if (!ready_ || loading_ || syncing_ || held_up || server_.shutting_down()) return;
   if (plain_loaded_) check_sealing();
-  if (server_.settings().appendonly != aof_on_) apply_settings();  // after a full synchronization
+  if (server_.settings().appendonly != aof_on_ && !server_.group())
+    apply_settings();  // after a full synchronization
   if (!saving_ && save_point_due()) save_in_background();
   if (!rewriting_ && rewrite_due()) rewrite_aof();
 }
@@ -338,7 +353,7 @@ Persistence::SaveInfo Persistence::save_info() const {
   info.last_save_ms = last_save_ms_;
   info.last_ok = last_ok_;
   info.last_seconds = last_seconds_;
-  if (job_ && !current_.aof_base && !current_.backup)
+  if (job_ && !current_.aof_base && !current_.backup && !current_.checkpoint)
     info.running_seconds = (server_.now() - job_started_ms_) / 1000;
   info.saves = saves_;
   if (job_) {
@@ -391,6 +406,7 @@ void Persistence::reload(Reload how, host::OnDone done) {
       for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
     if (how.flush) server_.scripts().libraries().flush();
     if (how.flush) server_.tracking().flushed();
+    if (!how.save) server_.changes().stream().restart();
     persist::LoadOptions options = load_options();
     options.refuse_present = !how.merge;
     load({Plan{server_.settings().dbfilename}}, options, thaw);

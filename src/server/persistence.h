@@ -76,6 +76,11 @@ class Persistence {
   bool syncing() const { return syncing_; }
   // Up to which commit the append-only file is durable; nothing when it is off.
   std::optional<store::Seq> durable_seq() const;
+  // The files of the log while they hold the data; null: they do not.
+  const persist::AofDirectory* log_files() const {
+    const bool whole = aof_ && aof_on_ && aof_stands_ && !aof_->log.needs_base();
+    return whole ? &aof_->directory : nullptr;
+  }
   // BGREWRITEAOF: begins at once, or when what runs now has ended.
   void rewrite_aof();
   bool rewriting() const { return rewriting_; }
@@ -91,6 +96,11 @@ class Persistence {
   Backups& backups() { return *backups_; }
   // An RDB file of one instant, beside the saves: `begun` is told at that instant.
   void write_backup(std::string path, std::string temporary, host::Task begun, host::OnDone done);
+  // The same of a group member's data; `path` has its name when it is complete.
+  void write_checkpoint(std::string path, std::string temporary, host::Task begun,
+                        host::OnDone done);
+  // Such a file into the store.
+  void load_checkpoint(const std::string& path, host::OnDone done);
   // Gives it up, running or waiting: its `done` hears why. One that only has to reach the disk
   // ends as it would have.
   void abandon_backup();
@@ -159,8 +169,9 @@ class Persistence {
     explicit Plan(std::string path, std::string name = "")
         : path(std::move(path)), name(std::move(name)) {}
     std::string path;
-    std::string name;   // in the append-only directory; empty: an RDB file
-    bool last = false;  // the only one whose tail may be torn
+    std::string name;                           // in the append-only directory; empty: an RDB file
+    int64_t increment = persist::kNoIncrement;  // its number, if it is one
+    bool last = false;                          // the only one whose tail may be torn
     uint64_t bytes = 0;
   };
   // Files on their way into the store.
@@ -190,6 +201,7 @@ class Persistence {
     std::string temporary;
     bool aof_base = false;
     bool backup = false;
+    bool checkpoint = false;
     host::OnDone done;
     MakeStream make;  // at the instant the snapshot shows; nothing: `path`, by way of `temporary`
   };

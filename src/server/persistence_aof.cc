@@ -6,6 +6,8 @@
 //   base
 #include <fmt/format.h>
 
+#include "server/change_readers.h"
+#include "server/group.h"
 #include "server/log.h"
 #include "server/persistence.h"
 #include "server/server.h"
@@ -47,6 +49,9 @@ void Persistence::make_aof() {
       log::warning("Error writing to the AOF file: {}", error);
   };
   events.on_room = [this] { server_.host().loop.post([] {}); };
+  events.on_written = [this](const persist::AofPlace& place) {
+    server_.changes().stream().log_written(place);
+  };
   aof_ = std::make_unique<Aof>(
       storage_, persist::AofDirectoryPlace{".", settings.appenddirname, settings.appendfilename},
       std::move(events));
@@ -58,6 +63,11 @@ void Persistence::make_aof() {
 
 void Persistence::apply_settings() {
   const Settings& settings = server_.settings();
+  if (const ReplicaGroup* group = server_.group()) {  // its log is what replies wait for
+    server_.gate().require(group->serves() ? Need::members : Need::nothing);
+    unsettled_.set_listening(group->serves());
+    return;
+  }
   const bool settled = !loading() && !syncing_ && !stale_rewrite_ && !aof_closing_;
   if (settings.appendonly != aof_on_ && settled) return turn_aof(settings.appendonly);
   bool hold = aof_on_ && aof_stands_ && settings.appendfsync == Fsync::always;
@@ -66,6 +76,7 @@ void Persistence::apply_settings() {
   if (!aof_) return;
   aof_->log.set_sync(sync_of(settings.appendfsync));
   aof_->log.set_timestamps(settings.aof_timestamp_enabled);
+  aof_->log.set_changes(server_.changes().stream().life());
   aof_->log.suspend_sync(settings.no_appendfsync_on_rewrite && job_ != nullptr);
 }
 
@@ -96,6 +107,7 @@ void Persistence::load_aof(host::OnDone done) {
   std::deque<Plan> plans;
   auto add = [&](const persist::AofFile& file) {
     plans.push_back(Plan{aof_->directory.path(file.name), file.name});
+    if (file.type == persist::AofFileType::increment) plans.back().increment = file.seq;
   };
   if (manifest.has_base()) add(manifest.base());
   for (const persist::AofFile& file : manifest.increments()) add(file);
@@ -225,6 +237,7 @@ bool Persistence::rewrite_due() {
 void Persistence::turn_aof(bool on) {
   aof_on_ = on;
   aof_stands_ = false;
+  if (!on) server_.changes().stream().log_closed();
   log_lost_.clear();
   if (on) {
     make_aof();

@@ -3,7 +3,9 @@
 
 #include "base/numbers.h"
 #include "base/text.h"
+#include "server/change_readers.h"
 #include "server/debug_switches.h"
+#include "server/group.h"
 #include "server/log.h"
 #include "server/persistence.h"
 #include "server/replication.h"
@@ -38,6 +40,7 @@ void Persistence::start(host::OnDone ready) {
     else
       changes_saved_ = server_.store().commits().total_changes();
     ready_ = result.ok();
+    if (ready_) server_.changes().stream().begin();
     if (ready_) server_.admit_connections();
     ready(std::move(result));
   };
@@ -45,6 +48,7 @@ void Persistence::start(host::OnDone ready) {
     log::warning("{}", keys.error());
     return server_.host().loop.post([loaded, keys] { loaded(keys); });
   }
+  if (ReplicaGroup* group = server_.group()) return group->start(std::move(loaded));
   aof_on_ = server_.settings().appendonly;
   if (aof_on_)
     open_aof(std::move(loaded));
@@ -54,6 +58,10 @@ void Persistence::start(host::OnDone ready) {
 
 void Persistence::load_rdb(host::OnDone done) {
   load({Plan{server_.settings().dbfilename}}, load_options(), std::move(done));
+}
+
+void Persistence::load_checkpoint(const std::string& path, host::OnDone done) {
+  load({Plan{path}}, load_options(), std::move(done));
 }
 
 void Persistence::load(std::deque<Plan> plans, persist::LoadOptions options, host::OnDone done) {
@@ -140,7 +148,8 @@ void Persistence::feed(std::string bytes, bool last, bool then_rest) {
       persist::LoadOptions options = loading_->options;
       // What expired is removed by the log's own DEL, or by the wheel when all is loaded.
       const std::string& name = loading_->plans.front().name;
-      options.keep_expired = !name.empty() || !server_.settings().replicaof.host.empty();
+      options.keep_expired =
+          !name.empty() || !server_.settings().replicaof.host.empty() || server_.group();
       options.expired = [this](store::DbIndex db, Bytes key) {
         if (!ready_) server_.replication().restore(loading_->rdb->aux());
         server_.replication().feed().erase(db, key);
@@ -223,6 +232,9 @@ base::Result<> Persistence::feed_aof(std::string bytes) {
                    loading_->plans.front().name, command.database, command.offset);
       return base::Error{"database out of range"};
     }
+    const int64_t increment = loading_->plans.front().increment;
+    if (!ready_ && increment != persist::kNoIncrement)
+      server_.changes().stream().loaded(increment, command);
     // As in Redis, the reply of a command is not looked at: what failed then fails now.
     base::Result<> ignored = loading_->replay->run(command.database, command.args);
     if (!ignored)

@@ -47,6 +47,7 @@ std::string process_title(const Settings& settings, const std::string& program,
     if (name == "tls-port") title += std::to_string(settings.tls_port);
     if (name == "unixsocket") title += settings.unixsocket;
     if (name == "config-file") title += config_file;
+    if (name == "server-mode" && settings.cluster_enabled) title += "[cluster]";
     form.remove_prefix(close + 1);
   }
   title.erase(title.find_last_not_of(' ') + 1);

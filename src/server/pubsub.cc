@@ -38,6 +38,21 @@ void PubSub::drop(Session& session) {
     for (const std::string& name : names(session, kind)) unsubscribe(session, kind, name);
 }
 
+void PubSub::leave_shards() {
+  const Names left = lists_[static_cast<size_t>(Kind::shard)];
+  for (const auto& [channel, sessions] : left) {
+    for (Session* session : sessions) {
+      unsubscribe(*session, Kind::shard, channel);
+      wire::ReplyWriter writer(session->begin_message(Ticket{}));
+      writer.set_protocol(session->protocol());
+      writer.push(3);
+      writer.bulk("sunsubscribe");
+      writer.bulk(channel);
+      writer.integer(static_cast<int64_t>(count(*session, Kind::shard)));
+    }
+  }
+}
+
 size_t PubSub::count(const Session& session, Kind kind) const {
   auto at = own_.find(session.id);
   if (at == own_.end()) return 0;

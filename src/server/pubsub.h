@@ -23,6 +23,7 @@ class PubSub {
   bool subscribe(Session& session, Kind kind, Bytes name);
   bool unsubscribe(Session& session, Kind kind, Bytes name);
   void drop(Session& session);  // all kinds, without replies
+  void leave_shards();          // all shard channels of everybody, who are told
 
   // What RESP2 and RESP3 confirmations count: channels and patterns, or shard channels.
   size_t count(const Session& session, Kind kind) const;

@@ -20,6 +20,11 @@ persist::AofReaderOptions reader_options(const Server& server, store::DbIndex da
   return options;
 }
 
+// Primaries older than 7 send scripts as they came.
+bool runs_script(const CommandSpec& spec) {
+  return spec.name == "eval" || spec.name == "evalsha" || spec.name == "fcall";
+}
+
 }  // namespace
 
 ReplicaStream::ReplicaStream(Server& server, store::DbIndex database)
@@ -47,8 +52,9 @@ void ReplicaStream::run(const persist::AofCommand& command) {
     return;
   }
   const Command* known = replay_.command(command.args);
-  if (known && known->spec->access == Access::write) {
-    commits.begin(store::Origin::replica, server_.now());
+  const bool script = known && runs_script(*known->spec);
+  if (script || (known && known->spec->access == Access::write)) {
+    commits.begin(store::Origin::replica, server_.now(), script);
     run_effect(command.database, command.args);
     commits.close();
     return;

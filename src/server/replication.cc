@@ -4,6 +4,7 @@
 
 #include "base/numbers.h"
 #include "server/call.h"
+#include "server/change_readers.h"
 #include "server/log.h"
 #include "server/script_flags.h"
 #include "server/server.h"
@@ -11,12 +12,9 @@
 namespace quoll::server {
 namespace {
 
-constexpr Bytes kReadOnly = "READONLY You can't write against a read only replica.";
 constexpr Bytes kMasterDown =
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
 constexpr Bytes kNoReplicas = "NOREPLICAS Not enough good replicas to write.";
-constexpr Bytes kUnblocked =
-    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 constexpr size_t kMarksMax = 100'000;  // commits the append-only file may be behind and be told of
 constexpr size_t kIdDigits = 40;
 
@@ -112,6 +110,7 @@ void Replication::empty_store() {
   }
   // Also where there was nothing: what was not there may be there now.
   if (commits.close() == 0) server_.tracking().flushed();
+  server_.changes().stream().restart();
 }
 
 // --- roles -------------------------------------------------------------------------------------
@@ -180,7 +179,7 @@ void Replication::unblock_all() {
   for (auto& [id, session] : server_.sessions())
     if (session->postponed() == Postponed::blocked) blocked.push_back(session.get());
   for (Session* session : blocked) {
-    session->unblock(kUnblocked);
+    session->unblock(errors::kUnblocked);
     session->close_after_reply();
   }
 }
@@ -219,13 +218,13 @@ Bytes Replication::refusal_of(const Command& command, const Session& session) co
   if (!following()) {
     return writes && !enough_replicas() ? kNoReplicas : Bytes();
   }
-  if (writes && settings.replica_read_only) return kReadOnly;
+  if (writes && settings.replica_read_only) return errors::kReadOnly;
   return stale() && !answers_stale ? kMasterDown : Bytes();
 }
 
 Bytes Replication::refusal_of_script(uint32_t flags) const {
   const bool writes = !(flags & (kScriptCompatible | kScriptNoWrites));
-  if (writes && read_only()) return kReadOnly;
+  if (writes && read_only()) return errors::kReadOnly;
   if (writes && !enough_replicas()) return kNoReplicas;
   return stale() && !(flags & kScriptAllowStale) ? kMasterDown : Bytes();
 }

@@ -4,11 +4,15 @@
 
 #include "host/whole_file.h"
 #include "server/call.h"
+#include "server/change_readers.h"
+#include "server/defragmenter.h"
+#include "server/group.h"
 #include "server/hot_keys.h"
 #include "server/log.h"
 #include "server/memory_limits.h"
 #include "server/replication.h"
 #include "server/script_host.h"
+#include "server/single_node.h"
 
 namespace quoll::server {
 namespace {
@@ -34,12 +38,21 @@ std::string hex_id(host::Random& random) {
   return id;
 }
 
+// The session's own memory: fetched while the kernel sends for the one before. A message to a
+// thousand subscribers finds hardly any of them in the cache.
+void fetch(const Session* session) {
+  constexpr size_t kLine = 64;
+  for (size_t at = 0; at < sizeof(Session); at += kLine)
+    base::prefetch(reinterpret_cast<const char*>(session) + at);
+}
+
 }  // namespace
 
 Server::Server(const host::Host& host, Config config, Families families)
     : host_(host),
       config_(std::move(config)),
-      store_(static_cast<store::DbIndex>(config_.databases)),
+      store_(static_cast<store::DbIndex>(config_.databases),
+             config_.cluster_enabled ? store::Placement::by_slot : store::Placement::by_hash),
       notifier_(pubsub_, gate_),
       watches_(store_),
       blocked_keys_(store_),
@@ -47,7 +60,10 @@ Server::Server(const host::Host& host, Config config, Families families)
       scratch_(kScratchBytes),
       run_id_(hex_id(host_.random)),
       replication_(std::make_unique<Replication>(*this)),
-      hot_keys_(std::make_unique<HotKeys>()) {
+      hot_keys_(std::make_unique<HotKeys>()),
+      changes_(std::make_unique<ChangeReaders>(*this)) {
+  if (config_.cluster_enabled && config_.cluster_group.empty())
+    cluster_ = std::make_unique<SingleNode>(hex_id(host_.random));
   refresh_clock();
   started_ms_ = now_;
   scripts_ = std::make_unique<ScriptHost>(*this);
@@ -59,6 +75,7 @@ Server::Server(const host::Host& host, Config config, Families families)
   store_.commits().add_sink(notifier_);
   store_.commits().add_sink(persistence_.unsettled());
   store_.commits().add_sink(replication_->feed());
+  store_.commits().add_sink(changes_->stream());
   gate_.on_advance([this] {
     for (auto& [id, session] : sessions_)
       if (session->out().size() > 0) session->output_written();
@@ -70,6 +87,9 @@ Server::Server(const host::Host& host, Config config, Families families)
       log::warning("rename-command {} {} has no effect: no such command, or the new name is taken",
                    rename.from, rename.to);
   memory_limits_ = std::make_unique<MemoryLimits>(*this);
+  defragmenter_ = std::make_unique<Defragmenter>(*this);
+  if (settings().activedefrag && !Defragmenter::obstacle().empty())
+    log::warning("{}", Defragmenter::obstacle());
   apply_settings();
   watch_settings();
 }
@@ -114,6 +134,7 @@ void Server::apply_settings() {
                    now.maxmemory_policy == EvictionPolicy::allkeys_lfu;
   store_.access().set_rules({frequency, now.lfu_log_factor, now.lfu_decay_time_minutes});
   packing_ = packing_of(now);
+  if (cluster_) cluster_->settings_changed(now);
   log::set_level(now.loglevel);
 }
 
@@ -145,7 +166,10 @@ void Server::watch_settings() {
                      "zset-max-listpack-entries",
                      "zset-max-listpack-value",
                      "stream-node-max-bytes",
-                     "stream-node-max-entries"},
+                     "stream-node-max-entries",
+                     "cluster-announce-ip",
+                     "cluster-announce-port",
+                     "cluster-announce-bus-port"},
                     apply);
   config_.on_change(
       {"appendonly", "appendfsync", "aof-timestamp-enabled", "no-appendfsync-on-rewrite"},
@@ -153,8 +177,15 @@ void Server::watch_settings() {
         persistence_.apply_settings();
         return {};
       });
+  config_.on_change({"changes-buffer-size"}, [this]() -> base::Result<> {
+    changes_->stream().apply_settings();
+    return {};
+  });
   config_.on_change({"data-encryption-key-file"}, [this] { return persistence_.load_keys(); });
-  config_.on_change({"port", "bind"}, [this] { return listen_again(); });
+  config_.on_change({"port", "bind"}, [this] {
+    apply_settings();
+    return listen_again();
+  });
   auto secure = [this]() -> base::Result<> {
     auto done = configure_tls();
     if (done) return done;
@@ -173,8 +204,8 @@ void Server::watch_settings() {
     return reopen(tls_listeners_, true);
   });
   config_.on_change({"activedefrag"}, [this]() -> base::Result<> {
-    if (settings().activedefrag)
-      log::warning("activedefrag has no effect: there is no active defragmentation");
+    if (settings().activedefrag && !Defragmenter::obstacle().empty())
+      return base::Error{std::string(Defragmenter::obstacle())};
     return {};
   });
   config_.on_change({"requirepass"}, [this]() -> base::Result<> {
@@ -187,6 +218,8 @@ void Server::refresh_clock() {
   if (!clock_held_) now_ = host_.clock.wall();
   clock_stamp_ = host_.clock.steady();
 }
+
+bool Server::follows() const { return replication_->following() || (group_ && !group_->serves()); }
 
 Bytes Server::refusal_of(const Command& command, const Session& session) const {
   const CommandSpec& spec = *command.spec;
@@ -279,15 +312,19 @@ void Server::end_turn() {
   persistence_.begin_turn_end();
   serve_blocked();
   tracking_.end_turn();
+  changes_->serve();
   replication_->begin_turn_end();
+  if (group_) group_->begin_turn_end();
   flush_all();  // replies do not wait for the work below
-  if (active_expiry_ && !replication_->following() && periodic_work_ &&
-      paused() == PauseKind::none && expiry_due_ <= host_.clock.wall())
+  if (active_expiry_ && !follows() && periodic_work_ && paused() == PauseKind::none &&
+      expiry_due_ <= host_.clock.wall())
     expire();
   memory_limits_->end_turn();
   serve_blocked();  // of keys that expired or were evicted
   tracking_.end_turn();
+  changes_->serve();
   if (store_.reclaiming() || tracking_.reclaiming()) reclaim();
+  if (__builtin_expect(defragmenter_->running() != 0, 0)) defragment();
   persistence_.end_turn();
   replication_->end_turn();
   flush_all();
@@ -339,10 +376,16 @@ void Server::reclaim() {
     host_.loop.post([] {});  // keeps the loop turning
 }
 
+void Server::defragment() {
+  base::Nanos begin = host_.clock.steady();
+  if (defragmenter_->due(begin))
+    defragmenter_->work(background_budget(begin, Defragmenter::kSlice));
+}
+
 // Sleeps until the wheel has something to do; an earlier deadline re-arms. Deadlines are wall time
 // and timers are not, so only the near ones get a timer: ticks see to the far ones.
 void Server::arm_expiry() {
-  if (!active_expiry_ || replication_->following()) return;
+  if (!active_expiry_ || follows()) return;
   base::Millis due = store_.next_expiry();
   if (due == store::kNoDeadline || due >= expiry_due_ || due - now_ > kExpiryTimerMax) return;
   expiry_due_ = due;
@@ -361,9 +404,10 @@ void Server::flush_all(const Session* except) {
   while (!flush_queue_.empty()) {
     std::vector<Session*> queue = std::move(flush_queue_);
     flush_queue_.clear();
-    for (Session* session : queue) {
-      if (session != except)
-        session->flush();
+    for (size_t i = 0; i < queue.size(); ++i) {
+      if (i + 1 < queue.size()) fetch(queue[i + 1]);
+      if (queue[i] != except)
+        queue[i]->flush();
       else
         left_out = true;
     }
@@ -407,7 +451,9 @@ void Server::tick() {
   base::memory_peak();
   persistence_.tick();
   replication_->tick();
+  if (group_) group_->tick();
   memory_limits_->tick();
+  defragmenter_->tick();
   if (replicas_until_ != 0 && (now_ >= replicas_until_ || replication_->replicas_caught_up()))
     prepare_end();
   if (ticks_ % 10 == 0) {

@@ -16,6 +16,7 @@
 #include "host/tls_transport.h"
 #include "server/acl.h"
 #include "server/blocked_keys.h"
+#include "server/cluster_view.h"
 #include "server/config.h"
 #include "server/dispatcher.h"
 #include "server/latency_monitor.h"
@@ -25,6 +26,7 @@
 #include "server/persistence.h"
 #include "server/pubsub.h"
 #include "server/session.h"
+#include "server/slot_routes.h"
 #include "server/slow_log.h"
 #include "server/stats.h"
 #include "server/tracking.h"
@@ -51,15 +53,18 @@ inline Ending ending_of(int64_t shutdown_bits) {
 }
 
 // Why no command at all may run.
-enum class Freeze : uint8_t { ending = 1, reload = 2, disk = 4 };
+enum class Freeze : uint8_t { ending = 1, reload = 2, disk = 4, group = 8 };
 
 // Why writes wait though no client asked for it: so that replicas catch up.
 enum class HoldWrites : uint8_t { ending = 1, failover = 2 };
 
 enum class PauseKind : uint8_t { none, writes, all };
 
+class ChangeReaders;
+class Defragmenter;
 class HotKeys;
 class MemoryLimits;
+class ReplicaGroup;
 class Replication;
 class ScriptHost;
 
@@ -102,6 +107,17 @@ class Server {
   Persistence& persistence() { return persistence_; }
   Replication& replication() { return *replication_; }
   const Replication& replication() const { return *replication_; }
+  // nullptr: cluster support is disabled.
+  ClusterView* cluster() { return cluster_.get(); }
+  // The same, where it is a replica group; else nullptr.
+  ReplicaGroup* group() { return group_; }
+  const ReplicaGroup* group() const { return group_; }
+  const ClusterView* cluster() const { return cluster_.get(); }
+  // The server belongs to this cluster from now on. It must have cluster-enabled.
+  void join(std::unique_ptr<ClusterView> cluster) { cluster_ = std::move(cluster); }
+  const SlotRoutes& routes() const { return routes_; }
+  // We lead no more: clients that wait here are sent to who does.
+  void redirect_blocked();
   WatchTable& watches() { return watches_; }
   BlockedKeys& blocked_keys() { return blocked_keys_; }
   PubSub& pubsub() { return pubsub_; }
@@ -110,7 +126,9 @@ class Server {
   ScriptHost& scripts() { return *scripts_; }
   const ScriptHost& scripts() const { return *scripts_; }
   MemoryLimits& memory_limits() { return *memory_limits_; }
+  const Defragmenter& defragmenter() const { return *defragmenter_; }
   HotKeys& hot_keys() { return *hot_keys_; }
+  ChangeReaders& changes() { return *changes_; }
   // HOTKEYS has begun or ended.
   void hot_keys_changed() { apply_settings(); }
   SlowLog& slow_log() { return slow_log_; }
@@ -180,6 +198,8 @@ class Server {
   void freeze(Freeze why, bool on);
   bool frozen() const { return frozen_ != 0; }
 
+  // The data change only as another server says.
+  bool follows() const;
   void set_active_expiry(bool on) { active_expiry_ = on; }
   // DEBUG PAUSE-CRON: expiry and the ten-times-a-second work rest.
   void set_periodic_work(bool on) { periodic_work_ = on; }
@@ -207,12 +227,14 @@ class Server {
   void serve_blocked();
   void expire();
   void reclaim();
+  void defragment();
   void arm_expiry();
   void flush_all(const Session* except = nullptr);
   void bury();
   void tick();
   void close_idle();
   void measure_turn();
+  base::Result<> check_databases() const;
   void prepare_end();
   void end_now();
   void let_go_on();
@@ -232,6 +254,9 @@ class Server {
   LatencyMonitor latency_;
   Monitors monitors_;
   Stats stats_;
+  std::unique_ptr<ClusterView> cluster_;
+  ReplicaGroup* group_ = nullptr;
+  SlotRoutes routes_{*this};
   Dispatcher dispatcher_;
   Persistence persistence_{*this};
   std::unique_ptr<ScriptHost> scripts_;
@@ -277,7 +302,9 @@ class Server {
   uint64_t handshake_failures_unlogged_ = 0;
   std::unique_ptr<Replication> replication_;
   std::unique_ptr<HotKeys> hot_keys_;
+  std::unique_ptr<ChangeReaders> changes_;
   std::unique_ptr<MemoryLimits> memory_limits_;
+  std::unique_ptr<Defragmenter> defragmenter_;
 };
 
 }  // namespace quoll::server

@@ -1,6 +1,10 @@
 // Server's connections: listening, accepting, ending.
 #include <fmt/format.h>
 
+#include "server/change_readers.h"
+#include "server/endpoints.h"
+#include "server/group.h"
+#include "server/group_settings.h"
 #include "server/log.h"
 #include "server/replication.h"
 #include "server/server.h"
@@ -25,17 +29,16 @@ constexpr base::Bytes kProtectedReply =
     "password for the default user. NOTE: You only need to do one of the above things in order for "
     "the server to start accepting connections from the outside.\r\n";
 
-host::Endpoint tcp_endpoint(base::Bytes address, int64_t port) {
-  using Family = host::Endpoint::Family;
-  if (address == "*") return {Family::ipv4, "0.0.0.0", static_cast<uint16_t>(port)};
-  if (address == "::*") return {Family::ipv6, "::", static_cast<uint16_t>(port)};
-  bool ipv6 = address.find(':') != base::Bytes::npos;
-  return {ipv6 ? Family::ipv6 : Family::ipv4, std::string(address), static_cast<uint16_t>(port)};
-}
-
 }  // namespace
 
 base::Result<> Server::start(host::OnDone ready) {
+  if (settings().cluster_enabled && !cluster_) {
+    auto config = group_config(settings());
+    if (!config) return base::Error{config.error()};
+    auto group = std::make_unique<ReplicaGroup>(*this, config.value());
+    group_ = group.get();
+    cluster_ = std::move(group);
+  }
   if (auto done = acl_.start(); !done) return done;
   if (auto done = listen_tcp(listeners_); !done) return done;
   if (auto done = listen_unix(listeners_); !done) return done;
@@ -53,9 +56,25 @@ base::Result<> Server::start(host::OnDone ready) {
   startup_memory_ = base::memory_used();
   host_.loop.after(0, [this] { tick(); });
   persistence_.start([this, ready = std::move(ready)](base::Result<> loaded) {
+    if (loaded) loaded = check_databases();
     if (loaded) replication_->start();
     ready(std::move(loaded));
   });
+  return {};
+}
+
+// Clients of a cluster cannot reach any other database.
+base::Result<> Server::check_databases() const {
+  if (!cluster_) return {};
+  for (store::DbIndex db = 1; db < store_.databases(); ++db) {
+    if (store_.keys(db) == 0) continue;
+    const std::string error = fmt::format(
+        "database {} holds {} keys, but a cluster has database 0 only: move them there before "
+        "cluster-enabled",
+        db, store_.keys(db));
+    log::warning("{}", error);
+    return base::Error{error};
+  }
   return {};
 }
 
@@ -204,6 +223,7 @@ void Server::forget(Session& session) {
   tracking_.forget(session);
   drop_monitor(session);
   replication_->forget(session);
+  changes_->forget(session);
   std::erase(flush_queue_, &session);
   auto at = sessions_.find(session.id);
   QUOLL_CHECK(at != sessions_.end());
@@ -279,8 +299,13 @@ void Server::prepare_end() {
   }
   persistence_.prepare_exit(ending_how_.save, ending_how_.force,
                             [this, stay](base::Result<> saved) {
-                              if (saved || ending_how_.force) return end_now();
-                              stay("Error trying to save the DB, can't exit.");
+                              if (!saved && !ending_how_.force)
+                                return stay("Error trying to save the DB, can't exit.");
+                              if (!group_) return end_now();
+                              group_->end([this, stay](base::Result<> closed) {
+                                if (closed || ending_how_.force) return end_now();
+                                stay("Error writing the group's log, can't exit.");
+                              });
                             });
 }
 

@@ -43,7 +43,7 @@ void Session::reset_state() {
   name.clear();
   db = 0;
   set_reply_flags(reply_flags_ & kReplySkip);
-  no_evict = no_touch = false;
+  no_evict = no_touch = replica_reads = false;
   reply_.set_protocol(2);
   user = &server_.acl().default_user();
   server_.drop_monitor(*this);
@@ -339,8 +339,54 @@ void Session::output_written() {
   server_.queue_flush(*this);
 }
 
-void Session::hold(const Ticket& ticket, uint64_t from_offset) {
-  if (!server_.gate().open(ticket)) holds_.push_back({from_offset, ticket});
+void Session::hold(const Ticket& ticket, uint64_t from_offset, Held what) {
+  if (!server_.gate().open(ticket))
+    holds_.push_back({from_offset, out_.end_offset(), ticket, what});
+}
+
+// Where messages stand between the replies, or replies were left out, the places of what waits are
+// not known: such a session ends.
+void Session::fail_held(const Verdict& verdict) {
+  const uint64_t sendable = sendable_offset();
+  if (holds_.empty() || closing_) return;
+  bool any = false;
+  for (const Hold& hold : holds_) {
+    if (verdict(hold.ticket, hold.what == Held::write).empty()) continue;
+    any = true;
+    if (hold.what == Held::message || subscribed() || tracking || reply_flags_ != 0)
+      return close_soon();
+  }
+  if (!any) return;
+  wire::OutQueue tail;
+  out_.move_tail(sendable, tail);
+  const std::string text = tail.text();
+  std::deque<Hold> holds = std::move(holds_);
+  holds_.clear();
+  uint64_t at = sendable;
+  auto copy_to = [&](uint64_t end) {
+    out_.append(base::Bytes(text).substr(at - sendable, end - at));
+    at = end;
+  };
+  for (size_t i = 0; i < holds.size();) {
+    const uint64_t from = holds[i].from_offset;
+    copy_to(from);
+    const uint64_t start = out_.end_offset();
+    std::string error;
+    size_t next = i;
+    for (; next < holds.size() && holds[next].from_offset == from; ++next)
+      if (error.empty()) error = verdict(holds[next].ticket, holds[next].what == Held::write);
+    if (error.empty()) {
+      copy_to(holds[i].end_offset);
+      for (; i < next; ++i) hold(holds[i].ticket, start, holds[i].what);
+    } else {
+      reply_.error(error);
+      server_.note_error(reply_.last_error_code());
+      at = holds[i].end_offset;
+      i = next;
+    }
+  }
+  copy_to(sendable + text.size());
+  output_written();
 }
 
 uint64_t Session::sendable_offset() {

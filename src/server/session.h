@@ -86,8 +86,14 @@ class Session final : public host::PeerEvents {
   }
   store::Seq write_seq() const { return write_seq_; }
   uint64_t write_offset() const { return write_offset_; }
-  // Output written from now on waits for the ticket.
-  void hold(const Ticket& ticket, uint64_t from_offset);
+  // Output from there on waits for the ticket. `reply`: what is there so far is a reply, of a
+  // command that wrote or did not.
+  enum class Held : uint8_t { message, read, write };
+  void hold(const Ticket& ticket, uint64_t from_offset, Held what = Held::message);
+  // Replies that wait and that `verdict` has an error for are replaced by it; messages that wait
+  // end the session.
+  using Verdict = std::function<std::string(const Ticket&, bool wrote)>;
+  void fail_held(const Verdict& verdict);
   // Tells the server that there is output; direct writers (publish) call it.
   void output_written();
 
@@ -147,6 +153,8 @@ class Session final : public host::PeerEvents {
   void run_again();
   // The command that runs now was parked before.
   bool resumed() const { return resumed_; }
+  // The command that waits for keys; nullptr when none does.
+  const ParkedCommand* parked() const { return parked_.get(); }
   // The command that ran last has not replied yet.
   bool waiting() const { return postponed_ == Postponed::blocked && (!resumed_ || waits_on_); }
 
@@ -185,6 +193,7 @@ class Session final : public host::PeerEvents {
   bool no_evict = false;
   bool no_touch = false;
   bool in_exec = false;
+  bool replica_reads = false;  // READONLY: a member that does not lead may answer its reads
   Transaction transaction;
   uint8_t tracking = 0;        // TrackingFlag bits; Tracking keeps the rest
   uint32_t subscriptions = 0;  // channels and patterns; PubSub keeps the lists
@@ -195,7 +204,9 @@ class Session final : public host::PeerEvents {
  private:
   struct Hold {
     uint64_t from_offset;
+    uint64_t end_offset;  // of a reply
     Ticket ticket;
+    Held what;
   };
 
   void drive();

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster/group_list.h"
 #include "server/config_value.h"
 
 namespace quoll::server {
@@ -135,6 +136,9 @@ struct Settings {
   bool aof_rewrite_incremental_fsync = true;
   bool aof_disable_auto_gc = false;
 
+  // Change stream
+  uint64_t changes_buffer_size = 0;  // bytes of the window; 0: there is no stream
+
   // Replication
   ReplicaOf replicaof;
   std::string masterauth;
@@ -183,6 +187,14 @@ struct Settings {
   int64_t cluster_announce_bus_port = 0;
   EndpointType cluster_preferred_endpoint_type = EndpointType::ip;
   bool cluster_slot_stats_enabled = false;
+  cluster::GroupList cluster_group;   // empty: this server is a cluster of its own
+  int64_t cluster_group_member = -1;  // our place in it; -1: found by our address
+  int64_t cluster_replicas = -1;      // members beside the leader; -1: as many as are listed
+  Quorum cluster_write_quorum;
+  Quorum cluster_read_quorum;
+  Durability cluster_durability = Durability::memory;
+  int64_t cluster_write_timeout_ms = 2000;
+  int64_t cluster_election_timeout_ms = 1000;
 
   // Memory, eviction, freeing
   uint64_t maxmemory = 0;  // in force, whether given as a number or as "auto"

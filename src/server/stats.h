@@ -59,6 +59,11 @@ struct Stats {
   base::Nanos expire_nanos = 0;      // spent in expiry rounds
   base::Histogram expire_lag;        // deadline to removal by the wheel
   base::Nanos expire_lag_nanos = 0;  // the sum of those
+  uint64_t defrag_hits = 0;          // blocks moved
+  uint64_t defrag_misses = 0;        // blocks looked at and left
+  uint64_t defrag_key_hits = 0;      // keys with a block that moved
+  uint64_t defrag_key_misses = 0;
+  base::Nanos defrag_nanos = 0;
   RateMeter commands_rate;
   RateMeter input_rate;
   RateMeter output_rate;

@@ -1,5 +1,6 @@
 #include "server/waits.h"
 
+#include "server/group.h"
 #include "server/replication.h"
 #include "server/server.h"
 
@@ -8,6 +9,8 @@ namespace quoll::server {
 bool Waits::met(const Session& session, const Need& need) const {
   const Replicas& replicas = replication_.replicas();
   const uint64_t offset = session.write_offset();
+  if (const ReplicaGroup* group = server_.group())
+    return static_cast<int64_t>(group->members_with(session.write_seq())) >= need.replicas;
   const size_t reached = need.files ? replicas.durable(offset) : replicas.acked(offset);
   if (static_cast<int64_t>(reached) < need.replicas) return false;
   if (need.local == 0) return true;
@@ -16,6 +19,13 @@ bool Waits::met(const Session& session, const Need& need) const {
 }
 
 void Waits::reply(Session& session, bool files) {
+  if (const ReplicaGroup* group = server_.group()) {
+    const auto members = static_cast<int64_t>(group->members_with(session.write_seq()));
+    if (!files) return session.reply().integer(members);
+    session.reply().array(2);
+    session.reply().integer(1);
+    return session.reply().integer(members);
+  }
   const Replicas& replicas = replication_.replicas();
   const uint64_t offset = session.write_offset();
   if (!files) return session.reply().integer(static_cast<int64_t>(replicas.acked(offset)));

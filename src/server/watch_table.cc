@@ -66,6 +66,11 @@ void WatchTable::before_database_change(store::DbIndex a, store::DbIndex b, base
   }
 }
 
+void WatchTable::dirty_all() {
+  for (auto& [watched, sessions] : watchers_)
+    for (Session* session : sessions) session->transaction.dirty = true;
+}
+
 WatchedKey& WatchTable::watched_key(Session& session, store::DbIndex db, Bytes key) {
   for (WatchedKey& watched : session.transaction.watched)
     if (watched.db == db && watched.key == key) return watched;

@@ -26,6 +26,8 @@ class WatchTable final : public store::CommitSink {
   // Before a flush or swap: dirties watchers of keys that exist now or will exist in that database.
   // For a flush pass the same database twice.
   void before_database_change(store::DbIndex a, store::DbIndex b, base::Millis now);
+  // Every transaction that watches something is to fail.
+  void dirty_all();
   size_t sessions() const { return sessions_; }
   size_t keys() const { return watchers_.size(); }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/check.h"
 
 namespace quoll::store {
 
@@ -97,11 +98,28 @@ class CommitBuilder {
     listeners_ += sink.listening();
   }
 
-  void begin(Origin origin, Millis now, bool transaction = false);
+  void begin(Origin origin, Millis now, bool transaction = false) {
+    QUOLL_CHECK(!open_);
+    open_ = true;
+    origin_ = origin;
+    now_ = now;
+    transaction_ = transaction;
+    recording_ = listeners_ > 0;
+    targets_ = kToAll;
+  }
   bool open() const { return open_; }
   Origin origin() const { return origin_; }
-  void touch(DbIndex db, Bytes key, const Event& event, Change change);
-  void effect(DbIndex db, Args args);
+  void touch(DbIndex db, Bytes key, const Event& event, Change change) {
+    QUOLL_DCHECK(open_);
+    ++touch_count_;
+    change_count_ += change != Change::expired && change != Change::evicted;
+    if (recording_) touches_.push_back({db, keep(key), event, change});
+  }
+  void effect(DbIndex db, Args args) {
+    QUOLL_DCHECK(open_);
+    ++effect_count_;
+    if (recording_) keep_effect(db, args);
+  }
   // A sink began to listen within the open commit: it hears of what follows.
   void record() { recording_ = true; }
   // Of the effects from now on, until the commit ends.
@@ -113,7 +131,18 @@ class CommitBuilder {
   // Touches kept so far for the sinks, 0 when none listens.
   size_t recorded() const { return touches_.size(); }
   // Tells the sinks; returns the commit's seq, or 0 when nothing changed.
-  Seq close();
+  Seq close() {
+    QUOLL_CHECK(open_);
+    // What is loaded was journaled before.
+    QUOLL_CHECK(origin_ == Origin::load || (touch_count_ == 0) == (effect_count_ == 0));
+    open_ = false;
+    if (__builtin_expect(abandoned_, 0)) drop();
+    if (touch_count_ == 0) return 0;
+    ++seq_;
+    touch_count_ = change_count_ = effect_count_ = 0;
+    if (recording_) tell();
+    return seq_;
+  }
   // Nobody will be told of the open commit: what it changed stays in memory only. For a process
   // that is about to end without saving.
   void abandon() { abandoned_ = true; }
@@ -124,6 +153,9 @@ class CommitBuilder {
 
  private:
   Bytes keep(Bytes bytes);
+  void keep_effect(DbIndex db, Args args);
+  void drop();
+  void tell();
   void forget();
 
   std::vector<CommitSink*> sinks_;

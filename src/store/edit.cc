@@ -37,7 +37,7 @@ Edit::Edit(Store& store, DbIndex db, const KeyRef& key, Millis now, bool access)
 Edit::~Edit() {
   settle();
   QUOLL_CHECK(!changed_ || closed_);
-  database_->sizes.move(size_before_, KeySizes::place_of(entry_));
+  if (closed_ || !entry_) database_->sizes.move(size_before_, KeySizes::place_of(entry_));
   if (closed_) store_.commits_.note_changes(1);
   store_.editing_ = false;
 }
@@ -120,10 +120,11 @@ void Edit::put(data::Value value, Ttl ttl) {
 
 void Edit::insert(const Entry::Shape& shape, data::Value& value, Millis deadline) {
   entry_ = Entry::make(shape, key_.bytes);
+  entry_->set_placement(store_.placement());
   entry_->write_value(value);
   entry_->set_access_clock(store_.access_.fresh(now_));
   at_ = database_->shard(key_.hash).insert(key_.hash, entry_);
-  ++database_->keys;
+  database_->count_key(key_.hash, 1);
   if (shape.ttl) file_deadline(entry_, deadline);
 }
 
@@ -135,11 +136,13 @@ void Edit::rebuild(const Entry::Shape& shape, data::Value& value, Millis deadlin
   Millis deadline_before = old->deadline();
   unfile_fields();
   store_.retire_value(old);
+  const size_t bytes_before = before.bytes(), bytes = shape.bytes();
   if (before.ttl == shape.ttl && before.wide == shape.wide &&
-      base::usable_size(before.bytes()) == base::usable_size(shape.bytes())) {
+      (bytes_before == bytes || base::usable_size(bytes_before) == base::usable_size(bytes))) {
     old->write_value(value);
   } else {
     Entry* fresh = Entry::make(shape, old->key());
+    fresh->set_placement(old->placement());
     fresh->write_value(value);
     fresh->set_access_clock(old->access_clock());
     Shard::replace(at_, fresh);
@@ -153,7 +156,7 @@ void Edit::rebuild(const Entry::Shape& shape, data::Value& value, Millis deadlin
     }
     // The caller's key may be a view into the old block.
     if (key_.bytes.data() == old->key().data()) key_.bytes = fresh->key();
-    base::release(old, before.bytes());
+    base::release(old, bytes_before);
     entry_ = fresh;
   }
   if (!shape.ttl) return;
@@ -229,7 +232,7 @@ void Edit::erase(Change change) {
     store_.commits_.effect(db_, del);
   }
   database_->shard(key_.hash).erase(key_.hash, entry_);
-  --database_->keys;
+  database_->count_key(key_.hash, -1);
   store_.destroy(entry_);
   entry_ = nullptr;
   at_ = {};

@@ -57,11 +57,6 @@ void Entry::write_value(data::Value& value) {
   }
 }
 
-size_t Entry::text_length() const {
-  char scratch[24];
-  return text(scratch).size();
-}
-
 Bytes Entry::encoding_name() const {
   if (type() != data::Type::string) return collection()->encoding_name();
   if (form() == data::Form::integer) return "int";

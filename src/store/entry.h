@@ -1,7 +1,7 @@
 // Entry: one key with its value, deadline and access clock in one allocation.
 //
 //   0     type:4 | form:4
-//   1     flags: ttl, wide, raw; bits 4-7: the highest of the access clock
+//   1     flags: ttl, wide, raw, by slot; bits 4-7: the highest of the access clock
 //   2     key length (wide form: unused)
 //   3     value length (bytes form)
 //   4-6   access clock (the lower 24 of 28 bits, see access_clock.h)
@@ -25,6 +25,7 @@
 #include "base/numbers.h"
 #include "data/type.h"
 #include "data/value.h"
+#include "store/placement.h"
 
 namespace quoll::store {
 
@@ -64,6 +65,14 @@ class Entry {
   bool has_ttl() const { return bytes()[1] & kTtl; }
   bool wide() const { return bytes()[1] & kWide; }
   bool raw() const { return bytes()[1] & kRaw; }
+  Placement placement() const {
+    return bytes()[1] & kBySlot ? Placement::by_slot : Placement::by_hash;
+  }
+  // By which its table finds it.
+  uint64_t hash() const { return placed_hash(key(), placement()); }
+  void set_placement(Placement placement) {
+    if (placement == Placement::by_slot) bytes()[1] |= kBySlot;
+  }
 
   size_t key_length() const {
     if (__builtin_expect(!wide(), 1)) return bytes()[2];
@@ -123,7 +132,11 @@ class Entry {
   data::Lent<data::Collection> collection() const {
     return data::Lent<data::Collection>(data::Collection::adopt(type(), word()));
   }
-  size_t text_length() const;
+  size_t text_length() const {
+    if (__builtin_expect(form() == data::Form::bytes, 1)) return bytes()[3];
+    char scratch[24];
+    return text(scratch).size();
+  }
   Bytes encoding_name() const;
   // Allocator bytes of block and heap value; see Collection::footprint for `samples`.
   size_t footprint(size_t samples = 0) const;
@@ -166,7 +179,7 @@ class Entry {
   }
 
   static constexpr size_t kHeaderBytes = 7;
-  static constexpr uint8_t kTtl = 1, kWide = 2, kRaw = 4;
+  static constexpr uint8_t kTtl = 1, kWide = 2, kRaw = 4, kBySlot = 8;
 
   size_t ttl_offset() const { return kHeaderBytes + (wide() ? 4 : 0); }
   size_t key_offset() const {

@@ -44,9 +44,7 @@ Database* Eviction::next_database() {
 
 Entry* Eviction::draw_entry(Database& database) {
   if (rules_.only_expiring) return database.wheel.at_rank(draw() % database.wheel.size());
-  Shard* shard = database.shards;
-  for (uint64_t at = draw() % database.keys; at >= shard->size(); ++shard) at -= shard->size();
-  return shard->random([this] { return draw(); });
+  return database.random([this] { return draw(); });
 }
 
 bool Eviction::evict_one(Millis now) {
@@ -99,7 +97,7 @@ void Eviction::refill(Millis now) {
 void Eviction::sample_cells(Database& database, Millis now) {
   size_t seen = 0;
   for (int i = 0; seen < rules_.samples && i < kCellTries; ++i) {
-    uint64_t point = draw();
+    uint64_t point = database.random_point([this] { return draw(); });
     Entry* found[kCellKeysMax];
     size_t count = 0;
     database.shard(point).sample(point, [&](Entry* entry) {
@@ -118,7 +116,7 @@ void Eviction::consider(Entry* entry, Millis now) {
   Candidate* end = begin + pooled_;
   const uint32_t its_rank = rank(entry, now);
   if (pooled_ == kEvictionPool && its_rank <= begin->rank) return;
-  const Candidate candidate{base::hash_key(entry->key()), db_, its_rank};
+  const Candidate candidate{entry->hash(), db_, its_rank};
   Candidate* same = std::find_if(begin, end, [&](const Candidate& other) {
     return other.hash == candidate.hash && other.db == candidate.db;
   });
@@ -143,9 +141,8 @@ Entry* Eviction::best_of_pool(Millis now) {
     const Candidate best = pool_[--pooled_];
     if (best.db >= store_.databases() || !choosable(store_.databases_[best.db].get())) continue;
     Database& database = *store_.databases_[best.db];
-    Entry* entry = database.shard(best.hash).find(best.hash, [&](const Entry* candidate) {
-      return base::hash_key(candidate->key()) == best.hash;
-    });
+    Entry* entry = database.shard(best.hash).find(
+        best.hash, [&](const Entry* candidate) { return candidate->hash() == best.hash; });
     if (!entry || (rules_.only_expiring && !entry->has_ttl())) continue;
     if (rank(entry, now) < best.rank) continue;
     db_ = best.db;

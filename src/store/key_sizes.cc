@@ -1,10 +1,5 @@
 #include "store/key_sizes.h"
 
-#include <algorithm>
-#include <bit>
-
-#include "store/entry.h"
-
 namespace quoll::store {
 namespace {
 
@@ -15,19 +10,12 @@ uint64_t digits_of(int64_t number) {
   return digits;
 }
 
-uint64_t size_of(const Entry* entry) {
+}  // namespace
+
+uint64_t KeySizes::size_of(const Entry* entry) {
   if (entry->type() != data::Type::string) return entry->collection()->size();
   if (entry->form() == data::Form::integer) return digits_of(entry->integer());
   return entry->text_length();
-}
-
-}  // namespace
-
-uint16_t KeySizes::place_of(const Entry* entry) {
-  if (!entry) return kNowhere;
-  const auto place = static_cast<unsigned>(std::bit_width(size_of(entry)));
-  return static_cast<uint16_t>(static_cast<unsigned>(entry->type()) * kPlaces +
-                               std::min(place, kPlaces - 1));
 }
 
 }  // namespace quoll::store

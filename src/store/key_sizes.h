@@ -7,13 +7,13 @@
 // Cost: 2 KB per database in use; an edit looks at the size before and after.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
 
-#include "data/type.h"
+#include "store/entry.h"
 
 namespace quoll::store {
-
-class Entry;
 
 struct KeySizes {
   static constexpr unsigned kTypes = 6;
@@ -26,12 +26,22 @@ struct KeySizes {
     return counts[static_cast<unsigned>(type) * kPlaces + place];
   }
   // Where the entry belongs; of nullptr kNowhere.
-  static uint16_t place_of(const Entry* entry);
+  static uint16_t place_of(const Entry* entry) {
+    if (!entry) return kNowhere;
+    const bool text = entry->type() == data::Type::string && entry->form() == data::Form::bytes;
+    const uint64_t size = __builtin_expect(text, 1) ? entry->text_length() : size_of(entry);
+    const auto place = static_cast<unsigned>(std::bit_width(size));
+    return static_cast<uint16_t>(static_cast<unsigned>(entry->type()) * kPlaces +
+                                 std::min(place, kPlaces - 1));
+  }
   void move(uint16_t from, uint16_t to) {
     if (__builtin_expect(from == to, 1)) return;
     if (from != kNowhere) --counts[from];
     if (to != kNowhere) ++counts[to];
   }
+
+ private:
+  static uint64_t size_of(const Entry* entry);  // of any entry
 };
 
 }  // namespace quoll::store

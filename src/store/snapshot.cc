@@ -76,7 +76,7 @@ void Snapshot::save_chain(Database& database, const KeyRef& key, bool own_at_onc
   DbIndex db = index_of(database);
   for (const Owed& found : found_) {
     if (is_large(*found.entry) && !(own_at_once && found.entry->key_is(key.bytes)))
-      owed_.emplace(base::hash_key(found.entry->key()), Owed{db, found.entry});
+      owed_.emplace(found.entry->hash(), Owed{db, found.entry});
     else
       write(db, *found.entry);
   }
@@ -134,7 +134,7 @@ bool Snapshot::step_unfinished() {
     if (owed_.empty()) return false;
     auto next = owed_.begin();
     if (awaited_) {
-      next = owed_.lower_bound(base::hash_key(awaited_->key()));
+      next = owed_.lower_bound(awaited_->hash());
       while (next->second.entry != awaited_) ++next;
     }
     unfinished_ = next->second;
@@ -159,7 +159,7 @@ bool Snapshot::step_walk() {
   });
   for (const Owed& found : found_) {
     if (is_large(*found.entry))
-      owed_.emplace(base::hash_key(found.entry->key()), found);
+      owed_.emplace(found.entry->hash(), found);
     else
       write(found.db, *found.entry);
   }

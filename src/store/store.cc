@@ -4,7 +4,7 @@
 
 namespace quoll::store {
 
-Store::Store(DbIndex databases) {
+Store::Store(DbIndex databases, Placement placement) : placement_(placement) {
   QUOLL_CHECK(databases > 0 && databases <= kDatabasesMax);
   databases_.resize(databases);
 }
@@ -17,12 +17,6 @@ Store::~Store() {
   }
 }
 
-Database& Store::open(DbIndex db, Millis now) {
-  QUOLL_CHECK(db < databases());
-  if (!databases_[db]) databases_[db] = std::make_unique<Database>(now);
-  return *databases_[db];
-}
-
 uint64_t Store::flush(DbIndex db) {
   uint64_t held = keys(db);
   commits_.note_changes(held);
@@ -32,7 +26,8 @@ uint64_t Store::flush(DbIndex db) {
 }
 
 void Store::adopt(Store& other) {
-  QUOLL_CHECK(databases() == other.databases() && !other.snapshot_);
+  QUOLL_CHECK(databases() == other.databases() && placement_ == other.placement_);
+  QUOLL_CHECK(!other.snapshot_);
   for (DbIndex db = 0; db < databases(); ++db) {
     flush(db);
     databases_[db] = std::move(other.databases_[db]);

@@ -35,11 +35,12 @@ struct StoreCounters {
 
 class Store {
  public:
-  explicit Store(DbIndex databases);
+  explicit Store(DbIndex databases, Placement placement = Placement::by_hash);
   ~Store();
 
   DbIndex databases() const { return static_cast<DbIndex>(databases_.size()); }
-  KeyRef ref(Bytes key) const { return {key, base::hash_key(key)}; }
+  Placement placement() const { return placement_; }
+  KeyRef ref(Bytes key) const { return {key, placed_hash(key, placement_)}; }
   CommitBuilder& commits() { return commits_; }
 
   // The entry of a live key, or nullptr. Never changes the keyspace.
@@ -53,11 +54,16 @@ class Store {
     const Entry* entry = present(db, key);
     return entry && entry->expired(now);
   }
-  void prefetch(DbIndex db, uint64_t hash) const {
-    if (const Database* database = databases_[db].get()) database->shard(hash).prefetch(hash);
+  // The steps of a batched lookup, see HashTable::bucket_of. No key may change between them.
+  const base::Bucket* bucket_of(DbIndex db, uint64_t hash) const {
+    const Database* database = databases_[db].get();
+    return database ? database->shard(hash).bucket_of(hash) : nullptr;
   }
-  void prefetch_entries(DbIndex db, uint64_t hash) const {
-    if (const Database* database = databases_[db].get()) database->shard(hash).prefetch_items(hash);
+  static void prefetch(const base::Bucket* bucket) {
+    if (bucket) base::prefetch(bucket);
+  }
+  static void prefetch_entries(const base::Bucket* bucket, uint64_t hash) {
+    if (bucket) Shard::prefetch_items(bucket, hash);
   }
   // Records an access of a key: reads do this, and edits of a key that exists, unless the client
   // asked not to.
@@ -89,6 +95,16 @@ class Store {
 
   uint64_t keys(DbIndex db) const { return databases_[db] ? databases_[db]->keys : 0; }
   uint64_t expires(DbIndex db) const { return databases_[db] ? databases_[db]->expires : 0; }
+  // What follows is for keys placed by slot. O(1).
+  uint64_t keys_in_slot(DbIndex db, unsigned slot) const {
+    return databases_[db] ? databases_[db]->slots->keys[slot] : 0;
+  }
+  // Visits the slot's keys, as Database::visit_slot does.
+  template <class Visit>
+  void visit_slot(DbIndex db, unsigned slot, Visit&& visit) const {
+    if (databases_[db] && databases_[db]->slots->keys[slot] > 0)
+      std::as_const(*databases_[db]).visit_slot(slot, visit);
+  }
   // Of a database in use; else nullptr.
   const KeySizes* key_sizes(DbIndex db) const {
     return databases_[db] ? &databases_[db]->sizes : nullptr;
@@ -131,6 +147,7 @@ class Store {
   StoreCounters& counters() { return counters_; }
 
  private:
+  friend class Defragmentation;
   friend class Edit;
   friend class Eviction;
   friend class Snapshot;
@@ -145,7 +162,12 @@ class Store {
     return database->shard(key.hash).find(
         key.hash, [&](const Entry* candidate) { return candidate->key_is(key.bytes); });
   }
-  Database& open(DbIndex db, Millis now);
+  Database& open(DbIndex db, Millis now) {
+    QUOLL_CHECK(db < databases());
+    if (__builtin_expect(!databases_[db], 0))
+      databases_[db] = std::make_unique<Database>(now, placement_);
+    return *databases_[db];
+  }
   // field_expiry.cc
   size_t expire_fields(DbIndex db, Millis now, size_t steps_max);
   size_t expire_fields_of(DbIndex db, Millis now, size_t fields_max);
@@ -173,6 +195,7 @@ class Store {
   void reclaim_blob();
 
   std::vector<std::unique_ptr<Database>> databases_;
+  const Placement placement_;
   CommitBuilder commits_;
   AccessClock access_;
   std::deque<Grave> graveyard_;
@@ -225,10 +248,7 @@ const Entry* Store::random(DbIndex db, Millis now, Draw&& draw) const {
   const Database* database = databases_[db].get();
   if (!database || database->keys == 0) return nullptr;
   for (int i = 0; i < kRandomTries; ++i) {
-    const Shard* shard = database->shards;
-    for (uint64_t rank = draw() % database->keys; rank >= shard->size(); ++shard)
-      rank -= shard->size();
-    const Entry* entry = shard->random(draw);
+    const Entry* entry = database->random(draw);
     if (!entry->expired(now)) return entry;
   }
   const Entry* first = nullptr;

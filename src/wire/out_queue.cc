@@ -199,6 +199,13 @@ void OutQueue::move_tail(uint64_t offset, OutQueue& to) {
   rewind(offset);
 }
 
+std::string OutQueue::text() const {
+  std::string text;
+  for (Chunk* chunk = head_; chunk; chunk = chunk->next)
+    text.append(chunk->bytes() + chunk->begin, chunk->end - chunk->begin);
+  return text;
+}
+
 void OutQueue::copy_to(OutQueue& to) const {
   QUOLL_CHECK(this != &to);
   for (const Chunk* chunk = head_; chunk != nullptr; chunk = chunk->next)

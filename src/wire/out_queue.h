@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstring>
+#include <string>
 
 #include "base/bytes.h"
 
@@ -76,6 +77,7 @@ class OutQueue {
   void rewind(uint64_t offset);
   // Moves the bytes behind `offset` (>= sent_offset) to the end of `to`, by copying.
   void move_tail(uint64_t offset, OutQueue& to);
+  std::string text() const;  // all unsent bytes
   // Writes all unsent bytes to the end of `to` as well.
   void copy_to(OutQueue& to) const;
   // Drops all unsent bytes; they count as sent.

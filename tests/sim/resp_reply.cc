@@ -71,7 +71,36 @@ class ReplyWalk {
   size_t at_ = 0;
 };
 
+// Takes the reply at the front of the bytes, which are complete.
+Reply take_reply(std::string_view& bytes) {
+  Reply reply;
+  reply.kind = bytes[0];
+  size_t line_end = bytes.find("\r\n");
+  std::string line(bytes.substr(1, line_end - 1));
+  bytes.remove_prefix(line_end + 2);
+  bool bulk = reply.kind == '$' || reply.kind == '=' || reply.kind == '!';
+  bool parts = std::string_view("*~>%").find(reply.kind) != std::string_view::npos;
+  if (!bulk && !parts) {
+    reply.text = line;
+    reply.null = reply.kind == '_';
+    return reply;
+  }
+  int64_t count = std::stoll(line);
+  reply.null = count < 0;
+  if (reply.null) return reply;
+  if (bulk) {
+    reply.text = bytes.substr(0, static_cast<size_t>(count));
+    bytes.remove_prefix(static_cast<size_t>(count) + 2);
+    return reply;
+  }
+  for (int64_t left = reply.kind == '%' ? count * 2 : count; left > 0; --left)
+    reply.parts.push_back(take_reply(bytes));
+  return reply;
+}
+
 }  // namespace
+
+Reply parse_reply(std::string_view bytes) { return take_reply(bytes); }
 
 size_t reply_length(std::string_view bytes) {
   if (bytes.empty()) return 0;

@@ -15,6 +15,15 @@ constexpr size_t kMalformed = static_cast<size_t>(-1);
 // bytes are needed, kMalformed when no reply begins like this.
 size_t reply_length(std::string_view bytes);
 
+// A complete reply, taken apart. Maps: keys and values in turn.
+struct Reply {
+  char kind = '_';
+  bool null = false;
+  std::string text;  // of what has no parts, without type and line ends
+  std::vector<Reply> parts;
+};
+Reply parse_reply(std::string_view bytes);
+
 // One command as an array of bulk strings.
 std::string resp_command(const std::vector<std::string>& args);
 

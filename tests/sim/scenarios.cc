@@ -26,6 +26,10 @@ void aof_rewrites(Run& run);
 void aof_any_policy(Run& run);
 void aof_sealed(Run& run);
 void aof_keeps_time(Run& run);
+// group_wal_scenarios.cc
+void group_wal_fsync(Run& run);
+void group_wal_memory(Run& run);
+void group_wal_rot(Run& run);
 // server_model_scenarios.cc
 void server_model_keys(Run& run);
 void server_model_databases(Run& run);
@@ -34,6 +38,9 @@ void server_model_everything(Run& run);
 void server_expiry(Run& run);
 void server_expiry_crowd(Run& run);
 void server_turns(Run& run);
+// eviction_scenarios.cc
+void server_eviction(Run& run);
+void server_eviction_same_seed(Run& run);
 // hash_expiry_scenarios.cc
 void hash_field_expiry(Run& run);
 void hash_field_turns(Run& run);
@@ -48,9 +55,18 @@ void server_busy_script(Run& run);
 // server_blocking_scenarios.cc
 void server_blocking_queue(Run& run);
 void server_blocking_order(Run& run);
+// cluster_routes_scenarios.cc
+void cluster_routes(Run& run);
+void cluster_routes_transactions(Run& run);
+void cluster_routes_blocked(Run& run);
+void cluster_describes_group(Run& run);
 // replication_scenarios.cc
 void replication_through_cuts(Run& run);
 void replication_changes_parts(Run& run);
+// group_workload_scenarios.cc
+void workload_of_one(Run& run);
+void workload_through_crashes(Run& run);
+void workload_finds_loss(Run& run);
 // server_world_scenarios.cc
 void server_counters(Run& run);
 void server_transfers(Run& run);
@@ -86,12 +102,22 @@ const Scenario kScenarios[] = {
      "calm disk disk,failed_append_ppm=80000,failed_sync_ppm=80000 disk,disk_bytes_max=40000",
      aof_sealed},
     {"aof_keeps_time", "calm", aof_keeps_time},
+    {"group_wal_fsync",
+     "calm disk disk,failed_append_ppm=20000,failed_sync_ppm=20000 disk,disk_bytes_max=60000 "
+     "disk,flipped_bit_ppm=20000",
+     group_wal_fsync},
+    {"group_wal_memory",
+     "calm disk disk,failed_append_ppm=20000,failed_sync_ppm=20000 disk,disk_bytes_max=60000",
+     group_wal_memory},
+    {"group_wal_rot", "calm disk", group_wal_rot},
     {"server_model_keys", "calm choppy resets clock choppy,clock", server_model_keys},
     {"server_model_databases", "calm choppy resets", server_model_databases},
     {"server_model_everything", "calm choppy resets", server_model_everything},
     {"server_expiry", "calm drift_ppm=500 clock choppy,window_bytes=60000", server_expiry},
     {"server_expiry_crowd", "calm", server_expiry_crowd},
     {"server_turns", "calm", server_turns},
+    {"server_eviction", "calm choppy drift_ppm=500", server_eviction},
+    {"server_eviction_same_seed", "calm choppy", server_eviction_same_seed},
     {"hash_field_expiry", "calm drift_ppm=500 clock choppy,window_bytes=60000", hash_field_expiry},
     {"hash_field_turns", "calm", hash_field_turns},
     {"server_slow_reader", "calm", server_slow_reader},
@@ -102,8 +128,16 @@ const Scenario kScenarios[] = {
     {"server_limits", "calm choppy", server_limits},
     {"server_blocking_queue", "calm choppy resets", server_blocking_queue},
     {"server_blocking_order", "calm choppy", server_blocking_order},
+    {"cluster_routes", "calm choppy", cluster_routes},
+    {"cluster_routes_transactions", "calm choppy", cluster_routes_transactions},
+    {"cluster_routes_blocked", "calm choppy", cluster_routes_blocked},
+    {"cluster_describes_group", "calm", cluster_describes_group},
     {"replication_through_cuts", "calm choppy resets", replication_through_cuts},
     {"replication_changes_parts", "calm choppy resets", replication_changes_parts},
+    {"workload_of_one", "calm choppy resets", workload_of_one},
+    {"workload_through_crashes", "crash resets,crash,crash_every_ms=3000",
+     workload_through_crashes},
+    {"workload_finds_loss", "crash,crash_every_ms=2000", workload_finds_loss},
     {"server_counters", "calm choppy resets", server_counters},
     {"server_transfers", "calm choppy resets", server_transfers},
     {"server_locks", "calm choppy resets", server_locks},

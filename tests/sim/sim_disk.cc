@@ -171,6 +171,7 @@ void SimDrive::sync_dir(const std::string& path) {
 }
 
 void SimDrive::lose_power(SimChance& chance, bool torn) {
+  ++power_losses_;
   auto kept = static_cast<size_t>(chance.between(0, static_cast<int64_t>(unsynced_names_.size())));
   for (size_t i = 0; i < kept; ++i) {
     for (const NameChange& change : unsynced_names_[i]) {

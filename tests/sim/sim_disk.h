@@ -60,6 +60,7 @@ class SimDrive {
   size_t bytes_used() const;
 
   void lose_power(SimChance& chance, bool torn);
+  uint64_t power_losses() const { return power_losses_; }
 
   static std::string normal(const std::string& path);
   static std::string parent(const std::string& path);
@@ -81,6 +82,7 @@ class SimDrive {
   std::map<std::string, File> durable_names_;
   std::vector<std::vector<NameChange>> unsynced_names_;
   std::set<std::string> dirs_;
+  uint64_t power_losses_ = 0;
 };
 
 class SimDisk final : public host::Disk {

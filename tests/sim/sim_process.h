@@ -4,14 +4,15 @@
 #include <cstdlib>
 
 #include "host/host.h"
+#include "tests/sim/sim_disk.h"
 #include "tests/sim/sim_loop.h"
 
 namespace quoll::sim {
 
 class SimProcess final : public host::Process {
  public:
-  SimProcess(SimLoop& loop, host::Random& random, NodeId node)
-      : loop_(loop), random_(random), node_(node) {}
+  SimProcess(SimLoop& loop, host::Random& random, const SimDrive& drive, NodeId node)
+      : loop_(loop), random_(random), drive_(drive), node_(node) {}
 
   int pid() override { return 1000 + node_; }
   CpuTimes cpu_times() override { return {loop_.busy() / base::kNanosPerMicro, 0}; }
@@ -21,6 +22,7 @@ class SimProcess final : public host::Process {
   size_t container_memory_bytes() override { return 0; }
   std::string system_name() override { return "Simulation 1.0 virtual"; }
   std::string executable() override { return "/quoll-server"; }
+  std::string boot_id() override { return "boot " + std::to_string(drive_.power_losses()); }
   uint64_t draw_secret() override { return random_.draw(); }
   base::Result<int> oom_score() override { return oom_score_; }
   base::Result<> set_oom_score(int score) override {
@@ -33,6 +35,7 @@ class SimProcess final : public host::Process {
  private:
   SimLoop& loop_;
   host::Random& random_;
+  const SimDrive& drive_;
   NodeId node_;
   int oom_score_ = 0;
 };

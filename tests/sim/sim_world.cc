@@ -19,7 +19,7 @@ struct SimWorld::Seats {
         disk(world, id, loop, node.drive),
         transport(world.network_, id),
         datagrams(world.network_, id),
-        process(loop, random, id) {
+        process(loop, random, node.drive, id) {
     loop.set_look_cost(node.look_cost);
   }
 
