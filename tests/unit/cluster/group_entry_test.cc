@@ -46,7 +46,8 @@ TEST_CASE("group entry: what is encoded is read back") {
   const std::string bytes = entry_of(EntryKind::noop, "payload");
   CHECK(bytes.size() == kEntryHeaderBytes + 7);
   Entry entry;
-  REQUIRE(decode_entry(bytes + "more", entry) == EntryFault::none);
+  const std::string with_more = bytes + "more";
+  REQUIRE(decode_entry(with_more, entry) == EntryFault::none);
   CHECK(entry.header.at == Position{7, 1234567890123});
   CHECK(entry.header.time == 1700000000123);
   CHECK(entry.header.group == 3);
