@@ -42,9 +42,7 @@ constexpr base::Nanos kGroupTick = 20 * base::kNanosPerMilli;
 constexpr size_t kUncommittedBytesMax = size_t{64} << 20;     // then clients are not read
 constexpr uint64_t kCheckpointLogBytes = uint64_t{64} << 20;  // of log since the last checkpoint
 constexpr size_t kIncomingWaitingMax = size_t{8} << 20;       // received and not yet on disk
-constexpr size_t kOutgoingWaitingMax = size_t{4} << 20;       // of all data, on one connection
 constexpr size_t kWrongKeysMax = 100'000;                     // then all data are asked for
-constexpr size_t kKeysFrameBytes = size_t{1} << 20;           // of values in one answer, about
 
 class ReplicaGroup final : public ClusterView,
                            public store::CommitSink,
