@@ -128,7 +128,7 @@ class Member:
         if os.path.exists(path):
             os.remove(path)
 
-    def ask(self, *words, timeout=1.0):
+    def ask(self, *words, timeout=3.0):
         """One reply tree, or None when there is no answer in time."""
         try:
             connection = resp.Connection(self.port, host=self.host, timeout=timeout)
