@@ -46,7 +46,6 @@ class GroupLinks::Link final : public host::PeerEvents {
       }
       const size_t taken = peer_->send({parts, count});
       if (closed_) return;
-      links_.bytes_sent_ += taken;
       consume(taken);
       blocked_ = taken < offered;
     }
@@ -61,7 +60,6 @@ class GroupLinks::Link final : public host::PeerEvents {
 
   void received(size_t bytes) override {
     in_.append(links_.scratch_.data(), bytes);
-    links_.bytes_received_ += bytes;
     heard_ = links_.now_;
     if (!greeted_ && !take_preamble()) return;
     take_frames();
@@ -263,10 +261,6 @@ size_t GroupLinks::waiting_bytes(Member member) const {
 
 void GroupLinks::pause_reads(Member member, bool paused) {
   if (up(member)) links_[member]->peer().pause_reads(paused);
-}
-
-std::string GroupLinks::address(Member member) const {
-  return links_[member] ? links_[member]->peer().remote_address() : "";
 }
 
 }  // namespace quoll::cluster

@@ -4,7 +4,7 @@
 //
 //   dial / accept -> preamble both ways -> linked -> frames ... -> unlinked -> dial again
 //
-// Sending never waits: what the other side does not take yet is kept here and sent_bytes_waiting()
+// Sending never waits: what the other side does not take yet is kept here and waiting_bytes()
 // tells how much. Who produces much looks at it.
 // Cost: one gathered write per connection and turn.
 #pragma once
@@ -56,11 +56,8 @@ class GroupLinks {
   void send(Member member, std::string& head, base::Bytes rest = {});
   void flush();
   size_t waiting_bytes(Member member) const;
-  // Nothing more is read from the member for now.
+  // While paused, what the member sends waits in its connection.
   void pause_reads(Member member, bool paused);
-  std::string address(Member member) const;
-  uint64_t bytes_sent() const { return bytes_sent_; }
-  uint64_t bytes_received() const { return bytes_received_; }
 
  private:
   class Link;
@@ -84,8 +81,6 @@ class GroupLinks {
   std::array<bool, kMembersMax> dialing_{};
   std::vector<char> scratch_;  // what a connection receives at once
   base::Millis now_ = 0;
-  uint64_t bytes_sent_ = 0;
-  uint64_t bytes_received_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

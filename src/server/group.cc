@@ -119,6 +119,8 @@ void ReplicaGroup::tick() {
   may_commit_ = serving_ && core_->may_commit(now);
   update_members();
   give_up_late();
+  if (incoming_ && !incoming_->over && incoming_->epoch != core_->epoch())
+    give_up_incoming("another member leads");
   if (!wrong_keys_.empty()) ask_for_keys();
   if (all_wrong_) ask_for_data();
   consider_checkpoint();

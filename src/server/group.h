@@ -85,7 +85,6 @@ class ReplicaGroup final : public ClusterView,
   bool hand_over() { return core_->transfer(); }
 
   const cluster::GroupCore* core() const { return core_.get(); }
-  const cluster::GroupLinks& links() const { return *links_; }
   struct Counters {
     uint64_t elections_won = 0;
     uint64_t deposed = 0;
@@ -186,7 +185,7 @@ class ReplicaGroup final : public ClusterView,
   void ask_for_data();
   void send_all(cluster::Member to);
   void sending_ended(cluster::Member to, base::Result<> result);
-  void begin_stream(cluster::Member to, const std::shared_ptr<Sending>& sending);
+  void begin_stream(cluster::Member to);
   bool incoming_begins(cluster::Member from, base::Bytes body);
   bool incoming_bytes(base::Bytes body);
   bool incoming_ends(base::Bytes body);

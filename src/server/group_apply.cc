@@ -33,7 +33,6 @@ bool GroupApply::run(cluster::GroupCore& core, cluster::Index limit, const Skip&
       if (entry.header.kind == cluster::EntryKind::effects) apply(entry, skip);
       bytes.remove_prefix(entry.bytes);
       core.applied(index);
-      ++entries_;
       if (++count % kLookAtClockEvery == 0 && server_.host().clock.steady() >= end)
         return core.applied() >= limit;
     }

@@ -21,7 +21,6 @@ class GroupApply {
   // One effect, as a commit of its own.
   void run_effect(store::DbIndex db, Args words);
   const Command* command(Args words);
-  uint64_t entries() const { return entries_; }
 
  private:
   void apply(const cluster::Entry& entry, const Skip& skip);
@@ -30,7 +29,6 @@ class GroupApply {
 
   Server& server_;
   std::unique_ptr<Replay> replay_;
-  uint64_t entries_ = 0;
 };
 
 }  // namespace quoll::server

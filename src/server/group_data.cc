@@ -67,7 +67,7 @@ void ReplicaGroup::send_all(Member to) {
   auto sending = std::make_shared<Sending>(Sending{core_->epoch(), {}});
   sending_[to] = sending;
   if (config_.is_witness(to)) {
-    begin_stream(to, sending);
+    begin_stream(to);
     return sending_ended(to, {});
   }
   log::notice("Group: member {} is too far behind: it gets all data", to);
@@ -79,7 +79,7 @@ void ReplicaGroup::send_all(Member to) {
           sending_ended(to, base::Error{"it is not wanted any more"});
           return {};
         }
-        begin_stream(to, sending);
+        begin_stream(to);
         return {kRdbVersion, std::make_unique<Outgoing>(*this, to, sending)};
       },
       [this, to, alive = alive_](base::Result<> result) {
@@ -87,7 +87,7 @@ void ReplicaGroup::send_all(Member to) {
       });
 }
 
-void ReplicaGroup::begin_stream(Member to, const std::shared_ptr<Sending>&) {
+void ReplicaGroup::begin_stream(Member to) {
   const cluster::Position at{*core_->log().epoch_at(core_->applied()), core_->applied()};
   core_->sync_began(to, at);
   std::string frame;
