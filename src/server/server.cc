@@ -316,7 +316,7 @@ void Server::end_turn() {
   replication_->begin_turn_end();
   if (group_) group_->begin_turn_end();
   flush_all();  // replies do not wait for the work below
-  if (active_expiry_ && !follows() && periodic_work_ && paused() == PauseKind::none &&
+  if (expires() && periodic_work_ && paused() == PauseKind::none &&
       expiry_due_ <= host_.clock.wall())
     expire();
   memory_limits_->end_turn();
@@ -341,6 +341,9 @@ base::Nanos Server::background_budget(base::Nanos now, base::Nanos wanted) {
 void Server::serve_blocked() {
   if (__builtin_expect(blocked_keys_.ready(), 0)) blocked_keys_.serve(now_);
 }
+
+// While the log is replayed a deadline that has passed may still be moved by what follows.
+bool Server::expires() const { return active_expiry_ && !follows() && !persistence_.loading(); }
 
 void Server::expire() {
   refresh_clock();
@@ -385,7 +388,7 @@ void Server::defragment() {
 // Sleeps until the wheel has something to do; an earlier deadline re-arms. Deadlines are wall time
 // and timers are not, so only the near ones get a timer: ticks see to the far ones.
 void Server::arm_expiry() {
-  if (!active_expiry_ || follows()) return;
+  if (!expires()) return;
   base::Millis due = store_.next_expiry();
   if (due == store::kNoDeadline || due >= expiry_due_ || due - now_ > kExpiryTimerMax) return;
   expiry_due_ = due;

@@ -225,6 +225,7 @@ class Server {
   void end_turn();
   base::Nanos background_budget(base::Nanos now, base::Nanos wanted);
   void serve_blocked();
+  bool expires() const;
   void expire();
   void reclaim();
   void defragment();

@@ -600,6 +600,22 @@ def test_loading_answers():
         check(b"-LOADING" in seen or node.log().count("DB loaded"), "no LOADING reply")
 
 
+def test_deadlines_that_passed_are_kept_until_the_log_is_replayed():
+    """What expires by the clock of today may have been kept by a command further on."""
+    lines = [["SELECT", "0"], ["SET", "kept", "v", "PXAT", "1600000000000"], ["SET", "gone", "v", "PXAT", "1600000000000"]]
+    lines += [["SET", "filler", "x" * 10000]] * 1000 + [["PERSIST", "kept"]]
+    for binary in (OURS, REFERENCE):
+        with Node(binary, ["--save", "", "--appendonly", "yes"]) as node:
+            folder = os.path.join(node.dir, "appendonlydir")
+            os.mkdir(folder)
+            with open(os.path.join(folder, "appendonly.aof.1.incr.aof"), "wb") as log:
+                log.write(b"".join(resp.encode(line) for line in lines))
+            with open(os.path.join(folder, "appendonly.aof.manifest"), "w", encoding="ascii") as manifest:
+                manifest.write("file appendonly.aof.1.incr.aof seq 1 type i\n")
+            one = node.start().connect()
+            check_equal(one.call("MGET", "kept", "gone"), [b"v", None], binary)
+
+
 def test_appendonly_is_switched_while_running():
     with Node(OURS, RDB + ["--appendfsync", "always"]) as node:
         one = node.start().connect()
