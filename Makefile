@@ -53,9 +53,10 @@ else
 LIB_OBJECTS := $(call objects,$(LIB_SOURCES))
 endif
 
+# What is meant for one file looks like a part of a header here.
 $(OUT)/joined/%.o: $(OUT)/joined/%.cc
 	@echo "  CXX $<"
-	@$(CXX) $(CXXFLAGS) $(FLAGS) -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
+	@$(CXX) $(CXXFLAGS) $(FLAGS) -Wno-subobject-linkage -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
 
 $(OUT)/libquoll.a: $(LIB_OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
