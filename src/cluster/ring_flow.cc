@@ -153,32 +153,48 @@ void RingFlow::each_arc(uint32_t from, Visit&& visit) const {
 }
 
 // Along arcs of reduced cost 0 to a node with room. What a search that fails has seen leads nowhere
-// until the potentials rise.
+// until the potentials rise. Places are passed through at once, so that a short way is found before
+// the places of every group on the way are looked at.
 bool RingFlow::search(size_t group) {
+  seen_.clear();
   queue_.clear();
-  queue_.push_back(vertex_of(group, 0));
-  vertices_[queue_[0]].seen = searches_;
-  vertices_[queue_[0]].from = kNowhere;
-  uint32_t found = kNowhere;
+  uint32_t found = pass(kNowhere, vertex_of(group, 0));
   for (size_t next = 0; next < queue_.size() && found == kNowhere; ++next) {
     const uint32_t at = queue_[next];
     each_arc(at, [&](uint32_t to, int32_t cost) {
-      Vertex& vertex = vertices_[to];
-      if (vertex.seen == searches_ || cost + vertices_[at].potential - vertex.potential != 0)
-        return false;
-      vertex.seen = searches_;
-      vertex.from = at;
-      queue_.push_back(to);
-      if (to < first_node_ || vertex.potential != 0) return false;
-      const size_t n = to - first_node_;
-      if (held_[n].size() >= ring_.nodes[n].target) return false;
-      found = to;
-      return true;
+      if (cost + vertices_[at].potential == vertices_[to].potential) found = pass(at, to);
+      return found != kNowhere;
     });
   }
   if (found == kNowhere) return false;
-  for (uint32_t vertex : queue_) vertices_[vertex].seen = 0;
+  for (uint32_t vertex : seen_) vertices_[vertex].seen = 0;
   turn_over(found);
+  return true;
+}
+
+// A place, and those that follow from it; their nodes are queued. The first of them with room.
+uint32_t RingFlow::pass(uint32_t from, uint32_t place) {
+  if (!see(from, place)) return kNowhere;
+  uint32_t found = kNowhere;
+  each_arc(place, [&](uint32_t to, int32_t cost) {
+    if (cost + vertices_[place].potential != vertices_[to].potential) return false;
+    if (to < first_node_) {
+      found = pass(place, to);
+    } else if (see(place, to)) {
+      queue_.push_back(to);
+      const size_t n = to - first_node_;
+      if (vertices_[to].potential == 0 && held_[n].size() < ring_.nodes[n].target) found = to;
+    }
+    return found != kNowhere;
+  });
+  return found;
+}
+
+bool RingFlow::see(uint32_t from, uint32_t vertex) {
+  if (vertices_[vertex].seen == searches_) return false;
+  vertices_[vertex].seen = searches_;
+  vertices_[vertex].from = from;
+  seen_.push_back(vertex);
   return true;
 }
 

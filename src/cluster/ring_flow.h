@@ -64,6 +64,8 @@ class RingFlow {
   void assign(size_t group, int n);
   void release(size_t group, int n);
   bool search(size_t group);
+  uint32_t pass(uint32_t from, uint32_t place);
+  bool see(uint32_t from, uint32_t vertex);
   void turn_over(uint32_t last);
   void raise_potentials();
   // Arcs with room behind a vertex, in the order in which they are tried: visit(to, cost), until it
@@ -80,7 +82,9 @@ class RingFlow {
   std::vector<std::vector<GroupNumber>> held_;  // per node
   std::vector<Vertex> vertices_;
   uint32_t searches_ = 0;
+  // Of a search: nodes to go on from, and all it has seen.
   std::vector<uint32_t> queue_;
+  std::vector<uint32_t> seen_;
 };
 
 }  // namespace quoll::cluster
