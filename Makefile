@@ -29,6 +29,7 @@ LIB_SOURCES := $(filter-out src/main.cc,$(wildcard src/*/*.cc))
 UNIT_SOURCES := $(wildcard tests/unit/*.cc tests/unit/*/*.cc)
 SIM_SOURCES := $(wildcard tests/sim/*.cc)
 GROUP_SIM_SOURCES := $(wildcard tests/sim/group/*.cc)
+GOSSIP_SIM_SOURCES := $(wildcard tests/sim/gossip/*.cc)
 CHECKER_SOURCES := $(addprefix tests/sim/,history.cc linearizability.cc list_append.cc simple_checkers.cc)
 
 .PHONY: all install deb deps run test check bench bench-instructions bench-persistence torture clean unit sim mutants nemesis fuzz fuzz-build
@@ -76,12 +77,17 @@ $(OUT)/obj/%.o: %.cc $(PRECOMPILED:.h=.h.gch)
 	@echo "  CXX $<"
 	@$(CXX) $(CXXFLAGS) $(FLAGS) $(addprefix -include ,$(PRECOMPILED)) -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
 
+$(OUT)/gossip-sim: $(call objects,$(GOSSIP_SIM_SOURCES)) $(OUT)/libquoll.a
+	@echo "  LINK $@"
+	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
+
 unit: $(OUT)/unit-tests
 	$<
 
-sim: $(OUT)/sim-tests $(OUT)/group-sim
+sim: $(OUT)/sim-tests $(OUT)/group-sim $(OUT)/gossip-sim
 	$(OUT)/sim-tests
 	scripts/run-sim --group
+	scripts/run-sim --gossip
 
 # Builds of the replica group's core with one rule broken each; group-sim must see every one.
 mutants: $(OUT)/group-sim

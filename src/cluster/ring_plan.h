@@ -34,11 +34,11 @@
 //   - no plan with these targets moves less data
 //   - planning again moves nothing
 //
-// Cost, measured with 1,000 nodes and 4,096 groups: fresh 0.1 to 0.8 s, depending on how nodes share
-// hosts and racks, one node more or less 0.01 to 0.16 s; 16 bytes per (group, place), a place being a
-// dc, a rack, or a host with several nodes.
-// Sources: DeCandia et al., "Dynamo" (2007), strategy 3; Riak Core's claim algorithms; Ahuja,
-// Magnanti, Orlin, "Network Flows" (1993), the primal-dual algorithm.
+// Cost, measured with 1,000 nodes and 4,096 groups: fresh 0.1 to 0.8 s, depending on how nodes
+// share hosts and racks, one node more or less 0.01 to 0.16 s; 16 bytes per (group, place), a place
+// being a dc, a rack, or a host with several nodes. Sources: DeCandia et al., "Dynamo" (2007),
+// strategy 3; Riak Core's claim algorithms; Ahuja, Magnanti, Orlin, "Network Flows" (1993), the
+// primal-dual algorithm.
 //
 // To be driven by g0's leader when members join, leave or stay dead: the table is committed as
 // data, so nodes need not agree on this code. The number of groups stays what the first plan chose.
