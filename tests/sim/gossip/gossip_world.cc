@@ -200,7 +200,7 @@ void GossipWorld::deafen(NodeIndex n, bool deaf) { nodes_[n].deaf = deaf; }
 void GossipWorld::change_topology() {
   std::vector<GossipMember> members;
   for (NodeIndex n : members_) {
-    GossipMember member{n, nodes_[n].address, 0};
+    GossipMember member{n, nodes_[n].address, 1};
     // An address counts from an incarnation on that is higher than all before.
     for (const GossipMember& last : topologies_.empty() ? members : topologies_.back())
       if (last.index == n)
