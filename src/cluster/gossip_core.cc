@@ -26,7 +26,7 @@ GossipCore::GossipCore(const GossipConfig& config, GossipSeal& seal, uint64_t se
   // Nodes that start together do not ask together.
   probe_at_ = now + static_cast<Millis>(below(kProbePeriodMs));
   compare_at_ = now + static_cast<Millis>(below(kCompareEveryMs));
-  tell_of_self(NodeState::alive);
+  tell_of_self();
 }
 
 // SplitMix64 (Steele, Lea, Flood 2014).
@@ -108,7 +108,7 @@ void GossipCore::set_members(const std::vector<GossipMember>& members, TopologyV
     std::swap(order_.back(), order_[below(order_.size())]);
   }
   if (probe_.target != kNoNode && !find(probe_.target)) {
-    probe_.target = kNoNode;
+    probe_ = {};
     probe_at_ = now;
   }
 }
@@ -118,7 +118,7 @@ void GossipCore::remember(const GossipMember& self) {
   const bool same = self.address == config_.address;
   if (self.incarnation < incarnation_ + (same ? 1 : 0)) return;
   incarnation_ = std::min(self.incarnation + (same ? 0 : 1), kIncarnationMax);
-  tell_of_self(leaving_ ? NodeState::left : NodeState::alive);
+  tell_of_self();
 }
 
 // ---- time
@@ -192,6 +192,7 @@ void GossipCore::tick(Millis now) {
 // ---- asking
 
 void GossipCore::begin_probe() {
+  if (probe_.by_tcp_only) actions_.udp_blocked.push_back(probe_.target);
   probe_ = {};
   probe_at_ = now_ + kProbePeriodMs;
   if (++periods_ % kReviveEvery == config_.self % kReviveEvery) revive();
@@ -269,8 +270,7 @@ void GossipCore::tick_relays() {
 void GossipCore::tcp_answered(NodeIndex node, Millis now) {
   note_time(now);
   if (probe_.target != node || probe_.answered) return;
-  probe_.answered = true;
-  actions_.udp_blocked.push_back(node);
+  probe_.answered = probe_.by_tcp_only = true;
 }
 
 // ---- what others say
@@ -349,6 +349,7 @@ void GossipCore::note_topology(const Datagram& datagram) {
 
 void GossipCore::hear_ack(const Datagram& datagram) {
   if (probe_.target == datagram.from && probe_.sequence == datagram.sequence) {
+    probe_.by_tcp_only = false;
     if (std::exchange(probe_.answered, true)) return;
     if (health_ > 0) --health_;
     if (Member* member = find(datagram.from)) note_clock(*member, datagram);
@@ -378,6 +379,7 @@ void GossipCore::hear_ask(const Datagram& datagram, const NodeAddress& from) {
 
 void GossipCore::hear_vouch(const Datagram& datagram) {
   if (probe_.target != datagram.about || probe_.sequence != datagram.sequence) return;
+  probe_.by_tcp_only = false;
   if (!std::exchange(probe_.answered, true) && health_ > 0) --health_;
 }
 
@@ -426,7 +428,7 @@ void GossipCore::refute(const News& news) {
   if (leaving_ && news.state == NodeState::alive && news.incarnation == incarnation_) return;
   incarnation_ = std::min(news.incarnation + 1, kIncarnationMax);
   if (news.state == NodeState::suspect || news.state == NodeState::fail) doubt(1);
-  tell_of_self(leaving_ ? NodeState::left : NodeState::alive);
+  tell_of_self();
 }
 
 void GossipCore::hear_alive(Member& member, const News& news) {
@@ -520,10 +522,12 @@ News GossipCore::news_of(const Member& member, NodeIndex from) const {
 
 void GossipCore::tell(const Member& member, NodeIndex from) { news_.put(news_of(member, from)); }
 
-void GossipCore::tell_of_self(NodeState state) {
-  News news{config_.self, incarnation_, state, config_.self, {}};
-  if (state == NodeState::alive) news.address = config_.address;
-  news_.put(news);
+// A farewell is in every datagram anyhow (send()).
+void GossipCore::tell_of_self() {
+  if (leaving_)
+    news_.forget(config_.self);
+  else
+    news_.put({config_.self, incarnation_, NodeState::alive, config_.self, config_.address});
 }
 
 // ---- ourselves
@@ -533,14 +537,14 @@ void GossipCore::move(const NodeAddress& address, Millis now) {
   if (address == config_.address) return;
   config_.address = address;
   incarnation_ = std::min(incarnation_ + 1, kIncarnationMax);
-  tell_of_self(leaving_ ? NodeState::left : NodeState::alive);
+  tell_of_self();
   announce();
 }
 
 void GossipCore::leave(Millis now) {
   note_time(now);
   leaving_ = true;
-  tell_of_self(NodeState::left);
+  tell_of_self();
   announce();
 }
 

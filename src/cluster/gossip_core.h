@@ -111,7 +111,7 @@ struct GossipActions {
   std::vector<Change> changes;
   std::vector<Move> moves;
   std::vector<TryTcp> tcp;
-  std::vector<NodeIndex> udp_blocked;  // these answer by TCP only
+  std::vector<NodeIndex> udp_blocked;  // these answered by TCP only
   std::optional<Pull> pull;
   std::optional<NodeIndex> compare;          // digests of the topology with this one
   std::optional<TopologyVersion> forgotten;  // a topology as new as this does not know us
@@ -184,6 +184,7 @@ class GossipCore {
     unsigned asked = 0;
     unsigned nacks = 0;
     bool answered = false;
+    bool by_tcp_only = false;
   };
   struct Relay {  // a ping for somebody else
     NodeIndex requester;
@@ -234,7 +235,7 @@ class GossipCore {
   void change(Member& member, NodeState state, NodeIndex from);
   News news_of(const Member& member, NodeIndex from) const;
   void tell(const Member& member, NodeIndex from);
-  void tell_of_self(NodeState state);
+  void tell_of_self();
   void announce();
 
   void send(Datagram::Type type, NodeIndex to, const NodeAddress& address, uint16_t sequence,
