@@ -97,7 +97,8 @@ mutants: $(OUT)/group-sim
 # Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target. What a run finds
 # beside its seeds stays in build/fuzz/corpus, where the next one goes on.
 FUZZ_SECONDS ?= 10
-FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file acl-rules lua-api http-request config-file gossip-datagram
+FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file acl-rules lua-api http-request config-file \
+  gossip-datagram topology
 FUZZ_FLAGS := -std=c++20 -O1 -g1 -DQUOLL_DEBUG -DXXH_INLINE_ALL -Isrc -I. -fsanitize=fuzzer-no-link,address,undefined \
   -fno-sanitize-recover=undefined
 # allocator.cc asks jemalloc, whose place the address sanitizer takes.
@@ -120,6 +121,8 @@ build/fuzz/lua-api: $(call fuzz_objects,tests/fuzz/lua_api_fuzz.cc src/server/lu
   src/server/lua_cjson.cc src/server/lua_cmsgpack.cc src/server/lua_struct.cc $(FUZZ_BASE))
 build/fuzz/gossip-datagram: $(call fuzz_objects,tests/fuzz/gossip_datagram_fuzz.cc src/cluster/gossip_core.cc \
   src/cluster/gossip_frames.cc src/cluster/news_queue.cc src/cluster/node_address.cc $(FUZZ_BASE))
+build/fuzz/topology: $(call fuzz_objects,tests/fuzz/topology_fuzz.cc src/cluster/topology.cc src/cluster/topology_change.cc \
+  src/cluster/location.cc src/base/sha256.cc $(FUZZ_BASE))
 build/fuzz/rdb-seeds: $(call fuzz_objects,tests/fuzz/rdb_seeds.cc $(FUZZ_RDB))
 
 build/fuzz/precompiled.h.pch: src/precompiled.h

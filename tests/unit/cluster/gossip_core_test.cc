@@ -326,6 +326,11 @@ TEST_CASE("gossip core: a suspicion lasts from 4 to 24 periods per digit, by who
     alone.live(kStart + kLeast + 25'000);
     CHECK(alone.core.state(700) == NodeState::fail);
   }
+  SUBCASE("a second, over and over") {
+    for (int i = 0; i < 5; ++i) alone.say_suspect(2, 700, kStart);
+    alone.live(kStart + kLeast + 20'000);
+    CHECK(alone.core.state(700) == NodeState::suspect);
+  }
   SUBCASE("a third") {
     alone.say_suspect(2, 700, kStart);
     alone.say_suspect(3, 700, kStart);
