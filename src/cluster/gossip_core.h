@@ -31,10 +31,12 @@
 //   7. Failed nodes are asked now and then, so that halves of a cluster find each other again. Who
 //      hears from one that it takes for suspect or failed tells it; it then raises its incarnation.
 //
-// Cost: 57 bytes per datagram, about two a second; O(1) per datagram but for the news in it; 64
-// bytes per member. Measured (tests/sim/gossip): see gossip-sim.
-// Sources: Das, Gupta, Motivala, "SWIM" (2002); Dadgar, Phillips, Currey, "Lifeguard" (2018), and
-// the values of HashiCorp's memberlist.
+// Cost: 57 bytes per datagram without news, 2.2 datagrams a second; O(1) per datagram but for the
+// news in it; 72 bytes per member. Measured with 1,000 nodes and 1 % loss (scripts/run-sim --gossip
+// --full), IP and UDP included: 191 bytes a second sent per node, 3.8 KB/s by the busiest while two
+// halves of the cluster find each other again; a death known to all after 17 to 20 s; in an hour
+// nobody taken for dead who lives, with TCP or without. Sources: Das, Gupta, Motivala, "SWIM"
+// (2002); Dadgar, Phillips, Currey, "Lifeguard" (2018), and the values of HashiCorp's memberlist.
 //
 // To be driven by a thread of its own that owns the UDP socket and the age of the main loop, so
 // that a long script is no death. Time is steady ms from the driver; chance a seed; what it wants

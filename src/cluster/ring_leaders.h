@@ -7,6 +7,7 @@
 // Cost: O(groups x copies) per chain. Pure.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 namespace quoll::cluster {

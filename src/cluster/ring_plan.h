@@ -26,7 +26,7 @@
 //      data, so the leaders come last and follow the copies.
 //
 // What holds of every plan (ring_plan_test.cc, over random topologies):
-//   - a node has exactly its target; the target is within one of its share by weight as capped
+//   - a node has exactly its target, and a target is within one of its part of what its place got
 //   - the copies of a group are on different hosts, always; when there are fewer hosts than N,
 //     there are fewer copies, and a warning
 //   - racks and data centres within their caps; when that cannot be, the caps rise by as little as

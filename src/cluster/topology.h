@@ -19,8 +19,8 @@
 //   - members and holders of groups, and governors, are members of the cluster
 //   - a slot's group exists; a group with slots is not removed; who is in a group is not removed
 //
-// Cost: 34 KiB and about 150 bytes per member, 12 per copy; a change costs its own size, the digest
-// all of it. At most kHistoryBytesMax of changes are kept.
+// Cost: 32 KiB and some 200 bytes per member and per group; a change costs its own size, the digest
+// and a delta that is applied all of it. At most kHistoryBytesMax of changes are kept.
 //
 // To be driven by g0's group: its log entries are encoded changes, applied in order on its members;
 // gossip announces the version, and others fetch delta() from whoever told them.
