@@ -199,6 +199,7 @@ void GossipCore::begin_probe() {
   const NodeIndex target = next_target();
   if (target == kNoNode) return;
   probe_.target = target;
+  probe_.incarnation = find(target)->incarnation;
   probe_.sequence = ++sequence_;
   probe_.began = now_;
   probe_.asks_at = now_ + kProbeTimeoutMs * patience();
@@ -238,12 +239,13 @@ void GossipCore::ask_others() {
   actions_.tcp.push_back({probe_.target, find(probe_.target)->address});
 }
 
-// Whoever did not even say that it heard us makes us doubt ourselves.
+// Whoever did not even say that it heard us makes us doubt ourselves. Should the target have raised
+// its incarnation meanwhile, the suspicion is of the one before, and void.
 void GossipCore::end_probe() {
   doubt(probe_.asked ? probe_.asked - probe_.nacks : 1);
   const NodeIndex target = std::exchange(probe_.target, kNoNode);
   probe_at_ = now_;
-  hear({target, find(target)->incarnation, NodeState::suspect, config_.self, {}});
+  hear({target, probe_.incarnation, NodeState::suspect, config_.self, {}});
 }
 
 void GossipCore::revive() {

@@ -179,6 +179,7 @@ class GossipCore {
   };
   struct Probe {
     NodeIndex target = kNoNode;  // kNoNode: none under way
+    Incarnation incarnation = 0;
     uint16_t sequence = 0;
     base::Millis began = 0;
     base::Millis asks_at = 0;  // others; 0: they have been asked

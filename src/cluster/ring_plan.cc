@@ -16,6 +16,7 @@ namespace {
 using Nodes = std::vector<NodeIndex>;
 
 constexpr size_t kWarningsOfWeight = 8;  // nodes named
+constexpr unsigned kGroupsFewer = 4;     // times fewer groups than there would be are too few
 
 const Nodes& holders_of(const RingGroup& group) {
   return group.holders.empty() ? group.members : group.holders;
@@ -185,6 +186,11 @@ class Planner {
               [](const RingShare& a, const RingShare& b) { return a.node < b.node; });
     count_made_least();
     warn_of_weights();
+    const unsigned fitting = group_count(ring_.nodes.size(), plan_.copies);
+    if (groups() * kGroupsFewer <= fitting)
+      plan_.warnings.push_back(
+          fmt::format("the ring has {} groups, for {} nodes there would be {}: shares are coarse",
+                      groups(), ring_.nodes.size(), fitting));
   }
 
   // What nodes lack of their targets, whichever of the copies they hold may stay.

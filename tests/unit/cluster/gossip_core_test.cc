@@ -351,6 +351,22 @@ TEST_CASE("gossip core: a suspicion lasts from 4 to 24 periods per digit, by who
   }
 }
 
+TEST_CASE("gossip core: a probe that fails says nothing of an incarnation it did not ask") {
+  Alone alone(1);
+  const base::Millis asked = alone.core.next_wake();
+  alone.core.tick(asked);
+  REQUIRE(alone.core.take().sends.size() == 1);
+  Incarnation speaks = 0;
+  SUBCASE("the one that was asked") { speaks = 1; }
+  SUBCASE("a later one") { speaks = 2; }
+  Datagram d = alone.datagram(Datagram::Type::ping, 1);
+  d.incarnation = speaks;
+  alone.core.tick(asked + 500);
+  alone.say(d, asked + 600);
+  alone.core.tick(asked + 1000);
+  CHECK(alone.core.state(1) == (speaks == 1 ? NodeState::suspect : NodeState::alive));
+}
+
 TEST_CASE("gossip core: a pause gives everybody as much more time") {
   Alone alone(999);
   for (NodeIndex from : {1, 2, 3}) alone.say_suspect(from, 700, kStart);

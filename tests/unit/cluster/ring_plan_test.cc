@@ -436,6 +436,15 @@ TEST_CASE("ring plan: what cannot be is said") {
       CHECK(std::count_if(group.members.begin(), group.members.end(),
                           [](NodeIndex n) { return n >= 4; }) == 2);
   }
+  SUBCASE("many more nodes than the ring was made for") {
+    const RingTable small = plan_ring({}, even_members(3, 3), {}).table;
+    CHECK(plan_ring(small, even_members(12, 3), {}).warnings.empty());
+    const RingPlan plan = plan_ring(small, even_members(24, 3), {});
+    CHECK(plan.table.groups.size() == 64);
+    REQUIRE(plan.warnings.size() == 1);
+    CHECK(plan.warnings[0] ==
+          "the ring has 64 groups, for 24 nodes there would be 256: shares are coarse");
+  }
   SUBCASE("nobody") {
     auto members = even_members(1, 1);
     members[0].leaves = true;
