@@ -89,10 +89,11 @@ sim: $(OUT)/sim-tests $(OUT)/group-sim $(OUT)/gossip-sim
 	scripts/run-sim --group
 	scripts/run-sim --gossip
 
-# Builds of the replica group's core with one rule broken each; group-sim must see every one.
-mutants: $(OUT)/group-sim
+# Builds of the cores of replica group and gossip with one rule broken each; their simulations must
+# see every one.
+mutants: $(OUT)/group-sim $(OUT)/gossip-sim
 	@OUT=$(OUT) COMPILE='$(CXX) $(filter-out -Isrc -I. -MMD -MP,$(CXXFLAGS)) $(FLAGS) -include $(PRECOMPILED)' LIBS='$(LIBS)' \
-	  /usr/bin/python3 -B tests/sim/group/mutants.py $(MUTANTS)
+	  /usr/bin/python3 -B tests/sim/mutants.py $(MUTANTS)
 
 # Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target. What a run finds
 # beside its seeds stays in build/fuzz/corpus, where the next one goes on.
