@@ -1,6 +1,6 @@
 # Quoll. `make run` starts a server, `make test` proves it; plain `make` builds build/quoll-server
 # and build/quoll-check.
-# VARIANT=release (default) | debug | sanitize; each has its own folder, so switching is cheap.
+# VARIANT=release (default) | debug | sanitize | fuzz; each has its own folder, so switching is cheap.
 
 VARIANT ?= release
 CXX ?= g++
@@ -13,10 +13,15 @@ FLAGS_sanitize := -O1 -g1 -DQUOLL_DEBUG -fno-omit-frame-pointer -fsanitize=addre
   -fno-sanitize=null,object-size,pointer-overflow,vptr -fno-sanitize-recover=undefined
 # The tests themselves are looked at less closely than what they test, for half of the time to compile.
 FLAGS_sanitize_tests := -O0 -g1 -DQUOLL_DEBUG -fno-omit-frame-pointer -fsanitize=address
+FLAGS_fuzz := -O1 -g1 -DQUOLL_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 FLAGS := $(FLAGS_$(VARIANT))
 FLAGS_tests := $(or $(FLAGS_$(VARIANT)_tests),$(FLAGS))
 # GCC 12 sees overflows of std::string that are not there (its bugs 105329 and 105651).
 WARNINGS := -Wall -Wextra -Werror -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread
+ifeq ($(VARIANT),fuzz)
+CXX := clang++
+WARNINGS := -w  # the other compiler warns of the same sources
+endif
 CXXFLAGS := -std=c++20 $(WARNINGS) -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL \
   -DXXH_INLINE_ALL $(EXTRA_CXXFLAGS)
 PRECOMPILED := $(OUT)/precompiled.h
@@ -25,7 +30,16 @@ LUA_LIBS := -l:liblua5.1-cjson.a -l:liblua5.1-bitop.a -l:liblua5.1.a
 LIBS := $(LUA_LIBS) -lspdlog -lfmt -luv -lhttp_parser -lssl -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
 
 objects = $(patsubst %.cc,$(OUT)/obj/%.o,$(1))
-LIB_SOURCES := $(filter-out src/main.cc,$(wildcard src/*/*.cc))
+LIB_SOURCES := $(wildcard src/*/*.cc)
+ifeq ($(VARIANT),fuzz)  # what the fuzz targets reach
+LIB_SOURCES := $(filter-out src/base/allocator.cc,$(wildcard src/base/*.cc src/data/*.cc src/store/*.cc \
+  src/wire/resp_parser.cc src/wire/http_request.cc src/wire/rdb_*.cc src/persist/rdb_*.cc \
+  $(addprefix src/persist/,value_codec.cc dump_payload.cc aof_reader.cc aof_encoder.cc change_notes.cc) \
+  $(addprefix src/cluster/,group_list.cc gossip_core.cc gossip_frames.cc news_queue.cc node_address.cc location.cc \
+  topology.cc topology_change.cc) src/server/config.cc src/server/config_*.cc src/server/directive*.cc \
+  $(addprefix src/server/,acl_user.cc acl_selector.cc command_table.cc command_line.cc file_access.cc \
+  notify_flags.cc lua_vm.cc lua_sandbox.cc lua_cjson.cc lua_cmsgpack.cc lua_struct.cc)))
+endif
 UNIT_SOURCES := $(wildcard tests/unit/*.cc tests/unit/*/*.cc)
 SIM_SOURCES := $(wildcard tests/sim/*.cc)
 GROUP_SIM_SOURCES := $(wildcard tests/sim/group/*.cc)
@@ -35,7 +49,17 @@ CHECKER_SOURCES := $(addprefix tests/sim/,history.cc linearizability.cc list_app
 .PHONY: all install deb deps run test check bench bench-instructions bench-persistence torture clean unit sim mutants nemesis fuzz fuzz-build
 all: $(OUT)/quoll-server $(OUT)/quoll-check
 
-$(OUT)/libquoll.a: $(call objects,$(LIB_SOURCES))
+ifneq ($(filter sanitize fuzz,$(VARIANT)),)  # nobody edits in these: compiled whole, in few pieces
+LIB_OBJECTS := $(patsubst %.cc,%.o,$(shell scripts/join-sources $(OUT)/joined $(LIB_SOURCES)))
+else
+LIB_OBJECTS := $(call objects,$(LIB_SOURCES))
+endif
+
+$(OUT)/joined/%.o: $(OUT)/joined/%.cc
+	@echo "  CXX $<"
+	@$(CXX) $(CXXFLAGS) $(FLAGS) -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
+
+$(OUT)/libquoll.a: $(LIB_OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
 
 $(OUT)/quoll-server: $(OUT)/obj/src/main.o $(OUT)/libquoll.a
@@ -98,51 +122,27 @@ mutants: $(OUT)/group-sim $(OUT)/gossip-sim
 # Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target. What a run finds
 # beside its seeds stays in build/fuzz/corpus, where the next one goes on.
 FUZZ_SECONDS ?= 10
-FUZZ_TARGETS := resp-parser aof-reader rdb-value rdb-file acl-rules lua-api http-request config-file \
-  gossip-datagram topology
-FUZZ_FLAGS := -std=c++20 -O1 -g1 -DQUOLL_DEBUG -DXXH_INLINE_ALL -Isrc -I. -fsanitize=fuzzer-no-link,address,undefined \
-  -fno-sanitize-recover=undefined
-# allocator.cc asks jemalloc, whose place the address sanitizer takes.
-fuzz_objects = $(patsubst %.cc,build/fuzz/obj/%.o,$(filter-out src/base/allocator.cc,$(wildcard $(1))))
-FUZZ_BASE := src/base/check.cc src/base/memory.cc src/base/numbers.cc src/base/text.cc
-FUZZ_RDB := src/base/*.cc src/data/*.cc src/store/*.cc src/wire/rdb_*.cc src/persist/rdb_*.cc \
-  src/persist/value_codec.cc src/persist/dump_payload.cc
-FUZZ_ACL := src/server/acl_user.cc src/server/acl_selector.cc src/server/command_table.cc src/base/glob.cc \
-  src/base/sha256.cc src/base/histogram.cc $(FUZZ_BASE)
+FUZZ_TARGETS := resp_parser aof_reader rdb_value rdb_file acl_rules lua_api http_request config_file \
+  gossip_datagram topology
+FUZZ_LIBS := $(LUA_LIBS) -lfmt -llzf -lisal -lcrypto -lhttp_parser
 
-build/fuzz/resp-parser: $(call fuzz_objects,tests/fuzz/resp_parser_fuzz.cc src/wire/resp_parser.cc $(FUZZ_BASE))
-build/fuzz/aof-reader: $(call fuzz_objects,tests/fuzz/aof_reader_fuzz.cc src/persist/aof_reader.cc src/persist/aof_encoder.cc src/persist/change_notes.cc $(FUZZ_BASE))
-build/fuzz/rdb-value: $(call fuzz_objects,tests/fuzz/rdb_value_fuzz.cc $(FUZZ_RDB))
-build/fuzz/rdb-file: $(call fuzz_objects,tests/fuzz/rdb_file_fuzz.cc $(FUZZ_RDB))
-build/fuzz/acl-rules: $(call fuzz_objects,tests/fuzz/acl_rules_fuzz.cc $(FUZZ_ACL))
-build/fuzz/http-request: $(call fuzz_objects,tests/fuzz/http_request_fuzz.cc src/wire/http_request.cc $(FUZZ_BASE))
-build/fuzz/config-file: $(call fuzz_objects,tests/fuzz/config_file_fuzz.cc src/server/config.cc src/server/config_*.cc \
-  src/server/directive*.cc src/cluster/group_list.cc src/server/command_line.cc src/server/file_access.cc src/server/notify_flags.cc src/base/glob.cc $(FUZZ_BASE))
-build/fuzz/lua-api: $(call fuzz_objects,tests/fuzz/lua_api_fuzz.cc src/server/lua_vm.cc src/server/lua_sandbox.cc \
-  src/server/lua_cjson.cc src/server/lua_cmsgpack.cc src/server/lua_struct.cc $(FUZZ_BASE))
-build/fuzz/gossip-datagram: $(call fuzz_objects,tests/fuzz/gossip_datagram_fuzz.cc src/cluster/gossip_core.cc \
-  src/cluster/gossip_frames.cc src/cluster/news_queue.cc src/cluster/node_address.cc $(FUZZ_BASE))
-build/fuzz/topology: $(call fuzz_objects,tests/fuzz/topology_fuzz.cc src/cluster/topology.cc src/cluster/topology_change.cc \
-  src/cluster/location.cc src/base/sha256.cc $(FUZZ_BASE))
-build/fuzz/rdb-seeds: $(call fuzz_objects,tests/fuzz/rdb_seeds.cc $(FUZZ_RDB))
+ifeq ($(VARIANT),fuzz)
+$(OUT)/obj/tests/fuzz/%.o: tests/fuzz/%.cc
+	@mkdir -p $(@D)
+	@echo "  CXX $<"
+	@$(CXX) $(CXXFLAGS) $(FLAGS) -MF $(@:.o=.d) -MT $@ -c -o $@ $<
 
-build/fuzz/precompiled.h.pch: src/precompiled.h
-	@mkdir -p $(@D)
-	@echo "  CLANG $<"
-	@clang++ $(FUZZ_FLAGS) -x c++-header -o $@ $<
-build/fuzz/obj/%.o: %.cc build/fuzz/precompiled.h.pch
-	@mkdir -p $(@D)
-	@echo "  CLANG $<"
-	@clang++ $(FUZZ_FLAGS) -include-pch build/fuzz/precompiled.h.pch -MMD -MP -c -o $@ $<
-$(addprefix build/fuzz/,$(FUZZ_TARGETS)):
+$(FUZZ_TARGETS:%=$(OUT)/%): $(OUT)/%: $(OUT)/obj/tests/fuzz/%_fuzz.o $(OUT)/libquoll.a
 	@echo "  LINK $@"
-	@clang++ $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LUA_LIBS) -lfmt -llzf -lisal -lcrypto -lhttp_parser
-build/fuzz/rdb-seeds:
-	@clang++ $(FUZZ_FLAGS) -o $@ $^ -llzf -lisal -lcrypto
-build/fuzz/seeds: build/fuzz/rdb-seeds
+	@$(CXX) $(FLAGS) -fsanitize=fuzzer -o $@ $^ $(FUZZ_LIBS)
+$(OUT)/rdb_seeds: $(OUT)/obj/tests/fuzz/rdb_seeds.o $(OUT)/libquoll.a
+	@$(CXX) $(FLAGS) -o $@ $^ $(FUZZ_LIBS)
+$(OUT)/seeds: $(OUT)/rdb_seeds
 	@$< $@
+endif
 
-fuzz-build: $(addprefix build/fuzz/,$(FUZZ_TARGETS)) build/fuzz/seeds
+fuzz-build:
+	@$(MAKE) --no-print-directory VARIANT=fuzz $(FUZZ_TARGETS:%=build/fuzz/%) build/fuzz/seeds
 fuzz: fuzz-build
 	@mkdir -p $(FUZZ_TARGETS:%=build/fuzz/corpus/%) $(FUZZ_TARGETS:%=build/fuzz/seeds/%)
 	@printf '%s\n' $(FUZZ_TARGETS) | xargs -P2 -I{} sh -c 'exec build/fuzz/{} -max_total_time=$(FUZZ_SECONDS) \
@@ -205,4 +205,4 @@ deb:
 clean:
 	rm -rf build
 
--include $(shell find $(OUT)/obj build/fuzz/obj $(PRECOMPILED:.h=.d) $(PRECOMPILED_tests:.h=.d) -name '*.d' 2>/dev/null)
+-include $(shell find $(OUT)/obj $(OUT)/joined $(PRECOMPILED:.h=.d) $(PRECOMPILED_tests:.h=.d) -name '*.d' 2>/dev/null)

@@ -7,8 +7,8 @@ namespace {
 
 using base::Bytes;
 
-constexpr uint16_t kMagic = 0x4751;  // "QG"
-constexpr uint8_t kVersion = 1;
+constexpr uint16_t kGossipMagic = 0x4751;  // "QG"
+constexpr uint8_t kGossipVersion = 1;
 constexpr uint8_t kStateMask = 0x07;
 constexpr uint8_t kAddressV4 = 0x40;
 constexpr uint8_t kAddressV6 = 0x80;
@@ -97,8 +97,8 @@ bool take_body(Bytes plain, Datagram& datagram) {
 
 std::string encode_datagram(const Datagram& datagram, GossipSeal& seal) {
   std::string out;
-  put(kMagic, out);
-  put(kVersion, out);
+  put(kGossipMagic, out);
+  put(kGossipVersion, out);
   put(static_cast<uint8_t>(datagram.type), out);
   put(datagram.cluster, out);
   put(datagram.from, out);
@@ -129,8 +129,8 @@ DatagramFault decode_datagram(Bytes bytes, uint32_t cluster, GossipSeal& seal, D
   in.take(version);
   in.take(type);
   in.take(datagram.cluster);
-  if (magic != kMagic) return DatagramFault::malformed;
-  if (version != kVersion || datagram.cluster != cluster) return DatagramFault::foreign;
+  if (magic != kGossipMagic) return DatagramFault::malformed;
+  if (version != kGossipVersion || datagram.cluster != cluster) return DatagramFault::foreign;
   in.take(datagram.from);
   in.take(datagram.sequence);
   in.take(datagram.incarnation);

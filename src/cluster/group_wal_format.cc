@@ -27,13 +27,13 @@ void put_position(char* out, size_t at, Position position) {
 }
 
 template <class Number>
-Number get(base::Bytes bytes, size_t at) {
+Number get_number(base::Bytes bytes, size_t at) {
   Number number;
   std::memcpy(&number, bytes.data() + at, sizeof number);
   return number;
 }
 Position get_position(base::Bytes bytes, size_t at) {
-  return {get<uint64_t>(bytes, at), get<uint64_t>(bytes, at + 8)};
+  return {get_number<uint64_t>(bytes, at), get_number<uint64_t>(bytes, at + 8)};
 }
 
 // Bound to its place, so that a copy of it elsewhere, inside of a value or a file's old blocks, is
@@ -79,10 +79,11 @@ std::string encode_wal_header(const WalHeader& header) {
 WalHeaderFault decode_wal_header(base::Bytes bytes, WalHeader& header) {
   if (bytes.size() < kWalHeaderBytes || !bytes.starts_with(kFileMagic))
     return WalHeaderFault::damaged;
-  if (base::crc32c(bytes.substr(0, 60)) != get<uint32_t>(bytes, 60)) return WalHeaderFault::damaged;
-  if (get<uint32_t>(bytes, 8) != kVersion) return WalHeaderFault::newer;
-  header = {get<uint64_t>(bytes, 16), get<uint32_t>(bytes, 12) != 0, get_position(bytes, 24),
-            get_position(bytes, 40)};
+  if (base::crc32c(bytes.substr(0, 60)) != get_number<uint32_t>(bytes, 60))
+    return WalHeaderFault::damaged;
+  if (get_number<uint32_t>(bytes, 8) != kVersion) return WalHeaderFault::newer;
+  header = {get_number<uint64_t>(bytes, 16), get_number<uint32_t>(bytes, 12) != 0,
+            get_position(bytes, 24), get_position(bytes, 40)};
   return WalHeaderFault::none;
 }
 
@@ -96,8 +97,8 @@ void encode_wal_batch(const WalBatch& batch, uint64_t sequence, uint64_t offset,
 bool decode_wal_batch(base::Bytes bytes, uint64_t sequence, uint64_t offset, WalBatch& batch) {
   if (bytes.size() < kWalBatchBytes || !bytes.starts_with(kWalBatchMagic)) return false;
   const base::Bytes rest = bytes.substr(8, kWalBatchBytes - 8);
-  if (batch_crc(rest, sequence, offset) != get<uint32_t>(bytes, 4)) return false;
-  batch = {get<uint64_t>(bytes, 8), get_position(bytes, 16)};
+  if (batch_crc(rest, sequence, offset) != get_number<uint32_t>(bytes, 4)) return false;
+  batch = {get_number<uint64_t>(bytes, 8), get_position(bytes, 16)};
   return true;
 }
 

@@ -3,7 +3,7 @@
 namespace quoll::cluster {
 namespace {
 
-bool is_name(base::Bytes text) {
+bool is_place_name(base::Bytes text) {
   if (text.empty()) return false;
   for (char c : text)
     if (c <= ' ' || c > '~') return false;
@@ -21,7 +21,7 @@ std::optional<Location> parse_location(base::Bytes text) {
   const base::Bytes dc = text.substr(0, first);
   const base::Bytes rack = text.substr(first + 1, second - first - 1);
   const base::Bytes host = text.substr(second + 1);
-  if (!is_name(dc) || !is_name(rack) || !is_name(host)) return {};
+  if (!is_place_name(dc) || !is_place_name(rack) || !is_place_name(host)) return {};
   return Location{std::string(dc), std::string(rack), std::string(host)};
 }
 

@@ -2,10 +2,12 @@
 // address and a port as bytes. Pure.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace quoll::cluster {
 
@@ -26,5 +28,9 @@ struct NodeAddress {
   // "10.0.0.1:16379"; IPv6 in full, for logs: "[fd00:0:0:0:0:0:0:1]:16379".
   std::string text() const;
 };
+
+inline bool contains(const std::vector<NodeIndex>& nodes, NodeIndex node) {
+  return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+}
 
 }  // namespace quoll::cluster

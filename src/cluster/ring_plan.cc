@@ -22,10 +22,6 @@ const Nodes& holders_of(const RingGroup& group) {
   return group.holders.empty() ? group.members : group.holders;
 }
 
-bool contains(const Nodes& nodes, NodeIndex node) {
-  return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
-}
-
 // One plan being made.
 class Planner {
  public:

@@ -21,10 +21,6 @@ bool is_node_id(Bytes id) {
   return id.size() == kNodeIdBytes && id.find_first_not_of("0123456789abcdef") == Bytes::npos;
 }
 
-bool contains(const std::vector<NodeIndex>& nodes, NodeIndex node) {
-  return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
-}
-
 bool repeats(std::vector<NodeIndex> nodes) {
   std::sort(nodes.begin(), nodes.end());
   return std::adjacent_find(nodes.begin(), nodes.end()) != nodes.end();

@@ -19,7 +19,7 @@ constexpr size_t kErrorNameBytes = 128;  // of an unknown category shown in the 
 
 constexpr int64_t kLogEntriesShown = 10;  // unless ACL LOG is given a number
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kAclHelp[] = {
     "CAT [<category>]",
     "    List all commands that belong to <category>, or all command categories",
     "    when no category is specified.",
@@ -133,9 +133,9 @@ void acl_log(Call& call) {
   for (size_t i = 0; i < static_cast<size_t>(shown); ++i) reply_refusal(call, entries[i]);
 }
 
-void acl_help(Call& call) { reply_help(call, kHelp); }
+void acl_help(Call& call) { reply_help(call, kAclHelp); }
 
-constexpr uint32_t kAdministration = kAdmin | kNoScript | kLoading | kStale;
+constexpr uint32_t kAclFlags = kAdmin | kNoScript | kLoading | kStale;
 
 constexpr CommandSpec kAclCommands[] = {
     {.name = "acl",
@@ -173,7 +173,7 @@ constexpr CommandSpec kAclCommands[] = {
     {.name = "acl|deluser",
      .arity = -3,
      .run = acl_deluser,
-     .flags = kAdministration,
+     .flags = kAclFlags,
      .group = "server",
      .since = "6.0.0",
      .summary = "Removes users and ends their connections.",
@@ -182,7 +182,7 @@ constexpr CommandSpec kAclCommands[] = {
     {.name = "acl|dryrun",
      .arity = -4,
      .run = acl_dryrun,
-     .flags = kAdministration,
+     .flags = kAclFlags,
      .group = "server",
      .since = "7.0.0",
      .summary = "Tells whether a user may run a command, without running it.",
@@ -191,7 +191,7 @@ constexpr CommandSpec kAclCommands[] = {
     {.name = "acl|getuser",
      .arity = 3,
      .run = acl_getuser,
-     .flags = kAdministration,
+     .flags = kAclFlags,
      .group = "server",
      .since = "6.0.0",
      .summary = "Returns the rules of a user.",
@@ -201,7 +201,7 @@ constexpr CommandSpec kAclCommands[] = {
     {.name = "acl|list",
      .arity = 2,
      .run = acl_list,
-     .flags = kAdministration,
+     .flags = kAclFlags,
      .group = "server",
      .since = "6.0.0",
      .summary = "Returns all users as lines of an ACL file.",
@@ -209,7 +209,7 @@ constexpr CommandSpec kAclCommands[] = {
     {.name = "acl|load",
      .arity = 2,
      .run = acl_load,
-     .flags = kAdministration,
+     .flags = kAclFlags,
      .group = "server",
      .since = "6.0.0",
      .summary = "Takes over the users of the ACL file, all or none.",
@@ -217,7 +217,7 @@ constexpr CommandSpec kAclCommands[] = {
     {.name = "acl|log",
      .arity = -2,
      .run = acl_log,
-     .flags = kAdministration,
+     .flags = kAclFlags,
      .group = "server",
      .since = "6.0.0",
      .summary = "Lists what was refused lately, or forgets it.",
@@ -226,7 +226,7 @@ constexpr CommandSpec kAclCommands[] = {
     {.name = "acl|save",
      .arity = 2,
      .run = acl_save,
-     .flags = kAdministration,
+     .flags = kAclFlags,
      .group = "server",
      .since = "6.0.0",
      .summary = "Writes the users to the ACL file.",
@@ -234,7 +234,7 @@ constexpr CommandSpec kAclCommands[] = {
     {.name = "acl|setuser",
      .arity = -3,
      .run = acl_setuser,
-     .flags = kAdministration,
+     .flags = kAclFlags,
      .group = "server",
      .since = "6.0.0",
      .summary = "Makes a user or changes his rules: all of them or none.",
@@ -243,7 +243,7 @@ constexpr CommandSpec kAclCommands[] = {
     {.name = "acl|users",
      .arity = 2,
      .run = acl_users,
-     .flags = kAdministration,
+     .flags = kAclFlags,
      .group = "server",
      .since = "6.0.0",
      .summary = "Returns the names of all users.",

@@ -9,7 +9,7 @@ namespace {
 
 using namespace server;
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kBackupHelp[] = {
     "START [<name>]",
     "    Begin a backup of the data as it is now; without a name it gets one of the time.",
     "    The reply is its name.",
@@ -130,9 +130,9 @@ void backup_delete(Call& call) {
   backups_of(call).remove(std::string(call.arg(2)), ending_the_wait<void>(call));
 }
 
-void backup_help(Call& call) { reply_help(call, kHelp); }
+void backup_help(Call& call) { reply_help(call, kBackupHelp); }
 
-constexpr uint32_t kAdministration = kAdmin | kNoScript | kNoMulti;
+constexpr uint32_t kBackupFlags = kAdmin | kNoScript | kNoMulti;
 
 constexpr CommandSpec kBackupCommands[] = {
     {.name = "backup",
@@ -144,7 +144,7 @@ constexpr CommandSpec kBackupCommands[] = {
     {.name = "backup|start",
      .arity = -2,
      .run = backup_start,
-     .flags = kAdministration,
+     .flags = kBackupFlags,
      .group = "server",
      .since = "8.10.0",
      .summary = "Begins a backup of all databases and returns its name.",
@@ -153,7 +153,7 @@ constexpr CommandSpec kBackupCommands[] = {
     {.name = "backup|status",
      .arity = 2,
      .run = backup_status,
-     .flags = kAdministration | kStale,
+     .flags = kBackupFlags | kStale,
      .group = "server",
      .since = "8.10.0",
      .summary = "Returns how far the backup under way is, or how the last one ended.",
@@ -162,7 +162,7 @@ constexpr CommandSpec kBackupCommands[] = {
     {.name = "backup|list",
      .arity = 2,
      .run = backup_list,
-     .flags = kAdministration | kStale,
+     .flags = kBackupFlags | kStale,
      .group = "server",
      .since = "8.10.0",
      .summary = "Returns the finished backups, oldest first.",
@@ -171,7 +171,7 @@ constexpr CommandSpec kBackupCommands[] = {
     {.name = "backup|abort",
      .arity = 2,
      .run = backup_abort,
-     .flags = kAdministration | kStale,
+     .flags = kBackupFlags | kStale,
      .group = "server",
      .since = "8.10.0",
      .summary = "Gives up the backup or the upload under way.",
@@ -179,7 +179,7 @@ constexpr CommandSpec kBackupCommands[] = {
     {.name = "backup|delete",
      .arity = 3,
      .run = backup_delete,
-     .flags = kAdministration | kStale,
+     .flags = kBackupFlags | kStale,
      .group = "server",
      .since = "8.10.0",
      .summary = "Removes a finished backup.",

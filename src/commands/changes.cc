@@ -20,7 +20,7 @@ constexpr Bytes kOff =
     "ERR there is no change stream: set changes-buffer-size to the bytes that may be held in "
     "memory";
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kChangesHelp[] = {
     "READ [SINCE position] [COUNT n] [BLOCK ms] [PREFIX p [PREFIX p ...]] [EFFECTS]",
     "    The commits behind a position, and the position to go on from. With nothing behind it",
     "    the list is empty, after BLOCK milliseconds of waiting (0: for ever).",
@@ -83,7 +83,7 @@ void changes_read(Call& call) {
   if (parse_read(call, request)) call.server.changes().read(call, std::move(request));
 }
 
-class Report : public CountedMap {
+class StreamReport : public CountedMap {
  public:
   using CountedMap::CountedMap;
   void text(Bytes name, Bytes value) {
@@ -97,7 +97,7 @@ void changes_info(Call& call) {
   const ChangeReaders::Info readers = call.server.changes().info();
   const ChangeWindow& window = stream.window();
   auto number = [](uint64_t value) { return static_cast<int64_t>(value); };
-  Report report(call.reply);
+  StreamReport report(call.reply);
   report.number("enabled", stream.on());
   if (stream.on()) {
     report.text("first-position", stream.oldest().text());
@@ -115,7 +115,7 @@ void changes_info(Call& call) {
   report.end();
 }
 
-void changes_help(Call& call) { reply_help(call, kHelp); }
+void changes_help(Call& call) { reply_help(call, kChangesHelp); }
 
 constexpr CommandSpec kChangesCommands[] = {
     {.name = "changes",

@@ -11,7 +11,7 @@ namespace {
 
 using namespace server;
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kConfigHelp[] = {
     "GET <pattern>",
     "    Return parameters matching the glob-like <pattern> and their values.",
     "SET <directive> <value>",
@@ -52,9 +52,9 @@ void config_resetstat(Call& call) {
 
 void config_rewrite(Call& call) { rewrite_config_file(call, false, "ERR Rewriting config file: "); }
 
-void config_help(Call& call) { reply_help(call, kHelp); }
+void config_help(Call& call) { reply_help(call, kConfigHelp); }
 
-constexpr uint32_t kAdministration = kAdmin | kNoScript | kLoading | kStale;
+constexpr uint32_t kConfigFlags = kAdmin | kNoScript | kLoading | kStale;
 
 constexpr CommandSpec kConfigCommands[] = {
     {.name = "config",
@@ -66,7 +66,7 @@ constexpr CommandSpec kConfigCommands[] = {
     {.name = "config|get",
      .arity = -3,
      .run = config_get,
-     .flags = kAdministration,
+     .flags = kConfigFlags,
      .group = "server",
      .since = "2.0.0",
      .summary = "Returns the values of the parameters that match the patterns.",
@@ -75,7 +75,7 @@ constexpr CommandSpec kConfigCommands[] = {
     {.name = "config|set",
      .arity = -4,
      .run = config_set,
-     .flags = kAdministration,
+     .flags = kConfigFlags,
      .group = "server",
      .since = "2.0.0",
      .summary = "Changes parameters of the running server: all of them or none.",
@@ -85,7 +85,7 @@ constexpr CommandSpec kConfigCommands[] = {
     {.name = "config|resetstat",
      .arity = 2,
      .run = config_resetstat,
-     .flags = kAdministration,
+     .flags = kConfigFlags,
      .group = "server",
      .since = "2.0.0",
      .summary = "Sets the counters that INFO shows back to zero.",
@@ -93,7 +93,7 @@ constexpr CommandSpec kConfigCommands[] = {
     {.name = "config|rewrite",
      .arity = 2,
      .run = config_rewrite,
-     .flags = kAdministration,
+     .flags = kConfigFlags,
      .group = "server",
      .since = "2.8.0",
      .summary = "Writes the running configuration back to its file.",

@@ -28,7 +28,7 @@ constexpr int kGlobTrials = 100'000;  // of STRINGMATCH-TEST
 constexpr size_t kGlobBytesMax = 32;
 constexpr uint64_t kPackedThresholdMax = uint64_t{1} << 32;
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kDebugHelp[] = {
     "AOF-FLUSH-SLEEP <microsec>",
     "    Server will sleep before flushing the AOF, this is used for testing.",
     "ASSERT",
@@ -341,7 +341,7 @@ void debug_protocol(Call& call) {
 
 // --- the table ---------------------------------------------------------------------------------
 
-void debug_help(Call& call) { reply_help(call, kHelp); }
+void debug_help(Call& call) { reply_help(call, kDebugHelp); }
 
 struct Subcommand {
   Bytes name;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "commands/words.h"
 #include "persist/dump_payload.h"
 #include "server/server.h"
 #include "store/digest.h"
@@ -13,10 +14,8 @@ namespace {
 
 using namespace server;
 
-constexpr uint64_t kPopulateBatch = 1024;   // keys of one commit
-constexpr int64_t kSharedIntegers = 10000;  // Redis shares these objects and says so
-constexpr int64_t kSharedReferences = INT32_MAX;
-constexpr size_t kIntegerTextMax = 11;  // an RDB stores up to 32 bits as a number
+constexpr uint64_t kPopulateBatch = 1024;  // keys of one commit
+constexpr size_t kIntegerTextMax = 11;     // an RDB stores up to 32 bits as a number
 constexpr size_t kOneByteLengthMax = 63;
 constexpr size_t kTwoByteLengthMax = 16383;
 

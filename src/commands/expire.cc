@@ -13,7 +13,7 @@ namespace {
 
 using namespace server;
 
-constexpr store::Event kEventExpire{"expire", 'g'};
+constexpr store::Event kEventDeadline{"expire", 'g'};
 constexpr store::Event kEventPersist{"persist", 'g'};
 
 enum class Unit { seconds, milliseconds };
@@ -92,7 +92,7 @@ void expire_generic(Call& call, Unit unit, base::Millis from) {
     call.effect({call.server.settings().lazyfree_lazy_expire ? "UNLINK" : "DEL", call.arg(1)});
   } else {
     edit.set_deadline(deadline);
-    edit.done(kEventExpire);
+    edit.done(kEventDeadline);
     char text[base::kIntTextMax];
     call.effect({"PEXPIREAT", call.arg(1), Bytes{text, base::format_int(deadline, text)}});
   }

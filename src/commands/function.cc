@@ -17,7 +17,7 @@ using namespace server;
 using base::equals_ignoring_case;
 using Libraries = ScriptLibraries;
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kFunctionHelp[] = {
     "LOAD [REPLACE] <FUNCTION CODE>",
     "    Create a new library with the given library name and code.",
     "DELETE <LIBRARY NAME>",
@@ -233,7 +233,7 @@ void function_restore(Call& call) {
   call.reply.ok();
 }
 
-void function_help(Call& call) { reply_help(call, kHelp); }
+void function_help(Call& call) { reply_help(call, kFunctionHelp); }
 
 constexpr uint32_t kCallFlags =
     kNoScript | kStale | kSkipMonitor | kMayReplicate | kNoMandatoryKeys | kMovableKeys;

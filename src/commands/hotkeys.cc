@@ -16,7 +16,7 @@ constexpr int64_t kMetrics = 2;  // CPU and NET
 constexpr int64_t kDurationMax_s = 1'000'000;
 constexpr int64_t kLastSlot = 16383;
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kHotkeysHelp[] = {
     "START <METRICS count [CPU] [NET]> [COUNT k] [DURATION seconds] [SAMPLE ratio]",
     "    Begin to look for the keys that cost most.",
     "    * METRICS count [CPU] [NET]",
@@ -30,7 +30,7 @@ constexpr Bytes kHelp[] = {
     "STOP",
     "    End it. GET still reports what was found.",
     "GET",
-    "    Report what was found.",
+    "    KeysReport what was found.",
     "RESET",
     "    Forget what was found.",
 };
@@ -132,7 +132,7 @@ void hotkeys_reset(Call& call) {
   call.reply.ok();
 }
 
-class Report : public CountedMap {
+class KeysReport : public CountedMap {
  public:
   using CountedMap::CountedMap;
   void all_slots() {
@@ -164,7 +164,7 @@ void hotkeys_get(Call& call) {
     return static_cast<uint64_t>(std::max<int64_t>(to - from, 0) / 1000);
   };
   call.reply.array(1);  // of maps, one per node
-  Report report(call.reply);
+  KeysReport report(call.reply);
   report.number("tracking-active", runs);
   report.number("sample-ratio", session->plan.sample);
   report.all_slots();
@@ -187,7 +187,7 @@ void hotkeys_get(Call& call) {
   report.end();
 }
 
-void hotkeys_help(Call& call) { reply_help(call, kHelp); }
+void hotkeys_help(Call& call) { reply_help(call, kHotkeysHelp); }
 
 constexpr CommandSpec row(Bytes name, int arity, Handler run, Bytes summary, Bytes complexity,
                           Bytes syntax = {}) {

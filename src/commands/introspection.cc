@@ -12,7 +12,7 @@ namespace {
 
 using namespace server;
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kIntrospectionHelp[] = {
     "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "(no subcommand)",
     "    Return details about all Redis commands.",
@@ -178,8 +178,8 @@ void command_getkeysandflags(Call& call) {
 }
 
 void command_help(Call& call) {
-  call.reply.array(std::size(kHelp));
-  for (Bytes line : kHelp) call.reply.simple(line);
+  call.reply.array(std::size(kIntrospectionHelp));
+  for (Bytes line : kIntrospectionHelp) call.reply.simple(line);
 }
 
 constexpr uint32_t kFlags = kLoading | kStale;

@@ -9,7 +9,7 @@ namespace {
 
 using namespace server;
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kLatencyHelp[] = {
     "DOCTOR",
     "    Return a human readable latency analysis report.",
     "GRAPH <event>",
@@ -109,9 +109,9 @@ void latency_histogram(Call& call) {
   call.reply.end_deferred(wire::ReplyWriter::Kind::map, count);
 }
 
-void latency_help(Call& call) { reply_help(call, kHelp); }
+void latency_help(Call& call) { reply_help(call, kLatencyHelp); }
 
-constexpr uint32_t kAdministration = kAdmin | kNoScript | kLoading | kStale;
+constexpr uint32_t kLatencyFlags = kAdmin | kNoScript | kLoading | kStale;
 constexpr Bytes kReadTips =
     "nondeterministic_output,request_policy:all_nodes,response_policy:special";
 
@@ -125,7 +125,7 @@ constexpr CommandSpec kLatencyCommands[] = {
     {.name = "latency|latest",
      .arity = 2,
      .run = latency_latest,
-     .flags = kAdministration,
+     .flags = kLatencyFlags,
      .group = "server",
      .since = "2.8.13",
      .summary = "Returns the latest spike of every event.",
@@ -134,7 +134,7 @@ constexpr CommandSpec kLatencyCommands[] = {
     {.name = "latency|history",
      .arity = 3,
      .run = latency_history,
-     .flags = kAdministration,
+     .flags = kLatencyFlags,
      .group = "server",
      .since = "2.8.13",
      .summary = "Returns the recorded spikes of an event.",
@@ -144,7 +144,7 @@ constexpr CommandSpec kLatencyCommands[] = {
     {.name = "latency|graph",
      .arity = 3,
      .run = latency_graph_reply,
-     .flags = kAdministration,
+     .flags = kLatencyFlags,
      .group = "server",
      .since = "2.8.13",
      .summary = "Draws the recorded spikes of an event.",
@@ -154,7 +154,7 @@ constexpr CommandSpec kLatencyCommands[] = {
     {.name = "latency|doctor",
      .arity = 2,
      .run = latency_doctor,
-     .flags = kAdministration,
+     .flags = kLatencyFlags,
      .group = "server",
      .since = "2.8.13",
      .summary = "Reports the recorded spikes in words.",
@@ -163,7 +163,7 @@ constexpr CommandSpec kLatencyCommands[] = {
     {.name = "latency|histogram",
      .arity = -2,
      .run = latency_histogram,
-     .flags = kAdministration,
+     .flags = kLatencyFlags,
      .group = "server",
      .since = "7.0.0",
      .summary = "Returns how the durations of commands distribute.",
@@ -174,7 +174,7 @@ constexpr CommandSpec kLatencyCommands[] = {
     {.name = "latency|reset",
      .arity = -2,
      .run = latency_reset,
-     .flags = kAdministration,
+     .flags = kLatencyFlags,
      .group = "server",
      .since = "2.8.13",
      .summary = "Forgets the spikes of the events named, or of all.",

@@ -18,7 +18,7 @@ namespace {
 
 using namespace server;
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kMemoryHelp[] = {
     "DOCTOR",
     "    Return memory problems reports.",
     "MALLOC-STATS",
@@ -197,7 +197,7 @@ void memory_purge(Call& call) {
   call.reply.ok();
 }
 
-void memory_help(Call& call) { reply_help(call, kHelp); }
+void memory_help(Call& call) { reply_help(call, kMemoryHelp); }
 
 constexpr Bytes kShardTips =
     "nondeterministic_output,request_policy:all_shards,"

@@ -8,7 +8,7 @@ namespace {
 
 using namespace server;
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kModuleHelp[] = {
     "LIST",
     "    Return a list of loaded modules.",
     "LOAD <path> [<arg> ...]",
@@ -31,7 +31,7 @@ void module_unload(Call& call) {
   call.reply.error("ERR Error unloading module: no such module with that name");
 }
 
-void module_help(Call& call) { reply_help(call, kHelp); }
+void module_help(Call& call) { reply_help(call, kModuleHelp); }
 
 constexpr CommandSpec kModuleCommands[] = {
     {.name = "module",

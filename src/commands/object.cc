@@ -1,5 +1,6 @@
 // OBJECT: how a value is kept.
 #include "commands/families.h"
+#include "commands/words.h"
 #include "server/call.h"
 #include "server/server.h"
 
@@ -8,10 +9,6 @@ namespace {
 
 using namespace server;
 
-// Redis shares the objects of these integers and says so by this count; tools look for it.
-constexpr int64_t kSharedIntegers = 10000;
-constexpr int64_t kSharedReferences = INT32_MAX;
-
 constexpr Bytes kNotByFrequency =
     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that "
     "when switching between policies at runtime LRU and LFU data will take some time to adjust.";
@@ -19,7 +16,7 @@ constexpr Bytes kByFrequency =
     "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when "
     "switching between policies at runtime LRU and LFU data will take some time to adjust.";
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kObjectHelp[] = {
     "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "ENCODING <key>",
     "    Return the kind of internal representation used in order to store the value",
@@ -38,8 +35,8 @@ constexpr Bytes kHelp[] = {
 };
 
 void object_help(Call& call) {
-  call.reply.array(std::size(kHelp));
-  for (Bytes line : kHelp) call.reply.simple(line);
+  call.reply.array(std::size(kObjectHelp));
+  for (Bytes line : kObjectHelp) call.reply.simple(line);
 }
 
 // The entry of argument 2, looked at without recording an access; replies null when there is none.

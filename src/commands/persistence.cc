@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "cluster/replica_dialect.h"
 #include "commands/families.h"
+#include "commands/words.h"
 #include "persist/dump_payload.h"
 #include "server/debug_switches.h"
 #include "server/replication.h"
@@ -13,8 +14,6 @@ namespace {
 using namespace server;
 
 constexpr store::Event kEventRestore{"restore", 'g'};
-
-bool is(Bytes argument, Bytes word) { return base::equals_ignoring_case(argument, word); }
 
 // Redis forks for this and answers later; here the walk goes on between commands. The client waits,
 // the others do not.
@@ -30,7 +29,8 @@ void save(Call& call) {
 
 void bgsave(Call& call) {
   bool schedule = call.argc() > 1;
-  if (call.argc() > 2 || (schedule && !is(call.arg(1), "schedule"))) return call.syntax_error();
+  if (call.argc() > 2 || (schedule && !same_word(call.arg(1), "schedule")))
+    return call.syntax_error();
   Persistence& persistence = call.server.persistence();
   if (persistence.saving()) return call.reply.error("ERR Background save already in progress");
   if (persistence.snapshot_active() && !schedule)
@@ -77,17 +77,17 @@ bool parse_options(Call& call, RestoreOptions& options) {
   constexpr int64_t kFrequencyMax = 255;
   for (size_t i = 4; i < call.argc(); ++i) {
     bool more = i + 1 < call.argc();
-    if (is(call.arg(i), "replace")) {
+    if (same_word(call.arg(i), "replace")) {
       options.replace = true;
-    } else if (is(call.arg(i), "absttl")) {
+    } else if (same_word(call.arg(i), "absttl")) {
       options.absolute = true;
-    } else if (is(call.arg(i), "idletime") && more && options.frequency < 0) {
+    } else if (same_word(call.arg(i), "idletime") && more && options.frequency < 0) {
       if (!call.integer(++i, options.idle_seconds)) return false;
       if (options.idle_seconds < 0) {
         call.reply.error("ERR Invalid IDLETIME value, must be >= 0");
         return false;
       }
-    } else if (is(call.arg(i), "freq") && more && options.idle_seconds < 0) {
+    } else if (same_word(call.arg(i), "freq") && more && options.idle_seconds < 0) {
       if (!call.integer(++i, options.frequency)) return false;
       if (options.frequency < 0 || options.frequency > kFrequencyMax) {
         call.reply.error("ERR Invalid FREQ value, must be >= 0 and <= 255");

@@ -5,6 +5,7 @@
 #include "base/numbers.h"
 #include "base/text.h"
 #include "commands/families.h"
+#include "commands/words.h"
 #include "server/server.h"
 
 namespace quoll::commands {
@@ -13,8 +14,6 @@ namespace {
 using namespace server;
 
 constexpr size_t kAnnouncedAddressMax = 255;  // bytes
-
-bool is(Bytes argument, Bytes word) { return base::equals_ignoring_case(argument, word); }
 
 // --- roles -------------------------------------------------------------------------------------
 
@@ -71,7 +70,7 @@ void replicaof(Call& call) {
   Replication& replication = call.server.replication();
   if (replication.failover().state() != Failover::State::none)
     return call.reply.error("ERR REPLICAOF not allowed while failing over.");
-  if (is(call.arg(1), "no") && is(call.arg(2), "one")) {
+  if (same_word(call.arg(1), "no") && same_word(call.arg(2), "one")) {
     replication.promote();
     return call.reply.ok();
   }
@@ -81,7 +80,7 @@ void replicaof(Call& call) {
   if (!base::parse_int(call.arg(2), port) || port < 0 || port > kPortMax)
     return call.reply.error("ERR Invalid master port");
   const Following& link = replication.link();
-  if (replication.following() && is(call.arg(1), link.host()) && port == link.port())
+  if (replication.following() && same_word(call.arg(1), link.host()) && port == link.port())
     return call.reply.simple("OK Already connected to specified master");
   replication.follow(std::string(call.arg(1)), static_cast<uint16_t>(port));
   call.reply.ok();
@@ -98,21 +97,21 @@ struct FailoverOptions {
 bool parse_options(Call& call, FailoverOptions& options) {
   for (size_t i = 1; i < call.argc(); ++i) {
     const size_t more = call.argc() - i - 1;
-    if (is(call.arg(i), "timeout") && more >= 1 && options.wish.timeout_ms == 0) {
+    if (same_word(call.arg(i), "timeout") && more >= 1 && options.wish.timeout_ms == 0) {
       if (!call.integer(++i, options.wish.timeout_ms)) return false;
       if (options.wish.timeout_ms <= 0) {
         call.reply.error("ERR FAILOVER timeout must be greater than 0");
         return false;
       }
-    } else if (is(call.arg(i), "to") && more >= 2 && options.wish.host.empty()) {
+    } else if (same_word(call.arg(i), "to") && more >= 2 && options.wish.host.empty()) {
       int64_t port;
       options.wish.host = call.arg(i + 1);
       if (!call.integer(i + 2, port)) return false;
       options.wish.port = static_cast<uint16_t>(port);
       i += 2;
-    } else if (is(call.arg(i), "force") && !options.wish.force) {
+    } else if (same_word(call.arg(i), "force") && !options.wish.force) {
       options.wish.force = true;
-    } else if (is(call.arg(i), "abort") && call.argc() == 2) {
+    } else if (same_word(call.arg(i), "abort") && call.argc() == 2) {
       options.abort = true;
     } else {
       call.syntax_error();
@@ -131,7 +130,7 @@ Bytes refusal_of(const Replication& replication, const Failover::Wish& wish) {
   if (wish.host.empty()) return {};
   Bytes refusal = "ERR FAILOVER target HOST and PORT is not a replica.";
   replication.replicas().each([&](const Replica& replica) {
-    if (!is(address_of(replica), wish.host) || replica.listening_port != wish.port) return;
+    if (!same_word(address_of(replica), wish.host) || replica.listening_port != wish.port) return;
     refusal = {};
     if (replica.state != Replica::State::online)
       refusal = "ERR FAILOVER target replica is not online.";
@@ -204,9 +203,9 @@ unsigned rdb_version_of(Bytes version) {
 }
 
 void learn_capability(Replica& replica, Bytes name) {
-  if (is(name, "eof")) replica.takes_mark = true;
-  if (is(name, "psync2")) replica.psync2 = true;
-  if (is(name, "quoll-effects")) {
+  if (same_word(name, "eof")) replica.takes_mark = true;
+  if (same_word(name, "psync2")) replica.psync2 = true;
+  if (same_word(name, "quoll-effects")) {
     replica.quoll = true;
     replica.rdb_version = 12;
   }
@@ -221,15 +220,15 @@ void learn_filter(Replica& replica, Bytes words) {
 // True: an acknowledgement or the like, which nobody answers.
 bool take_signal(Call& call) {
   Replication& replication = call.server.replication();
-  if (is(call.arg(1), "getack")) {
+  if (same_word(call.arg(1), "getack")) {
     if (replication.link().connected()) replication.link().acknowledge();
     return true;
   }
-  if (!is(call.arg(1), "ack")) return false;
+  if (!same_word(call.arg(1), "ack")) return false;
   Replica* replica = replication.replicas().find(call.session);
   uint64_t offset, durable = 0;
   if (!replica || !call.session.is_replica() || !base::parse_uint(call.arg(2), offset)) return true;
-  if (call.argc() >= 5 && is(call.arg(3), "fack") && !base::parse_uint(call.arg(4), durable))
+  if (call.argc() >= 5 && same_word(call.arg(3), "fack") && !base::parse_uint(call.arg(4), durable))
     durable = 0;
   replication.replicas().acknowledge(*replica, offset, durable);
   return true;
@@ -242,23 +241,23 @@ void replconf(Call& call) {
   for (size_t i = 1; i < call.argc(); i += 2) {
     const Bytes value = call.arg(i + 1);
     int64_t number;
-    if (is(call.arg(i), "listening-port")) {
+    if (same_word(call.arg(i), "listening-port")) {
       if (!call.integer(i + 1, number)) return;
       replica.listening_port = static_cast<uint16_t>(number);
-    } else if (is(call.arg(i), "ip-address")) {
+    } else if (same_word(call.arg(i), "ip-address")) {
       if (value.size() > kAnnouncedAddressMax)
         return call.reply.error(
             "ERR REPLCONF ip-address provided by replica instance is too long: " +
             std::to_string(value.size()) + " bytes");
       replica.announced_ip = value;
-    } else if (is(call.arg(i), "capa")) {
+    } else if (same_word(call.arg(i), "capa")) {
       learn_capability(replica, value);
-    } else if (is(call.arg(i), "version")) {
+    } else if (same_word(call.arg(i), "version")) {
       replica.rdb_version = std::max(replica.rdb_version, rdb_version_of(value));
-    } else if (is(call.arg(i), "rdb-only")) {
+    } else if (same_word(call.arg(i), "rdb-only")) {
       if (!call.integer(i + 1, number)) return;
       replica.only_rdb = number == 1;
-    } else if (is(call.arg(i), "rdb-filter-only")) {
+    } else if (same_word(call.arg(i), "rdb-filter-only")) {
       learn_filter(replica, value);
     } else {
       return call.reply.error("ERR Unrecognized REPLCONF option: " +
@@ -288,7 +287,7 @@ bool take_over(Call& call) {
     call.reply.error("ERR PSYNC FAILOVER can't be sent to a master.");
     return false;
   }
-  if (!is(call.arg(1), replication.id())) {
+  if (!same_word(call.arg(1), replication.id())) {
     call.reply.error("ERR PSYNC FAILOVER replid must match my replid.");
     return false;
   }
@@ -300,7 +299,7 @@ void psync(Call& call) {
   if (call.session.is_replica()) return;
   int64_t next;
   if (!call.integer(2, next)) return;
-  if (call.argc() > 3 && is(call.arg(3), "failover") && !take_over(call)) return;
+  if (call.argc() > 3 && same_word(call.arg(3), "failover") && !take_over(call)) return;
   if (may_sync(call)) call.server.replication().serve(call.session, call.arg(1), next);
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 using namespace server;
 
-constexpr Bytes kHelp[] = {
+constexpr Bytes kScriptHelp[] = {
     "DEBUG (YES|SYNC|NO)",
     "    Set the debug mode for subsequent scripts executed.",
     "EXISTS <sha1> [<sha1> ...]",
@@ -68,7 +68,7 @@ void script_debug(Call& call) {
   call.reply.error("ERR Use SCRIPT DEBUG YES/SYNC/NO");
 }
 
-void script_help(Call& call) { reply_help(call, kHelp); }
+void script_help(Call& call) { reply_help(call, kScriptHelp); }
 
 constexpr uint32_t kEvalFlags =
     kNoScript | kStale | kSkipMonitor | kMayReplicate | kNoMandatoryKeys | kMovableKeys;

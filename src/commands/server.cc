@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "commands/drawing.h"
 #include "commands/families.h"
+#include "commands/words.h"
 #include "server/info.h"
 #include "server/script_host.h"
 
@@ -13,8 +14,6 @@ namespace {
 using namespace server;
 
 constexpr int64_t kMicrosPerSecond = 1'000'000;
-
-bool is(Bytes argument, Bytes word) { return base::equals_ignoring_case(argument, word); }
 
 void info(Call& call) {
   call.reply.verbatim(info_text(call.server, InfoSections::named(call.args.subspan(1))));
@@ -31,15 +30,15 @@ void shutdown(Call& call) {
   constexpr int64_t kAbort = 1 << 30;
   int64_t asked = 0;
   for (Bytes argument : call.args.subspan(1)) {
-    if (is(argument, "save"))
+    if (same_word(argument, "save"))
       asked |= kShutdownSave;
-    else if (is(argument, "nosave"))
+    else if (same_word(argument, "nosave"))
       asked |= kShutdownNosave;
-    else if (is(argument, "now"))
+    else if (same_word(argument, "now"))
       asked |= kShutdownNow;
-    else if (is(argument, "force"))
+    else if (same_word(argument, "force"))
       asked |= kShutdownForce;
-    else if (is(argument, "abort"))
+    else if (same_word(argument, "abort"))
       asked |= kAbort;
     else
       return call.syntax_error();
@@ -68,7 +67,7 @@ void shutdown(Call& call) {
 }
 
 void lolwut(Call& call) {
-  if (call.argc() >= 3 && is(call.arg(1), "version")) {
+  if (call.argc() >= 3 && same_word(call.arg(1), "version")) {
     int64_t version;
     if (!call.integer(2, version)) return;  // there is one drawing for every version
   }

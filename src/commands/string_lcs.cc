@@ -13,14 +13,14 @@ namespace {
 constexpr uint64_t kCellBytes = 4;  // of Redis's table
 constexpr size_t kTextMax = UINT32_MAX - 1;
 
-struct Options {
+struct LcsOptions {
   bool indexes = false;
   bool length = false;
   bool with_lengths = false;
   int64_t shortest = 0;  // MINMATCHLEN
 };
 
-bool parse(Call& call, Options& options) {
+bool parse_lcs(Call& call, LcsOptions& options) {
   for (size_t i = 3; i < call.argc(); ++i) {
     Bytes option = call.arg(i);
     if (word(option) == word("idx")) {
@@ -62,7 +62,7 @@ void reply_range(Call& call, size_t start, size_t length) {
   call.reply.integer(static_cast<int64_t>(start + length - 1));
 }
 
-void reply_indexes(Call& call, const LcsTable& table, const Options& options) {
+void reply_indexes(Call& call, const LcsTable& table, const LcsOptions& options) {
   size_t matches = 0;
   call.reply.map(2);
   call.reply.bulk("matches");
@@ -97,8 +97,8 @@ void lcs(Call& call) {
   const store::Entry* second = call.find(2);
   if ((first && !is_string(first)) || (second && !is_string(second)))
     return call.reply.error("ERR The specified keys must contain string values");
-  Options options;
-  if (!parse(call, options)) return;
+  LcsOptions options;
+  if (!parse_lcs(call, options)) return;
   char first_scratch[kTextScratch];
   char second_scratch[kTextScratch];
   Bytes a = first ? first->text(first_scratch) : Bytes();

@@ -24,7 +24,7 @@ using Wide = __int128;
 constexpr int64_t kNanosPerSecond = 1'000'000'000;
 constexpr int64_t kPeriodMax_s = 1'000'000'000;  // about 30 years
 constexpr store::Event kEventSet{"set", '$'};
-constexpr store::Event kEventExpire{"expire", 'g'};
+constexpr store::Event kEventThrottled{"expire", 'g'};
 
 struct Rate {
   int64_t burst = 0;
@@ -86,7 +86,7 @@ void store_arrival(Call& call, int64_t arrival_ns) {
   store::Edit edit = call.edit(1);
   edit.put(data::Value::of_integer(arrival_ns), store::Ttl::at(deadline));
   edit.done(kEventSet);
-  edit.done(kEventExpire);
+  edit.done(kEventThrottled);
   char value[base::kIntTextMax], at[base::kIntTextMax];
   call.effect({"SET",
                call.arg(1),

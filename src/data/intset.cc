@@ -9,7 +9,7 @@ namespace quoll::data {
 
 namespace {
 
-constexpr char kEmpty[kIntsetHeaderBytes + 1] = "\x02\0\0\0\0\0\0\0";
+constexpr char kEmptyIntset[kIntsetHeaderBytes + 1] = "\x02\0\0\0\0\0\0\0";
 
 uint32_t load_u32(const char* bytes) {
   uint32_t value = 0;
@@ -82,7 +82,7 @@ bool IntsetView::find(int64_t member, size_t& index) const {
 }
 
 base::Bytes Intset::bytes_of(const char* block) {
-  if (!block) return {kEmpty, kIntsetHeaderBytes};
+  if (!block) return {kEmptyIntset, kIntsetHeaderBytes};
   return {block, kIntsetHeaderBytes + uint64_t{load_u32(block)} * load_u32(block + 4)};
 }
 
@@ -101,7 +101,7 @@ Intset Intset::copy_of(base::Bytes valid) {
 void Intset::resize(size_t old_bytes, size_t bytes) {
   if (block_ && base::usable_size(old_bytes) == base::usable_size(bytes)) return;
   auto* block = static_cast<char*>(base::allocate(base::usable_size(bytes)));
-  std::memcpy(block, block_ ? block_ : kEmpty, std::min(old_bytes, bytes));
+  std::memcpy(block, block_ ? block_ : kEmptyIntset, std::min(old_bytes, bytes));
   destroy(block_);
   block_ = block;
 }

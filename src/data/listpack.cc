@@ -13,7 +13,7 @@ using namespace listpack_codec;
 
 namespace {
 
-constexpr char kEmpty[kListpackEmptyBytes + 1] = "\x07\0\0\0\0\0\xff";
+constexpr char kEmptyListpack[kListpackEmptyBytes + 1] = "\x07\0\0\0\0\0\xff";
 
 uint8_t* unsigned_bytes(char* bytes) { return reinterpret_cast<uint8_t*>(bytes); }
 
@@ -44,7 +44,7 @@ struct Incoming {
 }  // namespace
 
 base::Bytes Listpack::bytes_of(const char* block) {
-  if (!block) return {kEmpty, kListpackEmptyBytes};
+  if (!block) return {kEmptyListpack, kListpackEmptyBytes};
   return {block, load_total(reinterpret_cast<const uint8_t*>(block))};
 }
 

@@ -4,7 +4,7 @@ namespace quoll::data {
 
 namespace {
 
-constexpr uint8_t kEnd = 0xff;
+constexpr uint8_t kZiplistEnd = 0xff;
 constexpr uint8_t kLongPrevious = 0xfe;
 constexpr size_t kCountUnknown = 65535;
 
@@ -80,7 +80,7 @@ bool ZiplistReader::read(base::Bytes body, size_t offset, Element& element) {
   if (rest.empty()) return false;
   size_t head = 1;
   element.previous = byte_at(rest, 0);
-  if (element.previous == kEnd) return false;
+  if (element.previous == kZiplistEnd) return false;
   if (element.previous == kLongPrevious) {
     head = 5;
     if (rest.size() < head) return false;
@@ -95,7 +95,7 @@ bool ZiplistReader::read(base::Bytes body, size_t offset, Element& element) {
 bool ZiplistReader::validate(base::Bytes foreign) {
   if (foreign.size() < kHeaderBytes + 1) return false;
   if (little_endian(foreign, 0, 4) != foreign.size()) return false;
-  if (byte_at(foreign, foreign.size() - 1) != kEnd) return false;
+  if (byte_at(foreign, foreign.size() - 1) != kZiplistEnd) return false;
   base::Bytes body = foreign.substr(0, foreign.size() - 1);
   size_t offset = kHeaderBytes, last = kHeaderBytes, previous = 0, count = 0;
   while (offset < body.size()) {

@@ -26,9 +26,9 @@ constexpr int kFramesMax = 100;
 constexpr size_t kStackWordsShown = 16;
 constexpr size_t kStackBytes = 256 * 1024;  // of the handler: the stack itself may be what is full
 constexpr unsigned kWitnessSeconds = 5;     // then the process ends whatever it waits for
-constexpr size_t kPathMax = 4096;
+constexpr size_t kLogPathMax = 4096;
 
-char log_file[kPathMax];
+char log_file[kLogPathMax];
 const char* product = "";
 void (*witness)(const CrashText&) = nullptr;
 std::atomic<bool> exits{false};

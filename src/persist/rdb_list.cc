@@ -20,7 +20,7 @@ using wire::RdbNode;
 using wire::RdbType;
 
 // Longer elements are stored plainly and in pieces: compressing them would hold the loop.
-constexpr size_t kCompressBytesMax = 256 * 1024;
+constexpr size_t kNodeCompressBytesMax = 256 * 1024;
 // Larger listpacks than any node limit allows are dealt out to nodes anew: changes would be slow.
 constexpr size_t kPackBytesMax = 64 * 1024;
 
@@ -33,7 +33,7 @@ void append_pack(wire::RdbWriter& out, ListpackView pack) {
 bool append_plain(wire::RdbWriter& out, base::Bytes text, PieceCursor& at, size_t bytes_max) {
   if (at.words[1] == 0) {
     out.length(static_cast<uint64_t>(RdbNode::plain));
-    if (text.size() <= kCompressBytesMax) {
+    if (text.size() <= kNodeCompressBytesMax) {
       out.string(text);
       return true;
     }

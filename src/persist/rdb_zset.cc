@@ -21,7 +21,7 @@ using data::ScoreOutcome;
 using data::ZSet;
 using wire::RdbType;
 
-constexpr const char* kDuplicate = "Duplicate zset fields detected";
+constexpr const char* kDuplicateMembers = "Duplicate zset fields detected";
 constexpr const char* kBrokenListpack = "Zset listpack integrity check failed";
 
 // Rank of the next member to be written is words[0], counted from the greatest.
@@ -50,7 +50,7 @@ bool add(wire::RdbReader& in, base::Bytes member, double score, const data::Pack
          ZSet& zset) {
   if (score != score) return in.fail("Zset with NAN score detected");
   auto result = zset.put(member, score, {.only_new = true}, packing);
-  return result.outcome == ScoreOutcome::added || in.fail(kDuplicate);
+  return result.outcome == ScoreOutcome::added || in.fail(kDuplicateMembers);
 }
 
 bool decode_members(wire::RdbReader& in, bool binary, const data::Packing& packing, ZSet& zset) {
@@ -104,7 +104,7 @@ Pairs look_through(ListpackView pairs) {
 }
 
 // Equal members have equal hashes; only those are compared.
-bool has_duplicates(ListpackView pairs) {
+bool has_duplicate_members(ListpackView pairs) {
   struct Seen {
     uint64_t hash;
     ListpackView::Position position;
@@ -131,7 +131,7 @@ bool take_pairs(wire::RdbReader& in, data::Listpack pairs, const data::Packing& 
   if (found == Pairs::broken) return in.fail(kBrokenListpack);
   size_t count = view.count() / 2;
   if (found == Pairs::ordered) {
-    if (has_duplicates(view)) return in.fail(kDuplicate);
+    if (has_duplicate_members(view)) return in.fail(kDuplicateMembers);
     zset = ZSet::of_listpack(std::move(pairs));
     if (count > packing.zset_entries) zset.make_large();
     return true;

@@ -19,7 +19,7 @@ constexpr Bytes kTwoSources =
 constexpr Bytes kNothingChanged =
     "WARNING: ACL errors detected, no change to the previously active ACL rules was performed";
 
-std::vector<Bytes> split_at_blanks(Bytes line) {
+std::vector<Bytes> words_of(Bytes line) {
   std::vector<Bytes> words;
   for (;;) {
     const size_t blank = line.find(' ');
@@ -280,7 +280,7 @@ base::Result<> Acl::load(Bytes text, const std::string& path) {
 
 void Acl::load_line(Bytes line, const std::string& place, size_t number, Users& users,
                     std::string& errors) const {
-  const std::vector<Bytes> words = split_at_blanks(line);
+  const std::vector<Bytes> words = words_of(line);
   if (words.size() < 2 || words[0] != "user") {
     errors += place + " should start with user keyword followed by the username. ";
     return;

@@ -27,7 +27,7 @@ constexpr size_t kNameBytesMax = 100;
 constexpr size_t kHashBytes = 128 * 1024;
 constexpr const char* kAborted = "aborted";
 
-bool is_name(base::Bytes name) {
+bool is_backup_name(base::Bytes name) {
   auto allowed = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
            c == '_' || c == '-';
@@ -94,7 +94,7 @@ void Backups::start(std::string name, std::function<void(Result<std::string>)> b
     return begun(
         Error{"The backup " + status_.name + " is being uploaded. BACKUP ABORT would end that"});
   if (name.empty()) name = name_of_instant(now);
-  if (!is_name(name))
+  if (!is_backup_name(name))
     return begun(
         Error{"The name of a backup has 1 to 100 letters, digits, '.', '_' or '-', and "
               "does not begin with '.'"});
@@ -290,7 +290,8 @@ void Backups::list(OnFound done) {
   listing->done = std::move(done);
   disk().list(listing->root, guarded([this, listing](Result<std::vector<std::string>> names) {
                 if (names) listing->names = std::move(names.value());
-                std::erase_if(listing->names, [](const auto& name) { return !is_name(name); });
+                std::erase_if(listing->names,
+                              [](const auto& name) { return !is_backup_name(name); });
                 // Before the first backup there is no directory.
                 const bool missing = !names && names.error().starts_with("No such file");
                 if (!names && !missing)
@@ -334,7 +335,7 @@ void Backups::list_next(std::shared_ptr<Listing> listing) {
 
 // It loses its name first: what has one is whole.
 void Backups::remove(const std::string& name, host::OnDone done) {
-  if (!is_name(name)) return done(Error{"There is no backup " + name});
+  if (!is_backup_name(name)) return done(Error{"There is no backup " + name});
   if ((running() || uploading()) && name == status_.name)
     return done(Error{"The backup " + name + " is being made or uploaded"});
   const std::string root = this->root();

@@ -21,16 +21,16 @@ struct Overloaded : Visitors... {
 template <class... Visitors>
 Overloaded(Visitors...) -> Overloaded<Visitors...>;  // clang 14 does not find it by itself
 
-struct Index {
+struct DirectiveIndex {
   std::vector<const Directive*> rows;
   std::vector<NamedDirective> names;  // sorted
 
-  Index();
+  DirectiveIndex();
   void add(std::span<const Directive> table);
   void add_name(Bytes name, const Directive& row, bool listed);
 };
 
-Index::Index() {
+DirectiveIndex::DirectiveIndex() {
   add(network_directives());
   add(process_directives());
   add(access_directives());
@@ -47,7 +47,7 @@ Index::Index() {
   QUOLL_CHECK(twice == names.end());
 }
 
-void Index::add(std::span<const Directive> table) {
+void DirectiveIndex::add(std::span<const Directive> table) {
   for (const Directive& row : table) {
     rows.push_back(&row);
     const bool listed = (row.flags & kHidden) == 0;
@@ -57,13 +57,13 @@ void Index::add(std::span<const Directive> table) {
   }
 }
 
-void Index::add_name(Bytes name, const Directive& row, bool listed) {
+void DirectiveIndex::add_name(Bytes name, const Directive& row, bool listed) {
   QUOLL_CHECK(!name.empty() && base::to_lower(name) == name);
   names.push_back({.name = name, .directive = &row, .listed = listed});
 }
 
-const Index& index() {
-  static const Index kIndex;
+const DirectiveIndex& index() {
+  static const DirectiveIndex kIndex;
   return kIndex;
 }
 

@@ -13,7 +13,7 @@ constexpr ChoiceName kChannelDefaults[] = {
     {"allchannels", number(ChannelDefault::all_channels)},
     {"resetchannels", number(ChannelDefault::reset_channels)}};
 
-constexpr Directive kRows[] = {
+constexpr Directive kAccessRows[] = {
     {.name = "requirepass", .value = Text{&Settings::requirepass}, .flags = kSensitive},
     {.name = "aclfile", .value = Text{&Settings::aclfile, false}, .flags = kImmutable},
     {.name = "acl-pubsub-default",
@@ -32,6 +32,6 @@ constexpr Directive kRows[] = {
 
 }  // namespace
 
-std::span<const Directive> access_directives() { return kRows; }
+std::span<const Directive> access_directives() { return kAccessRows; }
 
 }  // namespace quoll::server

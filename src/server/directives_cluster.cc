@@ -107,7 +107,7 @@ constexpr Special kReadQuorum = {.write = write_read_quorum, .read = [](const Se
                                    return quorum_text(settings.cluster_read_quorum);
                                  }};
 
-constexpr Directive kRows[] = {
+constexpr Directive kClusterRows[] = {
     {.name = "cluster-enabled", .value = Switch{&Settings::cluster_enabled}, .flags = kImmutable},
     {.name = "cluster-config-file",
      .value = Text{&Settings::cluster_config_file, false},
@@ -174,6 +174,6 @@ constexpr Directive kRows[] = {
 
 }  // namespace
 
-std::span<const Directive> cluster_directives() { return kRows; }
+std::span<const Directive> cluster_directives() { return kClusterRows; }
 
 }  // namespace quoll::server

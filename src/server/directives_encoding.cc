@@ -5,7 +5,7 @@ namespace quoll::server {
 
 namespace {
 
-constexpr Directive kRows[] = {
+constexpr Directive kEncodingRows[] = {
     {.name = "hash-max-listpack-entries",
      .alias = "hash-max-ziplist-entries",
      .value = Integer{&Settings::hash_max_listpack_entries, 0, kInt64Max}},
@@ -40,6 +40,6 @@ constexpr Directive kRows[] = {
 
 }  // namespace
 
-std::span<const Directive> encoding_directives() { return kRows; }
+std::span<const Directive> encoding_directives() { return kEncodingRows; }
 
 }  // namespace quoll::server

@@ -21,7 +21,7 @@ constexpr ChoiceName kEvictionPolicies[] = {
     {"allkeys-random", number(EvictionPolicy::allkeys_random)},
     {"noeviction", number(EvictionPolicy::noeviction)}};
 
-constexpr Directive kRows[] = {
+constexpr Directive kMemoryRows[] = {
     {.name = "maxmemory", .value = &special::kMaxmemory},
     {.name = "maxmemory-policy", .value = choice<&Settings::maxmemory_policy>(kEvictionPolicies)},
     {.name = "maxmemory-samples", .value = Integer{&Settings::maxmemory_samples, 1, kInt32Max}},
@@ -84,6 +84,6 @@ constexpr Directive kRows[] = {
 
 }  // namespace
 
-std::span<const Directive> memory_directives() { return kRows; }
+std::span<const Directive> memory_directives() { return kMemoryRows; }
 
 }  // namespace quoll::server

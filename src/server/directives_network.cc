@@ -9,7 +9,7 @@ namespace {
 constexpr int64_t kMebibyte = 1 << 20;
 constexpr int64_t kPermissionsMax = 0777;
 
-constexpr Directive kRows[] = {
+constexpr Directive kNetworkRows[] = {
     {.name = "port", .value = Integer{&Settings::port, 0, kPortMax}},
     {.name = "admin-port",
      .value = Integer{&Settings::admin_port, 0, kPortMax},
@@ -52,6 +52,6 @@ constexpr Directive kRows[] = {
 
 }  // namespace
 
-std::span<const Directive> network_directives() { return kRows; }
+std::span<const Directive> network_directives() { return kNetworkRows; }
 
 }  // namespace quoll::server

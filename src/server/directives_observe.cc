@@ -6,7 +6,7 @@ namespace quoll::server {
 
 namespace {
 
-constexpr Directive kRows[] = {
+constexpr Directive kObserveRows[] = {
     {.name = "busy-reply-threshold",
      .alias = "lua-time-limit",
      .value = Integer{&Settings::busy_reply_threshold_ms, 0, kInt64Max}},
@@ -42,6 +42,6 @@ constexpr Directive kRows[] = {
 
 }  // namespace
 
-std::span<const Directive> observe_directives() { return kRows; }
+std::span<const Directive> observe_directives() { return kObserveRows; }
 
 }  // namespace quoll::server

@@ -81,7 +81,7 @@ Result<> check_appenddirname(Bytes name) {
   return {};
 }
 
-constexpr Directive kRows[] = {
+constexpr Directive kPersistRows[] = {
     {.name = "save", .value = &special::kSave, .flags = kMultiArgument | kAlwaysWritten},
     {.name = "stop-writes-on-bgsave-error",
      .value = Switch{&Settings::stop_writes_on_bgsave_error}},
@@ -158,6 +158,6 @@ constexpr Directive kRows[] = {
 
 }  // namespace
 
-std::span<const Directive> persist_directives() { return kRows; }
+std::span<const Directive> persist_directives() { return kPersistRows; }
 
 }  // namespace quoll::server

@@ -65,7 +65,7 @@ constexpr ChoiceName kFacilityNames[] = {{"user", 0},   {"local0", 1}, {"local1"
                                          {"local2", 3}, {"local3", 4}, {"local4", 5},
                                          {"local5", 6}, {"local6", 7}, {"local7", 8}};
 
-constexpr Directive kRows[] = {
+constexpr Directive kProcessRows[] = {
     {.name = "databases",
      .value = Integer{&Settings::databases, 1, kInt32Max},
      .flags = kImmutable},
@@ -117,6 +117,6 @@ constexpr Directive kRows[] = {
 
 }  // namespace
 
-std::span<const Directive> process_directives() { return kRows; }
+std::span<const Directive> process_directives() { return kProcessRows; }
 
 }  // namespace quoll::server

@@ -20,7 +20,7 @@ constexpr auto kInteger = RememberedType::integer;
 constexpr auto kMemory = RememberedType::memory;
 constexpr auto kText = RememberedType::text;
 
-constexpr Directive kRows[] = {
+constexpr Directive kRememberedRows[] = {
     remembered("active-defrag-cycle-us", kInteger, "500"),
     remembered("availability-zone", kText, ""),
     remembered("cluster-announce-client-ipv4", kText, ""),
@@ -62,6 +62,6 @@ constexpr Directive kRows[] = {
 
 }  // namespace
 
-std::span<const Directive> remembered_directives() { return kRows; }
+std::span<const Directive> remembered_directives() { return kRememberedRows; }
 
 }  // namespace quoll::server

@@ -16,7 +16,7 @@ constexpr ChoiceName kPropagationErrors[] = {
     {"panic", number(PropagationError::panic)},
     {"panic-on-replicas", number(PropagationError::panic_on_replicas)}};
 
-constexpr Directive kRows[] = {
+constexpr Directive kReplicationRows[] = {
     {.name = "replicaof",
      .alias = "slaveof",
      .value = &special::kReplicaOf,
@@ -82,6 +82,6 @@ constexpr Directive kRows[] = {
 
 }  // namespace
 
-std::span<const Directive> replication_directives() { return kRows; }
+std::span<const Directive> replication_directives() { return kReplicationRows; }
 
 }  // namespace quoll::server

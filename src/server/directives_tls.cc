@@ -12,7 +12,7 @@ constexpr ChoiceName kClientAuth[] = {{"no", number(TlsClientAuth::no)},
 constexpr ChoiceName kClientUser[] = {{"off", number(TlsClientUser::off)},
                                       {"CN", number(TlsClientUser::common_name)}};
 
-constexpr Directive kRows[] = {
+constexpr Directive kTlsRows[] = {
     {.name = "tls-port", .value = Integer{&Settings::tls_port, 0, kPortMax}},
     {.name = "tls-cert-file", .value = Text{&Settings::tls_cert_file}},
     {.name = "tls-key-file", .value = Text{&Settings::tls_key_file}},
@@ -43,6 +43,6 @@ constexpr Directive kRows[] = {
 
 }  // namespace
 
-std::span<const Directive> tls_directives() { return kRows; }
+std::span<const Directive> tls_directives() { return kTlsRows; }
 
 }  // namespace quoll::server

@@ -120,7 +120,7 @@ int insert(lua_State* lua) {
 // --- functions of the packaged libraries that write past their memory or time ---
 
 // The original counts the results in an int, which may overflow (CVE-2025-46817).
-int unpack(lua_State* lua) {
+int unpack_table(lua_State* lua) {
   luaL_checktype(lua, 1, LUA_TTABLE);
   auto first = static_cast<int>(luaL_optinteger(lua, 2, 1));
   auto last =
@@ -383,7 +383,7 @@ void replace_base(lua_State* lua, int globals) {
   replace(lua, globals, "rawset", rawset);
   replace(lua, globals, "setmetatable", setmetatable);
   replace(lua, globals, "getmetatable", getmetatable);
-  replace(lua, globals, "unpack", unpack);
+  replace(lua, globals, "unpack", unpack_table);
   replace(lua, globals, "loadstring", loadstring);
   replace(lua, globals, "load", load);
   replace(lua, globals, "pcall", pcall);

@@ -179,7 +179,7 @@ void pack_real(lua_State* lua, luaL_Buffer* out, int argument, const Item& item,
   add_ordered(out, bytes, item.size, big);
 }
 
-int pack(lua_State* lua) {
+int struct_pack(lua_State* lua) {
   Format format(lua, luaL_checkstring(lua, 1));
   int argument = 2;
   size_t position = 0;
@@ -254,7 +254,7 @@ void check_room(lua_State* lua, size_t position, size_t wanted, size_t size) {
   luaL_argcheck(lua, wanted <= size && position <= size - wanted, 2, "data string too short");
 }
 
-int unpack(lua_State* lua) {
+int struct_unpack(lua_State* lua) {
   Format format(lua, luaL_checkstring(lua, 1));
   size_t size;
   const char* data = luaL_checklstring(lua, 2, &size);
@@ -330,9 +330,9 @@ int size_of(lua_State* lua) {
 
 int open_struct(lua_State* lua) {
   lua_createtable(lua, 0, 3);
-  lua_pushcfunction(lua, pack);
+  lua_pushcfunction(lua, struct_pack);
   lua_setfield(lua, -2, "pack");
-  lua_pushcfunction(lua, unpack);
+  lua_pushcfunction(lua, struct_unpack);
   lua_setfield(lua, -2, "unpack");
   lua_pushcfunction(lua, size_of);
   lua_setfield(lua, -2, "size");

@@ -19,7 +19,7 @@ namespace quoll::server {
 namespace {
 
 constexpr size_t kKeptBytesMax = 64 * 1024;  // of a joined reply, between calls
-constexpr size_t kGatherParts = 64;
+constexpr size_t kSharedGatherParts = 64;
 constexpr Bytes kScriptBusy =
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 constexpr Bytes kFunctionBusy =
@@ -316,7 +316,7 @@ void ScriptHost::execute(Command& command) {
 // False when the reply is an error.
 bool ScriptHost::push_reply(lua_State* lua) {
   wire::OutQueue& out = session_->out();
-  Bytes parts[kGatherParts];
+  Bytes parts[kSharedGatherParts];
   size_t count = out.gather(parts, out.end_offset());
   if (count == 1) {
     script_values::push_reply(lua, parts[0].data());

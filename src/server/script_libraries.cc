@@ -12,7 +12,7 @@
 namespace quoll::server {
 namespace {
 
-bool is_name(Bytes name) {
+bool is_library_name(Bytes name) {
   return !name.empty() && std::ranges::all_of(name, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
   });
@@ -126,7 +126,7 @@ const char* ScriptLibraries::read_positional(lua_State* lua, Function& made) {
 }
 
 const char* ScriptLibraries::take_function(Function& made) {
-  if (!is_name(made.name))
+  if (!is_library_name(made.name))
     return "ERR Library names can only contain letters, numbers, or underscores(_) and must be at "
            "least one character long";
   for (const Function& other : loading_->functions)

@@ -3,7 +3,7 @@
 // forked.
 //
 //   begin    the databases of that instant are covered; O(databases)
-//   step     the walk: the next unsaved bucket in hash order is written and marked as saved
+//   step     the walk: the next unsaved buckets in hash order are written and marked as saved
 //   barrier  an edit in an unsaved bucket has the bucket written first (before_edit)
 //
 // Marks are 64 bits per segment, inherited by splits; segments do not merge meanwhile. A flushed
@@ -49,7 +49,7 @@ class Snapshot {
   Snapshot(const Snapshot&) = delete;
   Snapshot& operator=(const Snapshot&) = delete;
 
-  // Writes one bucket, or one piece of a large value. False when everything is written.
+  // Writes a few buckets, or one piece of a large value. False when everything is written.
   bool step();
   // Whether an edit of the key would have to write more than kSnapshotEditBytesMax of its value
   // first. The walk then turns to it next: ask again when awaited() is false, or the snapshot over.

@@ -1,6 +1,7 @@
 #include "wire/http_request.h"
 
 #include <algorithm>
+#include <climits>
 
 namespace quoll::wire {
 namespace {

@@ -1,7 +1,7 @@
 // Writes the seed inputs of the RDB fuzzers: every type of value in every encoding the reader
 // knows, small and large, and whole files of them.
 //
-//   rdb-seeds FOLDER      FOLDER/rdb-value/* and FOLDER/rdb-file/*
+//   rdb-seeds FOLDER      FOLDER/rdb_value/* and FOLDER/rdb_file/*
 //
 // What the product itself writes comes from its own encoder; the encodings it only reads are put
 // together here, after the format pages named in src/wire/rdb_format.h.
@@ -122,8 +122,8 @@ std::vector<std::pair<RdbType, std::string>> foreign_values() {
 class Seeds {
  public:
   explicit Seeds(std::string folder) : folder_(std::move(folder)), store_(2) {
-    std::filesystem::create_directories(folder_ + "/rdb-value");
-    std::filesystem::create_directories(folder_ + "/rdb-file");
+    std::filesystem::create_directories(folder_ + "/rdb_value");
+    std::filesystem::create_directories(folder_ + "/rdb_file");
   }
 
   void write() {
@@ -178,12 +178,12 @@ class Seeds {
   void write_value(RdbType type, const std::string& bytes) {
     const auto number = static_cast<unsigned>(type);
     const std::string name =
-        "rdb-value/" + std::to_string(number) + "-" + std::to_string(count_[number]++);
+        "rdb_value/" + std::to_string(number) + "-" + std::to_string(count_[number]++);
     put_file(name, std::string{static_cast<char>(number), '\0'} + bytes);
   }
   // With the three bytes of choices; `mode` as in rdb_file_fuzz.cc.
   void write_file(const std::string& name, char mode, const std::string& bytes) {
-    put_file("rdb-file/" + name, std::string{mode, '\1', '\4'} + bytes);
+    put_file("rdb_file/" + name, std::string{mode, '\1', '\4'} + bytes);
   }
 
   std::string folder_;
