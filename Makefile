@@ -35,13 +35,15 @@ ifeq ($(VARIANT),fuzz)  # what the fuzz targets reach
 LIB_SOURCES := $(filter-out src/base/allocator.cc,$(wildcard src/base/*.cc src/data/*.cc src/store/*.cc \
   src/wire/resp_parser.cc src/wire/http_request.cc src/wire/rdb_*.cc src/persist/rdb_*.cc \
   $(addprefix src/persist/,value_codec.cc dump_payload.cc aof_reader.cc aof_encoder.cc change_notes.cc) \
-  src/cluster/group_list.cc src/server/config.cc src/server/config_*.cc src/server/directive*.cc \
+  $(addprefix src/cluster/,group_list.cc gossip_core.cc gossip_frames.cc news_queue.cc node_address.cc location.cc \
+  topology.cc topology_change.cc) src/server/config.cc src/server/config_*.cc src/server/directive*.cc \
   $(addprefix src/server/,acl_user.cc acl_selector.cc command_table.cc command_line.cc file_access.cc \
   notify_flags.cc lua_vm.cc lua_sandbox.cc lua_cjson.cc lua_cmsgpack.cc lua_struct.cc)))
 endif
 UNIT_SOURCES := $(wildcard tests/unit/*.cc tests/unit/*/*.cc)
 SIM_SOURCES := $(wildcard tests/sim/*.cc)
 GROUP_SIM_SOURCES := $(wildcard tests/sim/group/*.cc)
+GOSSIP_SIM_SOURCES := $(wildcard tests/sim/gossip/*.cc)
 CHECKER_SOURCES := $(addprefix tests/sim/,history.cc linearizability.cc list_append.cc simple_checkers.cc)
 
 .PHONY: all install deb deps run test check bench bench-instructions bench-persistence torture clean unit sim mutants nemesis fuzz fuzz-build
@@ -100,22 +102,29 @@ $(OUT)/obj/%.o: %.cc $(PRECOMPILED:.h=.h.gch)
 	@echo "  CXX $<"
 	@$(CXX) $(CXXFLAGS) $(FLAGS) $(addprefix -include ,$(PRECOMPILED)) -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
 
+$(OUT)/gossip-sim: $(call objects,$(GOSSIP_SIM_SOURCES)) $(OUT)/libquoll.a
+	@echo "  LINK $@"
+	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
+
 unit: $(OUT)/unit-tests
 	$<
 
-sim: $(OUT)/sim-tests $(OUT)/group-sim
+sim: $(OUT)/sim-tests $(OUT)/group-sim $(OUT)/gossip-sim
 	$(OUT)/sim-tests
 	scripts/run-sim --group
+	scripts/run-sim --gossip
 
-# Builds of the replica group's core with one rule broken each; group-sim must see every one.
-mutants: $(OUT)/group-sim
+# Builds of the cores of replica group and gossip with one rule broken each; their simulations must
+# see every one.
+mutants: $(OUT)/group-sim $(OUT)/gossip-sim
 	@OUT=$(OUT) COMPILE='$(CXX) $(filter-out -Isrc -I. -MMD -MP,$(CXXFLAGS)) $(FLAGS) -include $(PRECOMPILED)' LIBS='$(LIBS)' \
-	  /usr/bin/python3 -B tests/sim/group/mutants.py $(MUTANTS)
+	  /usr/bin/python3 -B tests/sim/mutants.py $(MUTANTS)
 
 # Coverage-guided fuzzing needs clang's libFuzzer; FUZZ_SECONDS bounds each target. What a run finds
 # beside its seeds stays in build/fuzz/corpus, where the next one goes on.
 FUZZ_SECONDS ?= 10
-FUZZ_TARGETS := resp_parser aof_reader rdb_value rdb_file acl_rules lua_api http_request config_file
+FUZZ_TARGETS := resp_parser aof_reader rdb_value rdb_file acl_rules lua_api http_request config_file \
+  gossip_datagram topology
 FUZZ_LIBS := $(LUA_LIBS) -lfmt -llzf -lisal -lcrypto -lhttp_parser
 
 ifeq ($(VARIANT),fuzz)
