@@ -10,6 +10,7 @@
 #include "server/hot_keys.h"
 #include "server/log.h"
 #include "server/memory_limits.h"
+#include "server/migrations.h"
 #include "server/replication.h"
 #include "server/script_host.h"
 #include "server/single_node.h"
@@ -88,6 +89,7 @@ Server::Server(const host::Host& host, Config config, Families families)
                    rename.from, rename.to);
   memory_limits_ = std::make_unique<MemoryLimits>(*this);
   defragmenter_ = std::make_unique<Defragmenter>(*this);
+  migrations_ = std::make_unique<Migrations>(*this);
   if (settings().activedefrag && !Defragmenter::obstacle().empty())
     log::warning("{}", Defragmenter::obstacle());
   apply_settings();
