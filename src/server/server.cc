@@ -105,6 +105,7 @@ static data::Packing packing_of(const Settings& now) {
   return {.hash_entries = size(now.hash_max_listpack_entries),
           .hash_value_bytes = size(now.hash_max_listpack_value),
           .list_node = now.list_max_listpack_size,
+          .list_open_nodes = size(now.list_compress_depth),
           .set_intset_entries = size(now.set_max_intset_entries),
           .set_entries = size(now.set_max_listpack_entries),
           .set_value_bytes = size(now.set_max_listpack_value),

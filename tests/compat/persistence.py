@@ -261,7 +261,7 @@ def hand_over(giver, taker, giver_args, taker_args, save, brief=False):
 # What a listpack, intset or node of a stream may hold, far from the defaults on either side. (A file's table of more
 # members than set-max-intset-entries stays one, where 7.2 packs up to 128 as they are added: so, not below that.)
 SMALL_LIMITS = [word for name, limit in (("hash-max-listpack-entries", 7), ("zset-max-listpack-entries", 64), ("set-max-intset-entries", 128),
-                                         ("stream-node-max-entries", 10), ("list-max-listpack-size", 5)) for word in ("--" + name, str(limit))]
+                                         ("stream-node-max-entries", 10), ("list-max-listpack-size", 5), ("list-compress-depth", 1)) for word in ("--" + name, str(limit))]
 LARGE_LIMITS = [word for name, limit in (("hash-max-listpack-entries", 1500), ("zset-max-listpack-entries", 1500), ("set-max-intset-entries", 1500),
                                          ("stream-node-max-entries", 1000), ("list-max-listpack-size", -5)) for word in ("--" + name, str(limit))]
 RDB = ["--save", ""]

@@ -36,8 +36,9 @@ struct Plain {
 
 void check(const data::List& list) {
   uint64_t count = 0;
+  std::string scratch;
   list.for_each([&](const data::PackedItem& item) {
-    if (count < kLookupsMax) QUOLL_CHECK(Plain(list.at(count)).text == Plain(item).text);
+    if (count < kLookupsMax) QUOLL_CHECK(Plain(list.at(count, scratch)).text == Plain(item).text);
     ++count;
   });
   QUOLL_CHECK(count == list.size());
