@@ -174,12 +174,12 @@ void Server::watch_settings() {
                      "cluster-announce-port",
                      "cluster-announce-bus-port"},
                     apply);
-  config_.on_change(
-      {"appendonly", "appendfsync", "aof-timestamp-enabled", "no-appendfsync-on-rewrite"},
-      [this]() -> base::Result<> {
-        persistence_.apply_settings();
-        return {};
-      });
+  config_.on_change({"appendonly", "appendfsync", "aof-timestamp-enabled",
+                     "no-appendfsync-on-rewrite", "aof-disable-auto-gc"},
+                    [this]() -> base::Result<> {
+                      persistence_.apply_settings();
+                      return {};
+                    });
   config_.on_change({"changes-buffer-size"}, [this]() -> base::Result<> {
     changes_->stream().apply_settings();
     return {};

@@ -311,6 +311,27 @@ def test_rewritten_aof_goes_both_ways():
                 compare(before, contents(two.start().connect()))
 
 
+def test_files_that_were_replaced_can_be_kept():
+    for binary in (REFERENCE, OURS):
+        with Node(binary, AOF + ["--aof-disable-auto-gc", "yes"]) as node:
+            one = node.start().connect()
+            folder = os.path.join(node.dir, "appendonlydir")
+
+            def history():
+                with open(os.path.join(folder, "appendonly.aof.manifest")) as manifest:
+                    return [line.split()[1] for line in manifest if line.split()[5] == "h"]
+
+            one.call("SET", "k", "v")
+            for number in (1, 2):
+                one.call("BGREWRITEAOF")
+                eventually(lambda: info(one, "aof_rewrite_in_progress") == "0" and len(history()) == 2 * number, "rewrite %d ends" % number)
+            kept = history()
+            check(all(os.path.exists(os.path.join(folder, name)) for name in kept), "%s: the files that were replaced" % binary)
+            one.call("CONFIG", "SET", "aof-disable-auto-gc", "no")
+            eventually(lambda: not history() and not any(os.path.exists(os.path.join(folder, name)) for name in kept), "they go")
+            check_equal(one.call("GET", "k"), b"v")
+
+
 def test_digest_survives_every_way():
     with Node(OURS, AOF) as node:
         one = node.start().connect()
