@@ -151,6 +151,15 @@ void follow_background_purge(server::Server& server) {
   server.config().on_change({"jemalloc-bg-thread"}, apply);
 }
 
+void follow_source_address(server::Server& server, host::UvHost& uv) {
+  auto apply = [&server, &uv]() -> base::Result<> {
+    uv.set_source(server.settings().bind_source_addr);
+    return {};
+  };
+  (void)apply();
+  server.config().on_change({"bind-source-addr"}, apply);
+}
+
 // Rules that are wrong whatever commands exist; the others are found when the users are made.
 base::Result<> check_user(const server::UserLine& line) {
   const server::CommandTable table(commands::families());
@@ -232,6 +241,7 @@ int run(const std::vector<Bytes>& arguments, const std::string& program) {
     server::AdminPort admin(server);
     server.persistence().backups().set_upload(uv.upload());
     follow_background_purge(server);
+    follow_source_address(server, uv);
     server.on_stop([&](int code) {
       exit_code = code;
       uv.stop();

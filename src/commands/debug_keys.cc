@@ -37,6 +37,17 @@ size_t serialized_length(Bytes text) {
   return (text.size() <= kTwoByteLengthMax ? 2 : 5) + text.size();
 }
 
+std::string quicklist_fields(const data::List& list, const Settings& settings) {
+  const data::ListNodes& nodes = list.quicklist().nodes();
+  size_t bytes = 0;
+  for (size_t i = 0; i < nodes.size(); ++i) bytes += nodes[i].bytes();
+  return fmt::format(
+      " ql_nodes:{} ql_avg_node:{:.2f} ql_listpack_max:{} ql_compressed:{} "
+      "ql_uncompressed_size:{}",
+      nodes.size(), static_cast<double>(list.size()) / static_cast<double>(nodes.size()),
+      settings.list_max_listpack_size, list.quicklist().open_nodes() > 0 ? 1 : 0, bytes);
+}
+
 void populate_key(Call& call, Bytes prefix, uint64_t number, size_t size) {
   const std::string key = fmt::format("{}:{}", prefix, number);
   std::string value = fmt::format("value:{}", number);
@@ -60,14 +71,17 @@ void debug_object(Call& call) {
   char scratch[base::kIntTextMax];
   const bool shared = entry->form() == data::Form::integer && entry->integer() >= 0 &&
                       entry->integer() < kSharedIntegers;
+  std::string nodes;
+  if (entry->encoding_name() == "quicklist")
+    nodes = quicklist_fields(*entry->value<data::List>(), call.server.settings());
   // In place of an address, which would differ between replays, a number that belongs to the key.
   call.reply.simple(fmt::format(
-      "Value at:0x{:012x} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
+      "Value at:0x{:012x} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}{}",
       call.key(2).hash >> 16, shared ? kSharedReferences : 1, entry->encoding_name(),
       entry->type() == data::Type::string ? serialized_length(entry->text(scratch))
                                           : serialized_length(call, *entry),
-      entry->access_clock() & store::kAccessClockMask,
-      store::Store::idle_seconds(entry, call.now)));
+      entry->access_clock() & store::kAccessClockMask, store::Store::idle_seconds(entry, call.now),
+      nodes));
 }
 
 void debug_digest(Call& call) {

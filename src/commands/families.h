@@ -33,6 +33,7 @@ Family hotkeys_commands();
 Family changes_commands();
 Family hash_commands();
 Family persistence_commands();
+Family migrate_commands();
 Family backup_commands();
 Family replication_commands();
 Family set_commands();

@@ -59,7 +59,8 @@ void lindex(Call& call) {
   auto size = static_cast<int64_t>(list->size());
   if (index < 0) index += size;
   if (index < 0 || index >= size) return call.reply.null();
-  reply_item(call, list->at(static_cast<uint64_t>(index)));
+  std::string scratch;
+  reply_item(call, list->at(static_cast<uint64_t>(index), scratch));
 }
 
 namespace {

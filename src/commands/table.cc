@@ -18,6 +18,7 @@ std::span<const Family> families() {
       throttle_commands(),      zset_commands(),        geo_commands(),
       bitmap_commands(),        hyperloglog_commands(), script_commands(),
       function_commands(),      hotkeys_commands(),     changes_commands(),
+      migrate_commands(),
   };
   return kFamilies;
 }

@@ -66,12 +66,13 @@ bool List::drain(size_t items) {
   return false;
 }
 
-PackedItem List::at(uint64_t index) const {
+PackedItem List::at(uint64_t index, std::string& scratch) const {
   if (!big()) return pack_view().item(pack_view().at(static_cast<int64_t>(index)));
   Quicklist::Place place = quicklist().locate(index);
   const ListNode& node = quicklist().nodes()[place.node];
   if (node.plain()) return PackedItem::of_bytes(base::Blob::view_of(node.blob()));
-  return node.view().item(node.view().at(place.offset));
+  const ListpackView pack = node.view(scratch);
+  return pack.item(pack.at(place.offset));
 }
 
 PackedItem List::at_end(ListEnd end) const {
@@ -81,7 +82,7 @@ PackedItem List::at_end(ListEnd end) const {
   const ListNodes& nodes = quicklist().nodes();
   const ListNode& node = nodes[head ? 0 : nodes.size() - 1];
   if (node.plain()) return PackedItem::of_bytes(base::Blob::view_of(node.blob()));
-  return of(node.view());
+  return of(ListpackView(Listpack::bytes_of(node.block())));
 }
 
 // --- the forms ---------------------------------------------------------------------------------
@@ -106,7 +107,8 @@ void List::expect(base::Args texts, const Packing& packing) {
   ListpackView pack = pack_view();
   size_t bytes = pack.size_bytes();
   for (base::Bytes text : texts) bytes += text.size();
-  if (!NodeLimit::of(packing).holds(bytes, pack.count() + texts.size())) open_quicklist();
+  if (!NodeLimit::of(packing).holds(bytes, pack.count() + texts.size()))
+    open_quicklist().compress_inside(packing.list_open_nodes);
 }
 
 void List::settle(const Packing& packing) {
@@ -119,7 +121,9 @@ void List::settle(const Packing& packing) {
 }
 
 void List::settle_decoded(const Packing& packing) {
-  if (!big() || quicklist().nodes().size() != 1) return;
+  if (!big()) return;
+  opened().compress_inside(packing.list_open_nodes);
+  if (quicklist().nodes().size() != 1) return;
   const ListNode& node = quicklist().nodes()[0];
   NodeLimit limit = NodeLimit::of(packing);
   if (!node.plain() &&
@@ -149,6 +153,7 @@ void List::replace(uint64_t index, base::Bytes text, const Packing& packing, bas
 
 bool List::find(const SoughtItem& sought, Quicklist::Place& place) const {
   const ListNodes& nodes = quicklist().nodes();
+  std::string scratch;
   for (place.node = 0; place.node < nodes.size(); ++place.node) {
     const ListNode& node = nodes[place.node];
     place.offset = 0;
@@ -156,11 +161,12 @@ bool List::find(const SoughtItem& sought, Quicklist::Place& place) const {
       if (sought.is(PackedItem::of_bytes(base::Blob::view_of(node.blob())))) return true;
       continue;
     }
-    bool missing = visit_pack(node.view(), 0, node.count, false, [&](const PackedItem& item) {
-      if (sought.is(item)) return false;
-      ++place.offset;
-      return true;
-    });
+    bool missing =
+        visit_pack(node.view(scratch), 0, node.count, false, [&](const PackedItem& item) {
+          if (sought.is(item)) return false;
+          ++place.offset;
+          return true;
+        });
     if (!missing) return true;
   }
   return false;

@@ -52,8 +52,8 @@ class List : public OwnedWord<List> {
       return true;
     });
   }
-  // Both borrow from the list until it changes.
-  PackedItem at(uint64_t index) const;
+  // Both borrow from the list until it changes, at() from `scratch` where it had to be unpacked.
+  PackedItem at(uint64_t index, std::string& scratch) const;
   PackedItem at_end(ListEnd end) const;
 
   // Chooses the form by what will be added: to be called before the changes below that add.
@@ -116,13 +116,14 @@ void List::visit(uint64_t index, uint64_t count, bool backwards, Visit&& visit) 
   }
   const ListNodes& nodes = quicklist().nodes();
   Quicklist::Place place = quicklist().locate(index);
+  std::string scratch;
   for (;;) {
     const ListNode& node = nodes[place.node];
     uint64_t here = backwards ? place.offset + 1 : node.count - place.offset;
     if (here > count) here = count;
     if (node.plain()) {
       if (!visit(PackedItem::of_bytes(base::Blob::view_of(node.blob())))) return;
-    } else if (!visit_pack(node.view(), place.offset, here, backwards, visit)) {
+    } else if (!visit_pack(node.view(scratch), place.offset, here, backwards, visit)) {
       return;
     }
     count -= here;

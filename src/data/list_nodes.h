@@ -2,7 +2,8 @@
 // index is one pass over 16 bytes per node (some hundred elements) without touching the nodes
 // themselves.
 //
-//   node   word 8 B    a listpack's block, or (low bit set) the Blob of one large element
+//   node   word 8 B    a listpack's block; bit 0: the Blob of one large element; bit 1: a
+//                      CompressedPack
 //          count 4 B   elements
 //
 // Cost: 16 B per node, up to 64 B while it grows. Insertion in the middle moves the shorter side.
@@ -10,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "base/blob.h"
 #include "base/check.h"
@@ -19,20 +21,43 @@
 
 namespace quoll::data {
 
+// A listpack's bytes under LZF.
+struct CompressedPack {
+  uint32_t raw_bytes;
+  uint32_t bytes;  // of what follows
+
+  const char* text() const { return reinterpret_cast<const char*>(this + 1); }
+  size_t block_bytes() const { return sizeof *this + bytes; }
+};
+
 struct ListNode {
   uintptr_t word = 0;
   uint32_t count = 0;
 
   bool plain() const { return word & 1; }
+  bool compressed() const { return word & 2; }
   base::Blob::Header* blob() const {
     return reinterpret_cast<base::Blob::Header*>(word & ~uintptr_t{1});
   }
-  char* block() const { return reinterpret_cast<char*>(word); }
-  ListpackView view() const { return ListpackView(Listpack::bytes_of(block())); }
+  CompressedPack* compressed_pack() const {
+    return reinterpret_cast<CompressedPack*>(word & ~uintptr_t{2});
+  }
+  char* block() const {
+    QUOLL_DCHECK(!compressed());
+    return reinterpret_cast<char*>(word);
+  }
+  // The listpack; `scratch` holds it when the node is compressed.
+  ListpackView view(std::string& scratch) const {
+    return compressed() ? decompress(scratch) : ListpackView(Listpack::bytes_of(block()));
+  }
   // Bytes of the listpack, or of the one element.
   size_t bytes() const {
+    if (compressed()) return compressed_pack()->raw_bytes;
     return plain() ? base::Blob::view_of(blob()).size() : Listpack::bytes_of(block()).size();
   }
+
+ private:
+  ListpackView decompress(std::string& scratch) const;
 };
 
 class ListNodes {

@@ -1,6 +1,9 @@
 #include "data/quicklist.h"
 
+#include <liblzf/lzf.h>
+
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "data/relocation.h"
@@ -12,6 +15,10 @@ namespace {
 constexpr size_t kCountedNodeBytesMax = 8192;
 // Redis's estimate of what an element adds to a listpack beyond its text.
 constexpr size_t kElementOverheadEstimate = 8;
+// Redis's: smaller nodes are not worth it, nor are those that hardly become smaller.
+constexpr size_t kCompressBytesMin = 48;
+constexpr size_t kCompressGainMin = 8;
+constexpr size_t kNodesAddedMax = 3;  // by one change: as many may come to lie inside
 
 // A node's listpack while it is being changed.
 class OpenPack {
@@ -35,7 +42,23 @@ ListNode node_of(Listpack pack) {
 
 ListNode node_of(base::Blob blob) { return {reinterpret_cast<uintptr_t>(blob.detach()) | 1, 1}; }
 
+CompressedPack* make_compressed(uint32_t raw_bytes, base::Bytes text) {
+  const auto bytes = static_cast<uint32_t>(text.size());
+  auto* pack =
+      new (base::allocate(sizeof(CompressedPack) + bytes)) CompressedPack{raw_bytes, bytes};
+  std::memcpy(pack + 1, text.data(), bytes);
+  return pack;
+}
+
 }  // namespace
+
+ListpackView ListNode::decompress(std::string& scratch) const {
+  const CompressedPack& pack = *compressed_pack();
+  scratch.resize(pack.raw_bytes);
+  QUOLL_CHECK(lzf_decompress(pack.text(), pack.bytes, scratch.data(), pack.raw_bytes) ==
+              pack.raw_bytes);
+  return ListpackView(scratch);
+}
 
 NodeLimit NodeLimit::of(const Packing& packing) {
   if (packing.list_node >= 0) {
@@ -51,12 +74,71 @@ Quicklist::~Quicklist() {
 }
 
 void Quicklist::destroy(const ListNode& node) {
-  if (node.plain()) {
+  if (node.compressed()) {
+    --compressed_;
+    base::release(node.compressed_pack(), node.compressed_pack()->block_bytes());
+  } else if (node.plain()) {
     base::Blob::adopt(node.blob());
   } else {
     Listpack::adopt(node.block());
   }
 }
+
+// --- compression -------------------------------------------------------------------------------
+
+void Quicklist::open(ListNode& node) {
+  if (!node.compressed()) return;
+  std::string scratch;
+  Listpack pack = Listpack::copy_of(node.view(scratch).bytes());
+  const uint32_t count = node.count;
+  destroy(node);
+  node = {reinterpret_cast<uintptr_t>(pack.detach()), count};
+}
+
+// Large elements that are nodes of their own stay as they are.
+void Quicklist::compress(ListNode& node) {
+  if (node.plain() || node.compressed()) return;
+  const base::Bytes raw = Listpack::bytes_of(node.block());
+  if (raw.size() < kCompressBytesMin) return;
+  std::string text(raw.size() - kCompressGainMin, '\0');
+  const unsigned bytes = lzf_compress(raw.data(), static_cast<unsigned>(raw.size()), text.data(),
+                                      static_cast<unsigned>(text.size()));
+  if (bytes == 0) return;
+  text.resize(bytes);
+  CompressedPack* pack = make_compressed(static_cast<uint32_t>(raw.size()), text);
+  destroy(node);
+  node.word = reinterpret_cast<uintptr_t>(pack) | 2;
+  ++compressed_;
+}
+
+void Quicklist::compress_inside(uint64_t open_nodes) {
+  depth_ = open_nodes;
+  if (depth_ > 0) return settle(0, nodes_.size());
+  for (size_t i = 0; compressed_ > 0; ++i) open(nodes_[i]);
+}
+
+// After a change of the nodes from `first` to `last`, or of what is an end.
+void Quicklist::settle(size_t first, size_t last) {
+  if (depth_ == 0) return;
+  const size_t count = nodes_.size();
+  if (count <= 2 * depth_) {
+    for (size_t i = 0; compressed_ > 0; ++i) open(nodes_[i]);
+    return;
+  }
+  for (size_t i = 0; i < depth_ && compressed_ > 0; ++i) {
+    open(nodes_[i]);
+    open(nodes_[count - 1 - i]);
+  }
+  const size_t inside_last = count - 1 - depth_;
+  for (size_t i = 0; i < kNodesAddedMax && depth_ + i <= inside_last; ++i) {
+    compress(nodes_[depth_ + i]);
+    compress(nodes_[inside_last - i]);
+  }
+  last = std::min(last, inside_last);
+  for (size_t i = std::max<size_t>(first, depth_); i <= last; ++i) compress(nodes_[i]);
+}
+
+// --- the nodes ---------------------------------------------------------------------------------
 
 bool Quicklist::drain(size_t nodes) {
   size_t count = std::min(nodes, nodes_.size());
@@ -70,7 +152,11 @@ bool Quicklist::relocate(base::Compaction& blocks, size_t& at) {
   if (at == 0) nodes_.relocate(blocks);
   if (at >= nodes_.size()) return false;
   ListNode& node = nodes_[at++];
-  if (node.plain()) {
+  if (node.compressed()) {
+    CompressedPack* pack = node.compressed_pack();
+    if (blocks.move(pack, base::usable_size(pack->block_bytes())))
+      node.word = reinterpret_cast<uintptr_t>(pack) | 2;
+  } else if (node.plain()) {
     base::Blob::Header* blob = node.blob();
     if (move_blob(blocks, blob)) node.word = reinterpret_cast<uintptr_t>(blob) | 1;
   } else {
@@ -98,17 +184,28 @@ size_t Quicklist::footprint(size_t samples) const {
   size_t total = base::usable_size(sizeof *this) + nodes_.footprint();
   size_t seen = samples ? std::min(samples, nodes_.size()) : nodes_.size();
   size_t bytes = 0;
-  for (size_t i = 0; i < seen; ++i)
-    bytes += nodes_[i].plain() ? base::Blob::footprint(nodes_[i].blob())
-                               : base::usable_size(nodes_[i].bytes());
+  for (size_t i = 0; i < seen; ++i) {
+    const ListNode& node = nodes_[i];
+    bytes += node.plain()
+                 ? base::Blob::footprint(node.blob())
+                 : base::usable_size(node.compressed() ? node.compressed_pack()->block_bytes()
+                                                       : node.bytes());
+  }
   return seen ? total + bytes * nodes_.size() / seen : total;
 }
 
 Quicklist* Quicklist::copy() const {
   auto* other = new Quicklist;
+  other->depth_ = depth_;
   for (size_t i = 0; i < nodes_.size(); ++i) {
     const ListNode& node = nodes_[i];
-    if (node.plain()) {
+    if (node.compressed()) {
+      const CompressedPack& pack = *node.compressed_pack();
+      auto* copied = make_compressed(pack.raw_bytes, {pack.text(), pack.bytes});
+      other->nodes_.insert(i, {reinterpret_cast<uintptr_t>(copied) | 2, node.count});
+      other->size_ += node.count;
+      ++other->compressed_;
+    } else if (node.plain()) {
       other->append_plain(base::Blob::copy_of(base::Blob::view_of(node.blob())));
     } else {
       other->append_pack(Listpack::copy_of(Listpack::bytes_of(node.block())));
@@ -129,7 +226,7 @@ void Quicklist::append_plain(base::Blob blob) {
 }
 
 Listpack Quicklist::take_only_pack() {
-  QUOLL_CHECK(nodes_.size() == 1 && !nodes_[0].plain());
+  QUOLL_CHECK(nodes_.size() == 1 && !nodes_[0].plain() && !nodes_[0].compressed());
   Listpack pack = Listpack::adopt(nodes_[0].block());
   nodes_.erase(0);
   size_ = 0;
@@ -155,8 +252,10 @@ void Quicklist::push(ListEnd end, base::Bytes text, base::Blob* owned, const Nod
   bool front = end == ListEnd::head;
   size_t node = front ? 0 : nodes_.size() - 1;  // of an empty list: none
   ++size_;
-  if (!takes(node, text, limit))
-    return nodes_.insert(front ? 0 : nodes_.size(), make_node(text, owned, limit));
+  if (!takes(node, text, limit)) {
+    nodes_.insert(front ? 0 : nodes_.size(), make_node(text, owned, limit));
+    return settle(nodes_.size(), 0);
+  }
   OpenPack pack(nodes_[node]);
   QUOLL_CHECK(front ? pack->prepend(text) : pack->append(text));
   ++nodes_[node].count;
@@ -167,13 +266,15 @@ void Quicklist::pop(ListEnd end) {
   --size_;
   if (--nodes_[node].count == 0) {
     destroy(nodes_[node]);
-    return nodes_.erase(node);
+    nodes_.erase(node);
+    return settle(nodes_.size(), 0);
   }
   OpenPack pack(nodes_[node]);
   pack->erase(end == ListEnd::head ? pack->view().first() : pack->view().last());
 }
 
 void Quicklist::insert_in_pack(size_t node, uint32_t offset, base::Bytes text) {
+  open(nodes_[node]);
   bool at_end = offset == nodes_[node].count;
   OpenPack pack(nodes_[node]);
   bool done = at_end ? pack->append(text)
@@ -184,6 +285,12 @@ void Quicklist::insert_in_pack(size_t node, uint32_t offset, base::Bytes text) {
 
 void Quicklist::insert(Place at, bool after, base::Bytes text, base::Blob* owned,
                        const NodeLimit& limit) {
+  insert_beside(at, after, text, owned, limit);
+  settle_near(at.node);
+}
+
+void Quicklist::insert_beside(Place at, bool after, base::Bytes text, base::Blob* owned,
+                              const NodeLimit& limit) {
   const ListNode& node = nodes_[at.node];
   uint32_t offset = at.offset + after;  // of the new element, or of what comes behind it
   bool at_edge = after ? offset == node.count : offset == 0;
@@ -207,9 +314,15 @@ void Quicklist::insert(Place at, bool after, base::Bytes text, base::Blob* owned
 }
 
 void Quicklist::replace(Place at, base::Bytes text, base::Blob* owned, const NodeLimit& limit) {
+  exchange(at, text, owned, limit);
+  settle_near(at.node);
+}
+
+void Quicklist::exchange(Place at, base::Bytes text, base::Blob* owned, const NodeLimit& limit) {
   ListNode& node = nodes_[at.node];
   bool large = limit.is_large(text.size());
   if (!node.plain() && !large) {
+    open(node);
     OpenPack pack(node);
     QUOLL_CHECK(pack->replace(pack->view().at(at.offset), text));
   } else if (node.plain() && large) {
@@ -217,7 +330,7 @@ void Quicklist::replace(Place at, base::Bytes text, base::Blob* owned, const Nod
     node = make_node(text, owned, limit);
   } else {
     // One node of its own: it takes the place of the old element, which splits its node.
-    insert(at, true, text, owned, limit);
+    insert_beside(at, true, text, owned, limit);
     bool was_only = nodes_[at.node].count == 1;
     erase_in_pack(at.node, at.offset, 1);
     if (!was_only) join_around(at.node + 1, limit);
@@ -236,6 +349,7 @@ void Quicklist::erase_in_pack(size_t node, uint32_t offset, uint64_t count) {
     destroy(nodes_[node]);
     return nodes_.erase(node);
   }
+  open(nodes_[node]);
   OpenPack pack(nodes_[node]);
   pack->erase_range(offset, count);
 }
@@ -257,6 +371,7 @@ void Quicklist::erase_range(uint64_t index, uint64_t count) {
   }
   nodes_.erase(at.node, whole - at.node);
   if (count > 0) erase_in_pack(at.node, 0, count);
+  settle_near(at.node);
 }
 
 uint64_t remove_from_pack(Listpack& pack, const SoughtItem& sought, uint64_t count, ListEnd from) {
@@ -277,6 +392,14 @@ uint64_t remove_from_pack(Listpack& pack, const SoughtItem& sought, uint64_t cou
   return removed;
 }
 
+bool Quicklist::contains(const ListNode& node, const SoughtItem& sought) {
+  std::string scratch;
+  const ListpackView pack = node.view(scratch);
+  for (auto at = pack.first(); at != Listpack::kNone; at = pack.next(at))
+    if (sought.is(pack.item(at))) return true;
+  return false;
+}
+
 uint64_t Quicklist::remove(const SoughtItem& sought, uint64_t count, ListEnd from,
                            const NodeLimit& limit) {
   uint64_t removed = 0;
@@ -284,7 +407,9 @@ uint64_t Quicklist::remove(const SoughtItem& sought, uint64_t count, ListEnd fro
   for (; visited < nodes_.size() && removed < count; ++visited) {
     ListNode& node = nodes_[from == ListEnd::head ? visited : nodes_.size() - 1 - visited];
     uint64_t here = 0;
+    if (node.compressed() && !contains(node, sought)) continue;
     if (!node.plain()) {
+      open(node);
       OpenPack pack(node);
       here = remove_from_pack(*pack, sought, count - removed, from);
     } else if (sought.is(PackedItem::of_bytes(base::Blob::view_of(node.blob())))) {
@@ -294,7 +419,11 @@ uint64_t Quicklist::remove(const SoughtItem& sought, uint64_t count, ListEnd fro
     size_ -= here;
     node.count -= static_cast<uint32_t>(here);
   }
-  if (removed > 0) compact(from == ListEnd::head ? 0 : nodes_.size() - visited, visited, limit);
+  if (removed > 0) {
+    const size_t first = from == ListEnd::head ? 0 : nodes_.size() - visited;
+    compact(first, visited, limit);
+    settle(first, first + visited);
+  }
   return removed;
 }
 
@@ -322,6 +451,7 @@ void Quicklist::compact(size_t first, size_t count, const NodeLimit& limit) {
 // The elements from `offset` on become a node of their own.
 void Quicklist::split(size_t node, uint32_t offset) {
   QUOLL_DCHECK(offset > 0 && offset < nodes_[node].count);
+  open(nodes_[node]);
   uint32_t behind = nodes_[node].count - offset;
   Listpack rest = Listpack::copy_of(Listpack::bytes_of(nodes_[node].block()));
   rest.erase_range(0, offset);
@@ -341,8 +471,10 @@ bool Quicklist::fit_together(const ListNode& left, const ListNode& right, const 
 
 // Moves the elements of the right node to the end of the left.
 void Quicklist::append_node(ListNode& left, const ListNode& right) {
+  open(left);
+  std::string scratch;
   OpenPack pack(left);
-  QUOLL_CHECK(pack->merge_back(right.view()));
+  QUOLL_CHECK(pack->merge_back(right.view(scratch)));
   left.count += right.count;
   destroy(right);
 }

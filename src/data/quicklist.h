@@ -6,11 +6,16 @@
 //
 // Which node takes an element, and when nodes split and join, follows Redis 7.4's quicklist, so
 // that OBJECT ENCODING changes at the same points. Source: behaviour of redis-server and the design
-// notes of "Redis quicklist" by M. Stancliff. There is no compression of inner nodes.
+// notes of "Redis quicklist" by M. Stancliff.
+//
+// list-compress-depth: that many nodes at each end lie open, the listpacks between are under LZF.
+// As in Redis a list keeps the depth that was set when it became a quicklist. Readers unpack a node
+// beside it; what changes a node opens it, and settle() closes what lies inside again.
 //
 // Cost: push and pop O(node) at both ends with a small constant (a memmove within the node); index
 // O(nodes) over the ring only; insert and erase in the middle O(node + nodes).
-// Invariant: no node is empty; size() is the sum of their counts.
+// Invariant: no node is empty; size() is the sum of their counts; with a depth the nodes at both
+// ends are open.
 #pragma once
 
 #include "data/list_nodes.h"
@@ -64,6 +69,9 @@ class Quicklist {
   Place locate(uint64_t index) const;
   size_t footprint(size_t samples) const;
   Quicklist* copy() const;
+  // How many nodes at each end stay open, from now on and for all nodes there are; 0: all.
+  void compress_inside(uint64_t open_nodes);
+  uint64_t open_nodes() const { return depth_; }
 
   // `owned`, if given, is the Blob that holds `text`; a large element takes it over.
   void push(ListEnd end, base::Bytes text, base::Blob* owned, const NodeLimit& limit);
@@ -85,14 +93,23 @@ class Quicklist {
   bool relocate(base::Compaction& blocks, size_t& at);
 
  private:
+  void open(ListNode& node);
+  void compress(ListNode& node);
+  void settle(size_t first, size_t last);
+  // A change in the middle splits and joins no nodes that are further away than two.
+  void settle_near(size_t node) { settle(node < 3 ? 0 : node - 3, node + 3); }
+  void insert_beside(Place at, bool after, base::Bytes text, base::Blob* owned,
+                     const NodeLimit& limit);
+  void exchange(Place at, base::Bytes text, base::Blob* owned, const NodeLimit& limit);
+  static bool contains(const ListNode& node, const SoughtItem& sought);
   ListNode make_node(base::Bytes text, base::Blob* owned, const NodeLimit& limit) const;
-  static void destroy(const ListNode& node);
+  void destroy(const ListNode& node);
   bool takes(size_t node, base::Bytes text, const NodeLimit& limit) const;
   void insert_in_pack(size_t node, uint32_t offset, base::Bytes text);
   void erase_in_pack(size_t node, uint32_t offset, uint64_t count);
   void split(size_t node, uint32_t offset);
   static bool fit_together(const ListNode& left, const ListNode& right, const NodeLimit& limit);
-  static void append_node(ListNode& left, const ListNode& right);
+  void append_node(ListNode& left, const ListNode& right);
   void compact(size_t first, size_t count, const NodeLimit& limit);
   bool joins(size_t node, const NodeLimit& limit) const;
   void join(size_t node);
@@ -100,6 +117,8 @@ class Quicklist {
 
   ListNodes nodes_;
   uint64_t size_ = 0;
+  uint64_t depth_ = 0;       // open nodes at each end; 0: nothing is compressed
+  uint64_t compressed_ = 0;  // nodes
 };
 
 // Removes up to `count` equal elements from one end of a listpack on; returns their number.

@@ -64,6 +64,7 @@ UvHost::~UvHost() {
 
 Host& UvHost::host() { return parts_->host; }
 Upload& UvHost::upload() { return parts_->upload; }
+void UvHost::set_source(const std::string& address) { parts_->transport.set_source(address); }
 void UvHost::run() { parts_->loop.run(); }
 void UvHost::stop() { parts_->loop.stop(); }
 

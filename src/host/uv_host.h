@@ -18,6 +18,8 @@ class UvHost {
 
   Host& host();
   Upload& upload();
+  // See UvTransport.
+  void set_source(const std::string& address);
 
   void run();   // turns until stop()
   void stop();  // from a callback: run() returns at the end of the turn

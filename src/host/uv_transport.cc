@@ -166,7 +166,8 @@ base::Result<std::unique_ptr<Listener>> UvTransport::listen(const Endpoint& at,
     }
   }
   auto acceptor = std::make_shared<Acceptor>(loop_, bound, std::move(on_peer));
-  if (!acceptor->open(descriptor.value(), options.heard_nested)) return base::Error{"listen: the loop took no socket"};
+  if (!acceptor->open(descriptor.value(), options.heard_nested))
+    return base::Error{"listen: the loop took no socket"};
   return std::unique_ptr<Listener>(std::make_unique<UvListener>(std::move(acceptor)));
 }
 
@@ -181,6 +182,7 @@ class UvTransport::Dial final : public WatchOwner, public std::enable_shared_fro
   int begin() {
     int descriptor = socket(to_.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (descriptor < 0) return errno;
+    bind_source(descriptor);
     if (connect(descriptor, to_.raw(), to_.length) != 0 && errno != EINPROGRESS) {
       int code = errno;
       ::close(descriptor);
@@ -189,6 +191,17 @@ class UvTransport::Dial final : public WatchOwner, public std::enable_shared_fro
     if (!watch_.open(transport_.loop_, descriptor, *this)) return EIO;
     watch_.want(kWritable);
     return 0;
+  }
+
+  // Where it fails, or the other side is of another family, the system chooses, as with Redis.
+  void bind_source(int descriptor) {
+    const auto family = to_.family() == AF_INET6 ? Endpoint::Family::ipv6 : Endpoint::Family::ipv4;
+    if (transport_.source_.empty() || to_.family() == AF_UNIX) return;
+    auto source = numeric_address({family, transport_.source_, 0});
+    if (!source || source->family() != to_.family()) return;
+    int on = 1;
+    (void)setsockopt(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    (void)bind(descriptor, source->raw(), source->length);
   }
 
   void on_ready(unsigned) override {
@@ -227,6 +240,8 @@ UvTransport::~UvTransport() {
     uv_cancel(reinterpret_cast<uv_req_t*>(&lookup->request));
   }
 }
+
+void UvTransport::set_source(const std::string& address) { source_ = address; }
 
 void UvTransport::dial(const Endpoint& to, OnDial done) {
   if (auto address = numeric_address(to)) return dial_address(*address, std::move(done));

@@ -31,6 +31,9 @@ class UvTransport final : public Transport {
   base::Result<std::unique_ptr<Listener>> listen(const Endpoint& at, const ListenOptions& options,
                                                  OnPeer on_peer) override;
   void dial(const Endpoint& to, OnDial done) override;
+  // Connections over IP that are dialed from now on start at this numeric address, where that can
+  // be had; "" leaves it to the system.
+  void set_source(const std::string& address);
 
  private:
   class Dial;
@@ -40,6 +43,7 @@ class UvTransport final : public Transport {
   void dial_address(const SocketAddress& to, OnDial done);
 
   UvLoop& loop_;
+  std::string source_;
   std::set<std::shared_ptr<Dial>> dials_;  // under way
   std::set<Lookup*> lookups_;              // with the resolver
 };

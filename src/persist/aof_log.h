@@ -114,6 +114,8 @@ class AofLog final : public store::CommitSink {
 
   void set_sync(AofSync policy);
   void suspend_sync(bool suspended);
+  // While on, files that a rewrite replaced stay in the directory, listed as history.
+  void keep_history(bool keep);
   void set_timestamps(bool on) { encoder_.set_timestamps(on); }
   void set_changes(uint64_t life) { encoder_.set_changes(life); }
   void set_sizes(uint64_t current_size, uint64_t base_size);  // found by the loader
@@ -262,6 +264,7 @@ class AofLog final : public store::CommitSink {
   bool filling_ = false;  // file_ is the fresh increment of a repair
   bool has_preamble_ = false;
   bool needs_base_ = false;
+  bool keeps_history_ = false;
   host::FileId old_file_ = 0;  // being replaced
   uint64_t old_size_ = 0;      // its durable size
 

@@ -218,7 +218,12 @@ void AofLog::start_publish() {
 
 void AofLog::published(uint64_t base_bytes) {
   current_size_ = base_size_ = base_bytes + (is_open() ? bytes_since_boundary_ : 0);
-  directory_.remove_history([](Result<>) {});
+  if (!keeps_history_) directory_.remove_history([](Result<>) {});
+}
+
+void AofLog::keep_history(bool keep) {
+  if (keeps_history_ && !keep) directory_.remove_history([](Result<>) {});
+  keeps_history_ = keep;
 }
 
 // ---- repair after a failed fsync

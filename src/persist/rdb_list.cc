@@ -53,12 +53,13 @@ bool encode_nodes(const data::ListNodes& nodes, PieceCursor& at, wire::RdbWriter
   if (!at.begun) out.length(nodes.size());
   at.begun = true;
   size_t written = 0;
+  std::string scratch;
   for (; at.words[0] < nodes.size(); ++at.words[0]) {
     if (written >= bytes_max) return false;
     const ListNode& node = nodes[at.words[0]];
     written += node.bytes();
     if (!node.plain()) {
-      append_pack(out, node.view());
+      append_pack(out, node.view(scratch));
     } else if (!append_plain(out, base::Blob::view_of(node.blob()), at, bytes_max)) {
       return false;
     }

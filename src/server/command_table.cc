@@ -244,6 +244,20 @@ void geo_store_keys(const KeySpecs& specs, Args args, std::vector<KeyArg>& keys)
       keys.push_back({++i, store.flags});
 }
 
+// The one key, or those behind KEYS; passwords may be that word.
+void migrate_keys(const KeySpecs& specs, Args args, std::vector<KeyArg>& keys) {
+  const uint16_t flags = specs.specs[0].flags;
+  if (!args[3].empty()) return keys.push_back({3, flags});
+  for (size_t i = 6; i < args.size(); ++i) {
+    if (base::equals_ignoring_case(args[i], "auth"))
+      i += 1;
+    else if (base::equals_ignoring_case(args[i], "auth2"))
+      i += 2;
+    else if (base::equals_ignoring_case(args[i], "keys"))
+      for (++i; i < args.size(); ++i) keys.push_back({i, flags});
+  }
+}
+
 // Where the word STREAMS is, behind options whose values may be that word; or 0.
 int streams_at(Args args) {
   size_t i = 1;
@@ -300,6 +314,10 @@ bool find_keys(const CommandSpec& command, Args args, std::vector<KeyArg>& keys)
   if (command.name == "georadius" || command.name == "georadiusbymember") {
     if (args.size() > 1) geo_store_keys(command.keys, args, keys);
     return args.size() > 1;
+  }
+  if (command.name == "migrate") {
+    if (args.size() > 3) migrate_keys(command.keys, args, keys);
+    return args.size() > 3;
   }
   int argc = static_cast<int>(args.size());
   bool may_be_none = command.flags & kNoMandatoryKeys;

@@ -9,6 +9,8 @@ namespace {
 constexpr int64_t kMebibyte = 1 << 20;
 constexpr int64_t kPermissionsMax = 0777;
 
+constexpr Bytes kAllAtOnce = "all connections that wait are taken at once";
+
 constexpr Directive kNetworkRows[] = {
     {.name = "port", .value = Integer{&Settings::port, 0, kPortMax}},
     {.name = "admin-port",
@@ -36,9 +38,11 @@ constexpr Directive kNetworkRows[] = {
     {.name = "protected-mode", .value = Switch{&Settings::protected_mode}},
     {.name = "maxclients", .value = Integer{&Settings::maxclients, 1, kUint32Max}},
     {.name = "max-new-connections-per-cycle",
-     .value = Integer{&Settings::max_new_connections_per_cycle, 1, 1000}},
+     .value = Integer{&Settings::max_new_connections_per_cycle, 1, 1000},
+     .no_effect = kAllAtOnce},
     {.name = "max-new-tls-connections-per-cycle",
-     .value = Integer{&Settings::max_new_tls_connections_per_cycle, 1, 1000}},
+     .value = Integer{&Settings::max_new_tls_connections_per_cycle, 1, 1000},
+     .no_effect = kAllAtOnce},
     {.name = "proto-max-bulk-len",
      .value = Integer{&Settings::proto_max_bulk_len, kMebibyte, kInt64Max, Notation::memory}},
     {.name = "client-query-buffer-limit",

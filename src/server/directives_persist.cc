@@ -12,6 +12,8 @@ constexpr int64_t kLoadingIntervalMin = 1024;
 constexpr int64_t kS3PartBytesMin = int64_t{5} << 20;  // S3's own limits
 constexpr int64_t kS3PartBytesMax = int64_t{5} << 30;
 
+constexpr Bytes kOwnSyncs = "what is written is synced at its end, in the background";
+
 constexpr ChoiceName kSanitize[] = {{"no", number(Sanitize::no)},
                                     {"yes", number(Sanitize::yes)},
                                     {"clients", number(Sanitize::clients)}};
@@ -92,7 +94,9 @@ constexpr Directive kPersistRows[] = {
      .value = Text{&Settings::dbfilename, false, check_dbfilename},
      .flags = kProtected},
     {.name = "rdb-del-sync-files", .value = Switch{&Settings::rdb_del_sync_files}},
-    {.name = "rdb-save-incremental-fsync", .value = Switch{&Settings::rdb_save_incremental_fsync}},
+    {.name = "rdb-save-incremental-fsync",
+     .value = Switch{&Settings::rdb_save_incremental_fsync},
+     .no_effect = kOwnSyncs},
     {.name = "rdb-version",
      .value = Integer{&Settings::rdb_version, kRdbVersionMin, kRdbVersionMax}},
     {.name = "rdb-key-save-delay",
@@ -121,11 +125,13 @@ constexpr Directive kPersistRows[] = {
     {.name = "aof-load-truncated", .value = Switch{&Settings::aof_load_truncated}},
     {.name = "aof-load-corrupt-tail-max-size",
      .value = Integer{&Settings::aof_load_corrupt_tail_max_size, 0, kInt64Max, Notation::memory},
-     .flags = kHidden},
+     .flags = kHidden,
+     .no_effect = "damage is never cut off, only an unfinished command"},
     {.name = "aof-use-rdb-preamble", .value = Switch{&Settings::aof_use_rdb_preamble}},
     {.name = "aof-timestamp-enabled", .value = Switch{&Settings::aof_timestamp_enabled}},
     {.name = "aof-rewrite-incremental-fsync",
-     .value = Switch{&Settings::aof_rewrite_incremental_fsync}},
+     .value = Switch{&Settings::aof_rewrite_incremental_fsync},
+     .no_effect = kOwnSyncs},
     {.name = "aof-disable-auto-gc", .value = Switch{&Settings::aof_disable_auto_gc}},
     {.name = "changes-buffer-size", .value = Memory{&Settings::changes_buffer_size}},
     {.name = "data-encryption-key-file",

@@ -324,7 +324,19 @@ bool Persistence::save_point_due() const {
   return false;
 }
 
+void Persistence::tell_snapshot_progress() {
+  if (!job_) return;
+  const base::Nanos now = server_.host().clock.steady();
+  if (now - std::max(job_told_, job_->started()) < kTellInterval) return;
+  job_told_ = now;
+  const auto written = static_cast<double>(job_->keys_written());
+  log::notice("Snapshot under way: {:.0f}%, {:.0f} keys/s",
+              100 * written / static_cast<double>(std::max<uint64_t>(job_->keys_total(), 1)),
+              written / seconds_since(job_->started()));
+}
+
 void Persistence::tick() {
+  tell_snapshot_progress();
   // Also not while DEBUG LOADAOF has closed the log (everybody is held up then): that it is not
   // open would look like a hole to be mended by a rewrite.
   bool held_up = server_.paused() == PauseKind::all;

@@ -31,6 +31,9 @@ namespace quoll::server {
 class Backups;
 class Server;
 
+// Between two lines of the log on how far loading, or a snapshot, is.
+constexpr base::Nanos kTellInterval = 1000 * base::kNanosPerMilli;
+
 class Persistence {
  public:
   explicit Persistence(Server& server);
@@ -244,6 +247,7 @@ class Persistence {
   void tell_rdb_origin();
   double seconds_since(base::Nanos begin) const;
   void tell_progress();
+  void tell_snapshot_progress();
   void end_loading(base::Result<> result);
   void load_rdb(host::OnDone done);
 
@@ -282,6 +286,7 @@ class Persistence {
   base::Millis last_save_ms_ = 0;
   base::Millis last_try_ms_ = 0;
   base::Millis job_started_ms_ = 0;
+  base::Nanos job_told_ = 0;  // when the log last said how far the snapshot is
   int64_t last_seconds_ = -1;
   bool last_ok_ = true;
   uint64_t saves_ = 0;

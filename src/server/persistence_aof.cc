@@ -76,6 +76,7 @@ void Persistence::apply_settings() {
   if (!aof_) return;
   aof_->log.set_sync(sync_of(settings.appendfsync));
   aof_->log.set_timestamps(settings.aof_timestamp_enabled);
+  aof_->log.keep_history(settings.aof_disable_auto_gc);
   aof_->log.set_changes(server_.changes().stream().life());
   aof_->log.suspend_sync(settings.no_appendfsync_on_rewrite && job_ != nullptr);
 }

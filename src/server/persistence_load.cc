@@ -19,7 +19,6 @@ namespace {
 constexpr size_t kReadBytes = 512 * 1024;  // of one request; decoding them takes 1-3 ms
 constexpr size_t kSlowReadBytes = 1024;    // with key-load-delay, so that progress shows
 constexpr base::Nanos kRestMax = 10 * base::kNanosPerMilli;  // the delay may be changed meanwhile
-constexpr base::Nanos kTellInterval = 1000 * base::kNanosPerMilli;
 constexpr base::Bytes kRdbMagic = "REDIS";
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "server/hot_keys.h"
 #include "server/log.h"
 #include "server/memory_limits.h"
+#include "server/migrations.h"
 #include "server/replication.h"
 #include "server/script_host.h"
 #include "server/single_node.h"
@@ -88,6 +89,7 @@ Server::Server(const host::Host& host, Config config, Families families)
                    rename.from, rename.to);
   memory_limits_ = std::make_unique<MemoryLimits>(*this);
   defragmenter_ = std::make_unique<Defragmenter>(*this);
+  migrations_ = std::make_unique<Migrations>(*this);
   if (settings().activedefrag && !Defragmenter::obstacle().empty())
     log::warning("{}", Defragmenter::obstacle());
   apply_settings();
@@ -103,6 +105,7 @@ static data::Packing packing_of(const Settings& now) {
   return {.hash_entries = size(now.hash_max_listpack_entries),
           .hash_value_bytes = size(now.hash_max_listpack_value),
           .list_node = now.list_max_listpack_size,
+          .list_open_nodes = size(now.list_compress_depth),
           .set_intset_entries = size(now.set_max_intset_entries),
           .set_entries = size(now.set_max_listpack_entries),
           .set_value_bytes = size(now.set_max_listpack_value),
@@ -171,12 +174,12 @@ void Server::watch_settings() {
                      "cluster-announce-port",
                      "cluster-announce-bus-port"},
                     apply);
-  config_.on_change(
-      {"appendonly", "appendfsync", "aof-timestamp-enabled", "no-appendfsync-on-rewrite"},
-      [this]() -> base::Result<> {
-        persistence_.apply_settings();
-        return {};
-      });
+  config_.on_change({"appendonly", "appendfsync", "aof-timestamp-enabled",
+                     "no-appendfsync-on-rewrite", "aof-disable-auto-gc"},
+                    [this]() -> base::Result<> {
+                      persistence_.apply_settings();
+                      return {};
+                    });
   config_.on_change({"changes-buffer-size"}, [this]() -> base::Result<> {
     changes_->stream().apply_settings();
     return {};

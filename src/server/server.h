@@ -55,8 +55,9 @@ inline Ending ending_of(int64_t shutdown_bits) {
 // Why no command at all may run.
 enum class Freeze : uint8_t { ending = 1, reload = 2, disk = 4, group = 8 };
 
-// Why writes wait though no client asked for it: so that replicas catch up.
-enum class HoldWrites : uint8_t { ending = 1, failover = 2 };
+// Why writes wait though no client asked for it: so that replicas catch up, or because keys are on
+// their way to another server.
+enum class HoldWrites : uint8_t { ending = 1, failover = 2, migration = 4 };
 
 enum class PauseKind : uint8_t { none, writes, all };
 
@@ -64,6 +65,7 @@ class ChangeReaders;
 class Defragmenter;
 class HotKeys;
 class MemoryLimits;
+class Migrations;
 class ReplicaGroup;
 class Replication;
 class ScriptHost;
@@ -129,6 +131,7 @@ class Server {
   const Defragmenter& defragmenter() const { return *defragmenter_; }
   HotKeys& hot_keys() { return *hot_keys_; }
   ChangeReaders& changes() { return *changes_; }
+  Migrations& migrations() { return *migrations_; }
   // HOTKEYS has begun or ended.
   void hot_keys_changed() { apply_settings(); }
   SlowLog& slow_log() { return slow_log_; }
@@ -306,6 +309,7 @@ class Server {
   std::unique_ptr<ChangeReaders> changes_;
   std::unique_ptr<MemoryLimits> memory_limits_;
   std::unique_ptr<Defragmenter> defragmenter_;
+  std::unique_ptr<Migrations> migrations_;
 };
 
 }  // namespace quoll::server

@@ -377,12 +377,14 @@ def test_save_and_load_are_slowed():
         eventually(lambda: info(one, "rdb_bgsave_in_progress") == "1" and int(info(one, "current_save_keys_processed")) < 1000,
                    "the save goes slowly", timeout=PATIENCE)
         check_equal(info(one, "current_save_keys_total"), "1000")
+        server.wait_for_log("Snapshot under way: ", timeout=PATIENCE)
         one.call("CONFIG", "SET", "rdb-key-save-delay", "0")
         eventually(lambda: info(one, "rdb_bgsave_in_progress") == "0", "the save ends once it is not slowed", timeout=PATIENCE)
-    with ServerUnderTest(args=["--dir", directory, "--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"], wait=False) as server:
+    with ServerUnderTest(args=["--dir", directory, "--key-load-delay", "2500", "--loading-process-events-interval-bytes", "1024"], wait=False) as server:
         eventually(lambda: asked(server).startswith(b"-LOADING"), "-LOADING", timeout=PATIENCE)
         server.wait_until_answering()
         check("Done loading RDB, keys loaded: 1000, keys expired: 0" in server.log(), server.log())
+        check(re.search(r"Loading dump.rdb: \d+%, \d+ keys/s", server.log()), server.log())
     shutil.rmtree(directory)
 
 

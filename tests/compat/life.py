@@ -2,6 +2,7 @@
 """The life of the process, as scripts, init systems and operators see it: command line, config
 file, log, signals, sockets, limits, slow and greedy clients."""
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,7 +14,7 @@ import threading
 import time
 
 import resp
-from server import (OURS, REFERENCE, Results, ServerUnderTest, check, check_equal, eventually, free_port)
+from server import (OURS, REFERENCE, ROOT, Results, ServerUnderTest, check, check_equal, eventually, free_port)
 
 MIB = 1 << 20
 SCRATCH = []  # folders to remove at the end
@@ -191,6 +192,27 @@ def test_every_directive_is_accepted():
             lines.append("%s %s" % (name, value if several else '"%s"' % value))
     with ServerUnderTest(config="\n".join(lines) + "\n", args=["--supervised", "no"]) as server:
         check_equal(server.connect().call("PING"), b"PONG")
+
+
+def test_shipped_config_file_names_every_directive():
+    with open(os.path.join(ROOT, "redis-conf/quoll.conf")) as file:
+        written = dict(re.findall(r"^(?:# )?([a-z][a-z0-9_-]+)(?: (.*))?$", file.read(), re.M))
+    with ServerUnderTest(OURS) as server:
+        values = server.connect().call("CONFIG", "GET", "*")
+    names = [name.decode() for name in values[::2]]
+    older = re.compile(r"slaveof|.*(slave|-ziplist-).*|lua-time-limit")
+    missing = [name for name in names if name not in written and not older.fullmatch(name)]
+    check(not missing, "redis-conf/quoll.conf does not name: %s" % " ".join(missing))
+    # The defaults it shows are the defaults.
+    examples = {"port", "tls-port", "unixsocketperm", "replica-announce-port", "cluster-announce-port", "cluster-announce-bus-port"}
+    wrong = []
+    for name, value in zip(names, values[1::2]):
+        shown = (written.get(name) or "").strip('"')
+        if name in examples or not re.fullmatch(r"\d+|yes|no", shown) or older.fullmatch(name):
+            continue
+        if re.fullmatch(r"\d+|yes|no", value.decode()) and shown != value.decode():
+            wrong.append("%s %s (%s)" % (name, shown, value.decode()))
+    check(not wrong, "not the defaults: " + ", ".join(wrong))
 
 
 def test_debian_config_file():

@@ -42,6 +42,9 @@ NEWER_ARGUMENTS = {
     "zrevrank": ("WITHSCORE",),
 }
 
+# What redis-server has and ours leaves out on purpose.
+ABSENT = ()
+
 INFO_FIELDS = ("name", "arity", "flags", "first key", "last key", "step", "categories", "tips", "key specs")
 SUBCOMMANDS = 9
 # Prose, or history that a server which starts at 7.4 does not tell.
@@ -147,6 +150,10 @@ SWAPDB 0 1
 SORT k BY x STORE y
 DUMP k
 RESTORE k 0 x
+MIGRATE host 6379 k 0 5000
+MIGRATE host 6379 k 0 5000 COPY REPLACE AUTH keys
+MIGRATE host 6379 "" 0 5000 KEYS a b
+MIGRATE host 6379 "" 0 5000 AUTH2 auth keys keys keys keys
 LPUSH k a b
 SADD k a
 HSET k f v
@@ -345,6 +352,9 @@ def main():
             audit.info(their_rows, our_rows)
             audit.docs(docs_rows(theirs), docs_rows(ours))
             if not wanted:
+                absent = sorted(set(their_rows) - set(our_rows) - set(ABSENT))
+                if absent:
+                    results.fail("commands of the reference that are missing: %s" % ", ".join(absent))
                 audit_keys(results, theirs, ours, shared)
                 audit_lists(results, theirs, ours, shared)
                 audit_consistency(results, ours)

@@ -261,7 +261,7 @@ def hand_over(giver, taker, giver_args, taker_args, save, brief=False):
 # What a listpack, intset or node of a stream may hold, far from the defaults on either side. (A file's table of more
 # members than set-max-intset-entries stays one, where 7.2 packs up to 128 as they are added: so, not below that.)
 SMALL_LIMITS = [word for name, limit in (("hash-max-listpack-entries", 7), ("zset-max-listpack-entries", 64), ("set-max-intset-entries", 128),
-                                         ("stream-node-max-entries", 10), ("list-max-listpack-size", 5)) for word in ("--" + name, str(limit))]
+                                         ("stream-node-max-entries", 10), ("list-max-listpack-size", 5), ("list-compress-depth", 1)) for word in ("--" + name, str(limit))]
 LARGE_LIMITS = [word for name, limit in (("hash-max-listpack-entries", 1500), ("zset-max-listpack-entries", 1500), ("set-max-intset-entries", 1500),
                                          ("stream-node-max-entries", 1000), ("list-max-listpack-size", -5)) for word in ("--" + name, str(limit))]
 RDB = ["--save", ""]
@@ -309,6 +309,27 @@ def test_rewritten_aof_goes_both_ways():
                 one.stop()
                 copy(one.dir, two.dir)
                 compare(before, contents(two.start().connect()))
+
+
+def test_files_that_were_replaced_can_be_kept():
+    for binary in (REFERENCE, OURS):
+        with Node(binary, AOF + ["--aof-disable-auto-gc", "yes"]) as node:
+            one = node.start().connect()
+            folder = os.path.join(node.dir, "appendonlydir")
+
+            def history():
+                with open(os.path.join(folder, "appendonly.aof.manifest")) as manifest:
+                    return [line.split()[1] for line in manifest if line.split()[5] == "h"]
+
+            one.call("SET", "k", "v")
+            for number in (1, 2):
+                one.call("BGREWRITEAOF")
+                eventually(lambda: info(one, "aof_rewrite_in_progress") == "0" and len(history()) == 2 * number, "rewrite %d ends" % number)
+            kept = history()
+            check(all(os.path.exists(os.path.join(folder, name)) for name in kept), "%s: the files that were replaced" % binary)
+            one.call("CONFIG", "SET", "aof-disable-auto-gc", "no")
+            eventually(lambda: not history() and not any(os.path.exists(os.path.join(folder, name)) for name in kept), "they go")
+            check_equal(one.call("GET", "k"), b"v")
 
 
 def test_digest_survives_every_way():

@@ -661,6 +661,18 @@ def test_info_and_role_look_alike():
         eventually(lambda: info(ours, "sync_partial_ok") == "1", "it came back", 10)
 
 
+def test_where_connections_start_from():
+    for binary in (REFERENCE, OURS):
+        with Node(REFERENCE, BASE + ["--protected-mode", "no"]) as a, Node(binary, BASE + ["--bind-source-addr", "127.0.0.5"]) as b:
+            primary, replica = a.start().connect(), b.start().connect()
+            follow(replica, a.port)
+            wait_linked(replica)
+            eventually(lambda: "ip=127.0.0.5," in (info(primary, "slave0") or ""), "the replica comes from its address")
+            replica.call("CONFIG", "SET", "bind-source-addr", "10.99.99.99")  # which this machine does not have
+            primary.call("CLIENT", "KILL", "TYPE", "replica")
+            eventually(lambda: "ip=127.0.0.1," in (info(primary, "slave0") or ""), "the system chooses an address", 30)
+
+
 def test_passwords():
     with Node(REFERENCE, BASE + ["--requirepass", "secret"]) as a, Node(OURS, BASE) as b:
         a.start()

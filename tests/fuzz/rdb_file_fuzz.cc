@@ -149,7 +149,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options.checksum = mode & 2;
   options.keep_expired = mode & 4;
   options.refuse_present = mode & 8;
-  if (mode & 16) options.decode.packing = {3, 10, 4, 3, 3, 10, 3, 10, 60, 3};
+  if (mode & 16) options.decode.packing = {3, 10, 4, 1, 3, 3, 10, 3, 10, 60, 3};
   options.decode.now = kNow;
 
   Loaded whole(options);

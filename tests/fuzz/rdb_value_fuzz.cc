@@ -3,8 +3,9 @@
 //
 // Checked of what decodes: every reading of the value agrees with its size and with its own
 // lookups; its copy is equal; each version that can hold it encodes it in pieces as in one go, and
-// decodes to an equal value. Of what does not: the reader says why. Plus whatever the sanitizers
-// see. Seeds: rdb_seeds.cc.
+// decodes to an equal value. Of what does not: the reader says why. As a payload of RESTORE, with
+// the footer that belongs to it, with another one and as it came, it is taken or refused likewise.
+// Plus whatever the sanitizers see. Seeds: rdb_seeds.cc.
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -36,8 +37,9 @@ struct Plain {
 
 void check(const data::List& list) {
   uint64_t count = 0;
+  std::string scratch;
   list.for_each([&](const data::PackedItem& item) {
-    if (count < kLookupsMax) QUOLL_CHECK(Plain(list.at(count)).text == Plain(item).text);
+    if (count < kLookupsMax) QUOLL_CHECK(Plain(list.at(count, scratch)).text == Plain(item).text);
     ++count;
   });
   QUOLL_CHECK(count == list.size());
@@ -176,6 +178,32 @@ void check_version(const store::Entry& entry, unsigned version, size_t piece_byt
   }
 }
 
+persist::PayloadFault read(base::Bytes payload, const DecodeOptions& options, bool verify) {
+  // Without room behind the bytes: reading past their end is seen.
+  std::unique_ptr<char[]> exact(new char[payload.size()]);
+  payload.copy(exact.get(), payload.size());
+  std::string scratch;
+  data::Value value;
+  return persist::read_payload({exact.get(), payload.size()}, options, scratch, value, verify);
+}
+
+// `good`: it is a value, to its end.
+void check_payload(uint8_t type, const std::string& rest, bool good, const DecodeOptions& options) {
+  using persist::PayloadFault;
+  const std::string body = static_cast<char>(type) + rest;
+  std::string payload = body;
+  wire::append_dump_footer(payload, wire::kRdbVersionReadMax);
+  QUOLL_CHECK(read(payload, options, true) == (good ? PayloadFault::none : PayloadFault::value));
+  payload.back() = static_cast<char>(payload.back() ^ 1);
+  QUOLL_CHECK(read(payload, options, true) == PayloadFault::footer);
+  QUOLL_CHECK(read(payload, options, false) == (good ? PayloadFault::none : PayloadFault::value));
+  read(body, options, true);  // its end may be its footer by chance: zeros are that of zeros
+  read(body, options, false);
+  std::string newer = body;
+  wire::append_dump_footer(newer, wire::kRdbVersionReadMax + 1);
+  QUOLL_CHECK(read(newer, options, true) == PayloadFault::footer);
+}
+
 }  // namespace
 
 extern "C" const char* __asan_default_options() { return "quarantine_size_mb=4"; }
@@ -186,7 +214,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const uint8_t mode = choices.byte();
   if (!wire::is_rdb_type(type)) return 0;
   DecodeOptions options;
-  if (mode & 1) options.packing = {3, 10, 4, 3, 3, 10, 3, 10, 60, 3};
+  if (mode & 1) options.packing = {3, 10, 4, 1, 3, 3, 10, 3, 10, 60, 3};
   if (mode & 2) options.now = 1'700'000'000'000;
   constexpr size_t kPieces[] = {1, 20, 300, 5000};
   const size_t piece_bytes = kPieces[mode >> 2 & 3];
@@ -200,10 +228,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   data::Value value;
   if (!persist::decode(in, static_cast<wire::RdbType>(type), options, scratch, value)) {
     QUOLL_CHECK(in.failure() != wire::RdbFailure::none && in.reason()[0] != '\0');
+    check_payload(type, rest, false, options);
     return 0;
   }
   QUOLL_CHECK(in.failure() == wire::RdbFailure::none);
   store::Store store(1);
+  const bool empty = value.collection && value.collection.size() == 0 &&
+                     value.collection.type() != data::Type::stream;
+  check_payload(type, rest, in.at_end() && !empty, options);
   const store::Entry& entry = put(store, kKey, std::move(value));
   check(entry);
   if (entry.type() != data::Type::string) {

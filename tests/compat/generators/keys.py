@@ -12,7 +12,7 @@ JUNK_NAMES = b"""GET SET SETNX SETEX PSETEX GETSET GETDEL GETEX MGET MSET MSETNX
 # WATCH sees that here, but not in the reference.
 NO_STREAMS = [key for key in KEYS if key not in POOLS["stream"]]
 # The reference corrupts its heap and crashes where nodes of streams may hold a few bytes only.
-LIMITS = ((b"list-max-listpack-size", (-1, -2, -5, 1, 2, 3, 5, 8, 20, 128)),
+LIMITS = ((b"list-max-listpack-size", (-1, -2, -5, 1, 2, 3, 5, 8, 20, 128)), (b"list-compress-depth", (0, 0, 1, 2, 5)),
           (b"hash-max-listpack-entries", (0, 1, 2, 4, 8, 16, 128)), (b"hash-max-listpack-value", (0, 2, 8, 18, 64)),
           (b"zset-max-listpack-entries", (SIZE_HINT_MAX, 3, 4, 8, 16, 128)), (b"zset-max-listpack-value", (0, 2, 8, 18, 64)),
           (b"set-max-intset-entries", (SIZE_HINT_MAX, 3, 4, 8, 16, 512)), (b"hll-sparse-max-bytes", (0, 20, 60, 3000, 20000)),

@@ -20,6 +20,11 @@ std::string text_of(const PackedItem& item) {
   return std::string(item.text(buffer));
 }
 
+template <class Visit>
+void visit_all(const ListpackView& pack, Visit&& visit) {
+  for (auto at = pack.first(); at != Listpack::kNone; at = pack.next(at)) visit(pack.item(at));
+}
+
 void require_equal(const List& list, const Model& model) {
   REQUIRE(list.size() == model.size());
   size_t i = 0;
@@ -27,14 +32,25 @@ void require_equal(const List& list, const Model& model) {
   REQUIRE(i == model.size());
   if (!list.big()) return;
   uint64_t sum = 0;
-  for (size_t n = 0; n < list.quicklist().nodes().size(); ++n) {
+  const size_t nodes = list.quicklist().nodes().size();
+  const uint64_t open = list.quicklist().open_nodes();
+  std::string scratch;
+  for (size_t n = 0; n < nodes; ++n) {
     const ListNode& node = list.quicklist().nodes()[n];
+    if (open == 0 || n < open || n + open >= nodes) REQUIRE(!node.compressed());
     REQUIRE(node.count > 0);
     if (node.plain()) {
       REQUIRE(node.count == 1);
     } else {
-      REQUIRE(ListpackView::validate(node.view().bytes()));
-      REQUIRE(node.view().count() == node.count);
+      REQUIRE(ListpackView::validate(node.view(scratch).bytes()));
+      REQUIRE(node.view(scratch).count() == node.count);
+      REQUIRE(node.view(scratch).size_bytes() == node.bytes());
+      // What is as easy as this is compressed wherever it lies inside.
+      bool easy = node.count > 0 && node.bytes() > 200;
+      visit_all(node.view(scratch), [&](const PackedItem& item) {
+        easy &= item.bytes.size() > 150 && item.bytes.find_first_not_of('m') == base::Bytes::npos;
+      });
+      if (easy && open > 0 && n >= open && n + open < nodes) REQUIRE(node.compressed());
     }
     sum += node.count;
   }
@@ -50,7 +66,10 @@ void push(List& list, ListEnd end, const std::string& text, const Packing& packi
 
 class Player {
  public:
-  Player(uint64_t seed, int64_t limit) : random_(seed) { packing_.list_node = limit; }
+  Player(uint64_t seed, int64_t limit, uint64_t open_nodes) : random_(seed) {
+    packing_.list_node = limit;
+    packing_.list_open_nodes = open_nodes;
+  }
 
   void step() {
     switch (below(12)) {
@@ -173,7 +192,8 @@ class Player {
   void look() {
     if (model_.empty()) return;
     size_t from = below(model_.size());
-    REQUIRE(text_of(list_.at(from)) == model_[from]);
+    std::string scratch;
+    REQUIRE(text_of(list_.at(from, scratch)) == model_[from]);
     bool backwards = below(2);
     size_t count = below((backwards ? from + 1 : model_.size() - from) + 1);
     size_t seen = 0;
@@ -203,9 +223,18 @@ TEST_CASE("list: behaves like a deque under every node limit") {
   size_t before = base::memory_used();
   for (int64_t limit : {-2, -1, -5, 1, 3, 128, 0}) {
     for (uint64_t seed = 1; seed <= 6; ++seed) {
-      Player player(seed, limit);
+      Player player(seed, limit, 0);
       for (int i = 0; i < 1200; ++i) player.step();
       player.finish();
+    }
+  }
+  for (uint64_t open_nodes : {1, 2, 5}) {
+    for (int64_t limit : {-1, 2, 20}) {
+      for (uint64_t seed = 1; seed <= 3; ++seed) {
+        Player player(100 * open_nodes + seed, limit, open_nodes);
+        for (int i = 0; i < 1200; ++i) player.step();
+        player.finish();
+      }
     }
   }
   CHECK(base::memory_used() == before);
@@ -256,8 +285,27 @@ TEST_CASE("list: a large element is taken over, not copied") {
   list.expect({&text, 1}, packing);
   list.push(ListEnd::tail, text, packing, &blob);
   CHECK(!blob);
-  CHECK(list.at(0).bytes.data() == place);
+  std::string scratch;
+  CHECK(list.at(0, scratch).bytes.data() == place);
   CHECK(list.encoding_name() == "quicklist");
+}
+
+TEST_CASE("list: nodes between the ends take less memory") {
+  Packing packing;
+  packing.list_open_nodes = 1;
+  List list, other;
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string text = "event " + std::to_string(i) + " of a log that says the same all day";
+    push(list, ListEnd::tail, text, packing);
+    push(other, ListEnd::tail, text, Packing());
+  }
+  CHECK(list.footprint(0) * 3 < other.footprint(0));
+  // An element in the middle, and everything again once the ends have come near.
+  std::string scratch;
+  CHECK(text_of(list.at(9999, scratch)).starts_with("event 9999 "));
+  while (list.size() > 50) list.pop(list.size() % 2 ? ListEnd::head : ListEnd::tail);
+  const ListNodes& nodes = list.quicklist().nodes();
+  for (size_t i = 0; i < nodes.size(); ++i) CHECK(!nodes[i].compressed());
 }
 
 TEST_CASE("list: a big list is freed in steps") {

@@ -257,6 +257,22 @@ TEST_CASE("loading: file, then standard input, then command line") {
         "'io-threads' is accepted but has no effect: commands run on one thread");
 }
 
+TEST_CASE("loading: what has no effect is told once, and only where it asks for something else") {
+  Fixture f;
+  f.files.content["/start/a.conf"] =
+      "activerehashing yes\ndynamic-hz no\ncluster-node-timeout 3000\nlocale-collate C\n"
+      "repl-disable-tcp-nodelay yes\naof-rewrite-incremental-fsync no\n";
+  REQUIRE(f.load({"a.conf"}));
+  std::string all;
+  for (const std::string& warning : f.config.warnings()) all += warning + '\n';
+  for (const char* name : {"dynamic-hz", "cluster-node-timeout", "locale-collate",
+                           "repl-disable-tcp-nodelay", "aof-rewrite-incremental-fsync"})
+    CHECK(all.find("'" + std::string(name) + "' is accepted but has no effect: ") !=
+          std::string::npos);
+  CHECK(all.find("activerehashing") == std::string::npos);
+  CHECK(f.config.warnings().size() == 5);
+}
+
 TEST_CASE("loading: errors name line, text, reason and file") {
   const auto error_of = [](const std::string& text, std::vector<Bytes> more = {}) {
     Fixture f;
