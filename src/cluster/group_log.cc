@@ -35,8 +35,10 @@ Index GroupLog::first_of_epoch(Index index) const {
 GroupLog::Piece& GroupLog::piece_for(const EntryHeader& header) {
   QUOLL_CHECK(header.at.index == last_.index + 1 && header.at.epoch >= last_.epoch);
   if (pieces_.empty() || pieces_.back().epoch != header.at.epoch ||
-      pieces_.back().bytes.size() >= kLogPieceBytes)
+      pieces_.back().bytes.size() >= kLogPieceBytes) {
     pieces_.push_back({header.at.epoch, header.at.index, {}, {}});
+    pieces_.back().bytes.reserve(kLogPieceRoom);
+  }
   return pieces_.back();
 }
 

@@ -1,7 +1,7 @@
 // GroupLog: the newest entries of a group's log in memory, as bytes ready to be sent.
 //
 //   base()            last()
-//   |  piece  |  piece  |  piece |      a piece: one epoch, up to 64 KiB of encoded entries
+//   |  piece  |  piece  |  piece |      a piece: one epoch, about 64 KiB of encoded entries
 //
 // base() is the entry before the first one held; what lies before is in a checkpoint, or in older
 // files of the log on disk.
@@ -19,7 +19,8 @@
 
 namespace quoll::cluster {
 
-constexpr size_t kLogPieceBytes = 64 * 1024;
+constexpr size_t kLogPieceRoom = 64 * 1024 - 1;  // with the end of a string an even size
+constexpr size_t kLogPieceBytes = 60 * 1024;     // then the next piece begins
 
 class GroupLog {
  public:
