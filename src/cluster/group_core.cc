@@ -250,7 +250,7 @@ void GroupCore::lead() {
     peer.match = peer.commit_told = 0;
     peer.round = peer.round_sent = peer.amnesia = peer.rejoin_proposed = 0;
     peer.heard = now_;
-    peer.sent = now_ - group_.election_timeout_ms;
+    peer.sent = peer.asked = now_ - group_.election_timeout_ms;
     peer.sync_from = 0;
   });
   lagging_.clear();
@@ -329,7 +329,8 @@ void GroupCore::hear_append(Member from, const GroupMessage& message) {
   if (!message.entries.empty()) take_entries(message);
   note_commit(std::min(message.index, known_));
   // Entries are answered when they are written, unless the leader asks more than that.
-  if (message.entries.empty() || reply_round_ > replied_round_) reply_due_ = true;
+  const bool asked = message.entries.empty() && !message.flag;
+  if (asked || reply_round_ > replied_round_) reply_due_ = true;
 }
 
 void GroupCore::take_entries(const GroupMessage& message) {
@@ -407,7 +408,7 @@ void GroupCore::hear_reply(Member from, const GroupMessage& message) {
   if (!message.flag) {
     peer.next = std::max<Index>(std::min(peer.next - 1, message.index + 1), 1);
     peer.feed = Feed::probe;
-    peer.sent = 0;
+    peer.asked = 0;
     if (peer.next <= log_.base().index) fall_behind(from, peer);
     return;
   }
@@ -441,15 +442,16 @@ void GroupCore::advance_commit() {
 }
 
 void GroupCore::advance_confirmed() {
-  if (round_open_) return;
   std::array<uint64_t, kMembersMax> rounds{};
   size_t count = 0;
-  rounds[count++] = round_;
+  rounds[count++] = carried_round();
   each_peer([&](Member, const Peer& peer) {
     if (peer.amnesia == 0) rounds[count++] = peer.round;
   });
-  confirmed_ =
-      std::max(confirmed_, reached_by<uint64_t>({rounds.data(), count}, group_.read_quorum));
+  const auto reached = reached_by<uint64_t>({rounds.data(), count}, group_.read_quorum);
+  if (reached <= confirmed_) return;
+  confirmed_ = reached;
+  round_waits_since_ = now_;
 }
 
 uint64_t GroupCore::confirm_read() {
@@ -463,6 +465,7 @@ void GroupCore::readmit() {
   rejoin_at_ = 0;
   state_.amnesia = 0;
   change_state();
+  if (role_ == Role::follower) reply_due_ = true;  // the leader may count us
 }
 
 // The leader has them know, once for every time they lost their memory.
@@ -529,11 +532,13 @@ void GroupCore::installed(Position at, Index commit) {
 
 std::vector<GroupCore::Send>& GroupCore::flush(base::Millis now) {
   now_ = now;
+  holds_back_ = false;
   if (leads()) {
-    each_peer([&](Member member, Peer& peer) { feed(member, peer); });
-    round_open_ = false;
+    begin_round();
     advance_confirmed();
+    each_peer([&](Member member, Peer& peer) { feed(member, peer); });
     advance_commit();
+    holds_back_ |= round_waits();
   } else {
     send_reply();
   }
@@ -544,10 +549,46 @@ std::vector<GroupCore::Send>& GroupCore::flush(base::Millis now) {
   return given_;
 }
 
+bool GroupCore::entries_wait(const Peer& peer) const {
+  return peer.match + 1 < peer.next && peer.sent == now_ &&
+         log_.bytes_behind(peer.next - 1) < kHeldBackBytesMax;
+}
+
+// The round of the reads that came since the last one began, if it may begin.
+void GroupCore::begin_round() {
+  if (!round_open_) return;
+  const bool under_way = round_waits() && round_began_ == now_;
+  bool entries = false;
+  each_peer(
+      [&](Member, const Peer& peer) { entries |= has_entries_for(peer) && !entries_wait(peer); });
+  holds_back_ = under_way && !entries;
+  if (holds_back_) return;
+  if (!round_waits()) round_waits_since_ = now_;
+  round_open_ = false;
+  round_began_ = now_;
+  choose_asked();
+}
+
+void GroupCore::choose_asked() {
+  each_peer([](Member, Peer& peer) { peer.asked_first = false; });
+  for (unsigned chosen = 1; chosen < group_.read_quorum; ++chosen) {
+    Peer* best = nullptr;
+    each_peer([&](Member, Peer& peer) {
+      const bool may = peer.linked && peer.amnesia == 0 && !peer.asked_first;
+      if (may && (!best || peer.round > best->round)) best = &peer;
+    });
+    if (!best) return;
+    best->asked_first = true;
+  }
+}
+
 void GroupCore::feed(Member member, Peer& peer) {
   if (!peer.linked) return;
   if (peer.feed != Feed::lagging && peer.next <= log_.base().index) fall_behind(member, peer);
-  if (peer.feed == Feed::replicate) {
+  const bool due = now_ - peer.asked >= group_.election_timeout_ms / kHeartbeatsPerTimeout;
+  if (has_entries_for(peer) && entries_wait(peer) && !asks(peer)) {
+    holds_back_ = true;
+  } else if (has_entries_for(peer)) {
     while (peer.next <= log_.last().index) {
       const Index from = std::max(peer.match, log_.base().index);
       if (log_.bytes_behind(from) - log_.bytes_behind(peer.next - 1) >= kInFlightBytesMax) break;
@@ -556,23 +597,28 @@ void GroupCore::feed(Member member, Peer& peer) {
       send_append(member, peer, entries, upto);
     }
   }
-  const bool news =
-      peer.round_sent < round_ || (peer.feed == Feed::replicate && peer.commit_told < commit_);
-  const bool due = now_ - peer.sent >= group_.election_timeout_ms / kHeartbeatsPerTimeout;
-  if (news || due) send_append(member, peer, {}, peer.next - 1);
+  if (asks(peer) || due) return send_append(member, peer, {}, peer.next - 1);
+  if (peer.feed != Feed::replicate || peer.commit_told >= commit_) return;
+  if (peer.sent == now_)
+    holds_back_ = true;
+  else
+    send_append(member, peer, {}, peer.next - 1, Append::news);
 }
 
-void GroupCore::send_append(Member member, Peer& peer, base::Bytes entries, Index upto) {
+void GroupCore::send_append(Member member, Peer& peer, base::Bytes entries, Index upto,
+                            Append what) {
   GroupMessage append = message(GroupMessage::Kind::append);
+  append.flag = what == Append::news;
   // Who lacks too much hears that we lead, no more.
   if (peer.feed != Feed::lagging) append.at = {*log_.epoch_at(peer.next - 1), peer.next - 1};
   append.index = commit_;
-  append.round = round_;
+  append.round = carried_round();
   append.entries = entries;
   say(member, append);
   peer.next = upto + 1;
+  if ((entries.empty() && what == Append::asking) || asks(peer)) peer.asked = now_;
   peer.sent = now_;
-  peer.round_sent = round_;
+  peer.round_sent = carried_round();
   peer.commit_told = commit_;
 }
 
@@ -590,7 +636,7 @@ void GroupCore::sync_ended(Member member) {
   if (peer.feed != Feed::lagging) return;
   peer.feed = Feed::probe;
   peer.next = log_.last().index + 1;
-  peer.sent = 0;
+  peer.asked = 0;
 }
 
 // What a reply promises must be on disk: the epoch, too, and that we are whole again.

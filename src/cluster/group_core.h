@@ -26,6 +26,14 @@
 //      the member counts as one that lost its directory.
 //   9. Who lacks data (a witness, or one whose data is not the log's) does not serve.
 //
+// What can wait for company is held back for a moment: until the next millisecond, or until what is
+// under way has arrived. So under load a round trip carries all that came during the one before.
+//   entries                 while earlier ones are on their way to the member
+//   a round for reads       while an earlier one is not confirmed; entries take it along
+//   the news of a commit    while something was sent to the member just now; it is not answered
+// A round asks only as many members as it needs, those that answered last; the others when these
+// keep it waiting.
+//
 // Time: steady ms, from the driver. Chance: a seed. Nothing here blocks or allocates per entry but
 // the log itself.
 // Cost: a flush is O(members) and copies no entry; a propose is the entry's encoding.
@@ -43,6 +51,8 @@ namespace quoll::cluster {
 
 constexpr size_t kAppendBytesMax = 256 * 1024;         // entries in one message, or one entry
 constexpr size_t kInFlightBytesMax = 4 * 1024 * 1024;  // sent to a member and not yet acknowledged
+constexpr size_t kHeldBackBytesMax = 64 * 1024;        // of entries: more are sent at once
+constexpr base::Millis kRoundPatienceMs = 3;           // then a round asks everybody
 // Of the election timeout: how often a leader gives a sign of life.
 constexpr base::Millis kHeartbeatsPerTimeout = 8;
 
@@ -100,6 +110,8 @@ class GroupCore {
   // --- what follows
   // Messages to send now, in order; their entries stay valid until the next call.
   std::vector<Send>& flush(base::Millis now);
+  // The last flush held something back: there is to be another one in the next millisecond.
+  bool holds_back() const { return holds_back_; }
   // The state to save, once when it changed. Votes wait for state_saved().
   const SavedState* take_state();
   // Entries for the disk: hands pieces of the log to `write(bytes, last index)`.
@@ -173,7 +185,9 @@ class GroupCore {
     uint64_t rejoin_proposed = 0;
     base::Millis heard = 0;  // from it, in our epoch as leader
     base::Millis sent = 0;
-    Index sync_from = 0;  // its data as of this entry are on their way; 0: none
+    base::Millis asked = 0;    // sent what it answers at once
+    bool asked_first = false;  // in a round
+    Index sync_from = 0;       // its data as of this entry are on their way; 0: none
   };
 
   uint64_t draw();
@@ -219,8 +233,23 @@ class GroupCore {
   void readmit();
   void propose_rejoins();
   Index counted() const;  // of our own log, by the durability asked for
+  // The newest round that appends carry.
+  uint64_t carried_round() const { return round_ - round_open_; }
+  bool round_waits() const { return confirmed_ < carried_round(); }
+  bool asks(const Peer& peer) const {
+    return peer.round_sent < carried_round() && round_waits() &&
+           (peer.asked_first || now_ - round_waits_since_ >= kRoundPatienceMs);
+  }
+  bool has_entries_for(const Peer& peer) const {
+    return peer.linked && peer.feed == Feed::replicate && peer.next <= log_.last().index;
+  }
+  bool entries_wait(const Peer& peer) const;
+  void begin_round();
+  void choose_asked();
   void feed(Member member, Peer& peer);
-  void send_append(Member member, Peer& peer, base::Bytes entries, Index upto);
+  enum class Append : uint8_t { asking, news };
+  void send_append(Member member, Peer& peer, base::Bytes entries, Index upto,
+                   Append what = Append::asking);
   void fall_behind(Member member, Peer& peer);
   void send_reply();
   void trim();
@@ -252,6 +281,9 @@ class GroupCore {
   uint64_t round_ = 0;
   uint64_t confirmed_ = 0;
   bool round_open_ = false;  // no append has carried round_ yet
+  base::Millis round_began_ = 0;
+  base::Millis round_waits_since_ = 0;
+  bool holds_back_ = false;
   // As a follower: up to where our log is known to be the leader's, and what we owe it.
   Index known_ = 0;
   bool reply_due_ = false;
