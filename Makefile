@@ -31,7 +31,7 @@ SIM_SOURCES := $(wildcard tests/sim/*.cc)
 GROUP_SIM_SOURCES := $(wildcard tests/sim/group/*.cc)
 CHECKER_SOURCES := $(addprefix tests/sim/,history.cc linearizability.cc list_append.cc simple_checkers.cc)
 
-.PHONY: all install deb deps run test check bench bench-instructions bench-persistence torture clean unit sim mutants nemesis fuzz fuzz-build
+.PHONY: all install deb deps run test check bench bench-instructions bench-persistence bench-cluster torture clean unit sim mutants nemesis fuzz fuzz-build
 all: $(OUT)/quoll-server $(OUT)/quoll-check
 
 $(OUT)/libquoll.a: $(call objects,$(LIB_SOURCES))
@@ -168,6 +168,11 @@ bench-persistence:
 	@scripts/install-deps bench
 	@$(MAKE) --no-print-directory all
 	@scripts/bench-persistence
+
+bench-cluster:
+	@scripts/install-deps bench
+	@$(MAKE) --no-print-directory all
+	@scripts/bench-cluster
 
 # Three real members, and what may happen to them.
 NEMESIS_SECONDS ?= 60
