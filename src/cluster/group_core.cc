@@ -100,6 +100,15 @@ void GroupCore::state_saved() {
   count_votes();
 }
 
+bool GroupCore::disk_may_wait() const {
+  if (!leads() || group_.durability == Durability::fsync) return false;
+  if (handed_ == log_.last().index || handed_at_ != now_) return false;
+  unsigned others = 0;
+  for (const Peer& peer : peers_)
+    others += peer.linked && peer.feed == Feed::replicate && peer.amnesia == 0;
+  return others >= group_.write_quorum && log_.bytes_behind(handed_) < kAppendBytesMax;
+}
+
 // Entries that were replaced meanwhile are no longer meant.
 void GroupCore::written(Position upto) {
   if (upto.index <= written_ || log_.epoch_at(upto.index) != upto.epoch) return;

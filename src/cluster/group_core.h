@@ -31,6 +31,7 @@
 //   entries                 while earlier ones are on their way to the member
 //   a round for reads       while an earlier one is not confirmed; entries take it along
 //   the news of a commit    while something was sent to the member just now; it is not answered
+//   entries for the disk    where W others take them, too: their acknowledgements are enough
 // A round asks only as many members as it needs, those that answered last; the others when these
 // keep it waiting.
 //
@@ -117,6 +118,7 @@ class GroupCore {
   // Entries for the disk: hands pieces of the log to `write(bytes, last index)`.
   template <class Write>
   void hand_over(Write&& write) {
+    if (handed_ < log_.last().index) handed_at_ = now_;
     while (handed_ < log_.last().index) {
       Index upto;
       base::Bytes bytes = log_.slice(handed_, SIZE_MAX, upto);
@@ -124,6 +126,8 @@ class GroupCore {
       handed_ = upto;
     }
   }
+  // They are not needed there before the next millisecond: what comes until then goes along.
+  bool disk_may_wait() const;
   // Members that need what the log no longer holds. Once told, nothing more is sent to one until
   // sync_began() and sync_ended().
   std::vector<Member> take_lagging() { return std::exchange(lagging_, {}); }
@@ -271,6 +275,7 @@ class GroupCore {
   Index commit_ = 0;
   Index applied_ = 0;
   Index handed_ = 0;
+  base::Millis handed_at_ = 0;
   Index written_ = 0;
   Index synced_ = 0;
   Index noop_ = 0;

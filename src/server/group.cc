@@ -90,13 +90,15 @@ void ReplicaGroup::turn() {
   follow_role();
   if (const cluster::SavedState* state = core_->take_state())
     wal_->save_state(*state, [this] { core_->state_saved(); });
-  core_->hand_over([this](base::Bytes bytes, Index last) {
-    wal_->append(bytes, last);
-    log_bytes_ += bytes.size();
-  });
-  wal_->flush();
   for (cluster::GroupCore::Send& one : core_->flush(steady_ms())) send(one.to, one.message);
-  if (core_->holds_back() && moment_timer_ == 0)
+  const bool disk_waits = core_->disk_may_wait() && !ending_;
+  if (!disk_waits)
+    core_->hand_over([this](base::Bytes bytes, Index last) {
+      wal_->append(bytes, last);
+      log_bytes_ += bytes.size();
+    });
+  wal_->flush();
+  if ((core_->holds_back() || disk_waits) && moment_timer_ == 0)
     moment_timer_ = server_.host().loop.after(kMoment, [this] { moment_timer_ = 0; });
   for (Member member : core_->take_lagging()) send_all(member);
   settle();

@@ -190,8 +190,9 @@ void GroupStory::settle_all() {
 
 // For what somebody holds back. False: nobody does.
 bool GroupStory::wait_a_moment() {
-  const bool held = std::ranges::any_of(
-      members_, [](const Person& member) { return member.core && member.core->holds_back(); });
+  const bool held = std::ranges::any_of(members_, [](const Person& member) {
+    return member.core && (member.core->holds_back() || member.core->disk_may_wait());
+  });
   if (!held) return false;
   ++now_;
   settle_all();
@@ -213,7 +214,7 @@ void GroupStory::settle(Member m) {
       line(std::to_string(m), "begins anew");
     }
     tell_changes(m);
-    write_entries(m);
+    if (!member.core->disk_may_wait()) write_entries(m);
     apply(m);
     for (GroupCore::Send& send : member.core->flush(now_)) {
       on_the_way_.push_back({m, send.to, send.message, std::string(send.message.entries)});
