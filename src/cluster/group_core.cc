@@ -253,6 +253,7 @@ void GroupCore::lead() {
   leader_ = group_.self;
   round_ = confirmed_ = 0;
   round_open_ = false;
+  open_reads_ = last_reads_ = 0;
   each_peer([&](Member, Peer& peer) {
     peer.feed = Feed::probe;
     peer.next = log_.last().index + 1;
@@ -465,6 +466,7 @@ void GroupCore::advance_confirmed() {
 
 uint64_t GroupCore::confirm_read() {
   if (!round_open_) ++round_;
+  ++open_reads_;
   round_open_ = true;
   return round_;
 }
@@ -507,8 +509,8 @@ Index GroupCore::propose(std::span<const store::Effect> effects, base::Millis wa
                      std::max(wall, log_.last_time()),
                      0,
                      EntryKind::effects};
-  log_.append(header,
-              [&](const EntryHeader& at, std::string& out) { encode_effects(at, effects, out); });
+  log_.append_unsealed(
+      header, [&](const EntryHeader& at, std::string& out) { encode_effects(at, effects, out); });
   return applied_ = header.at.index;
 }
 
@@ -559,21 +561,24 @@ std::vector<GroupCore::Send>& GroupCore::flush(base::Millis now) {
 }
 
 bool GroupCore::entries_wait(const Peer& peer) const {
-  return peer.match + 1 < peer.next && peer.sent == now_ &&
+  const bool on_their_way = peer.match + 1 < peer.next;
+  const bool few = log_.last().index + 1 < peer.next + peer.entries_at_once;
+  return (on_their_way || few) && peer.entries_sent == now_ &&
          log_.bytes_behind(peer.next - 1) < kHeldBackBytesMax;
 }
 
 // The round of the reads that came since the last one began, if it may begin.
 void GroupCore::begin_round() {
   if (!round_open_) return;
-  const bool under_way = round_waits() && round_began_ == now_;
+  const bool company = round_waits() || open_reads_ < last_reads_;
   bool entries = false;
   each_peer(
       [&](Member, const Peer& peer) { entries |= has_entries_for(peer) && !entries_wait(peer); });
-  holds_back_ = under_way && !entries;
+  holds_back_ = company && round_began_ == now_ && !entries;
   if (holds_back_) return;
   if (!round_waits()) round_waits_since_ = now_;
   round_open_ = false;
+  last_reads_ = std::exchange(open_reads_, 0);
   round_began_ = now_;
   choose_asked();
 }
@@ -598,6 +603,8 @@ void GroupCore::feed(Member member, Peer& peer) {
   if (has_entries_for(peer) && entries_wait(peer) && !asks(peer)) {
     holds_back_ = true;
   } else if (has_entries_for(peer)) {
+    peer.entries_sent = now_;
+    peer.entries_at_once = log_.last().index + 1 - peer.next;
     while (peer.next <= log_.last().index) {
       const Index from = std::max(peer.match, log_.base().index);
       if (log_.bytes_behind(from) - log_.bytes_behind(peer.next - 1) >= kInFlightBytesMax) break;

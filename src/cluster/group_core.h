@@ -26,10 +26,12 @@
 //      the member counts as one that lost its directory.
 //   9. Who lacks data (a witness, or one whose data is not the log's) does not serve.
 //
-// What can wait for company is held back for a moment: until the next millisecond, or until what is
-// under way has arrived. So under load a round trip carries all that came during the one before.
-//   entries                 while earlier ones are on their way to the member
-//   a round for reads       while an earlier one is not confirmed; entries take it along
+// What can wait for company is held back for a moment: until the next millisecond at most. So under
+// load a round trip carries all that came during the one before, and who is alone does not wait.
+//   entries                 while earlier ones are on their way to the member, and until they are
+//   as
+//                           many as were sent to it last
+//   a round for reads       the same, of rounds and reads; entries take it along
 //   the news of a commit    while something was sent to the member just now; it is not answered
 //   entries for the disk    where W others take them, too: their acknowledgements are enough
 // A round asks only as many members as it needs, those that answered last; the others when these
@@ -189,9 +191,11 @@ class GroupCore {
     uint64_t rejoin_proposed = 0;
     base::Millis heard = 0;  // from it, in our epoch as leader
     base::Millis sent = 0;
-    base::Millis asked = 0;    // sent what it answers at once
-    bool asked_first = false;  // in a round
-    Index sync_from = 0;       // its data as of this entry are on their way; 0: none
+    base::Millis asked = 0;         // sent what it answers at once
+    base::Millis entries_sent = 0;  // the last ones,
+    Index entries_at_once = 0;      // so many
+    bool asked_first = false;       // in a round
+    Index sync_from = 0;            // its data as of this entry are on their way; 0: none
   };
 
   uint64_t draw();
@@ -286,6 +290,8 @@ class GroupCore {
   uint64_t round_ = 0;
   uint64_t confirmed_ = 0;
   bool round_open_ = false;  // no append has carried round_ yet
+  uint64_t open_reads_ = 0;  // that wait for round_ to begin
+  uint64_t last_reads_ = 0;  // that waited for the one before
   base::Millis round_began_ = 0;
   base::Millis round_waits_since_ = 0;
   bool holds_back_ = false;

@@ -37,26 +37,31 @@ char* put_bytes(char* at, base::Bytes bytes) {
   return at + bytes.size();
 }
 
-// Appends an entry, whose payload `write(place)` puts there.
+// Appends an entry without its checksum; `write(place)` puts its payload there.
 template <class Write>
 void append_entry(const EntryHeader& header, size_t payload, std::string& out, Write&& write) {
   QUOLL_CHECK(payload <= kEntryBytesMax);
   const size_t start = out.size();
   out.resize(start + kEntryHeaderBytes + payload);
-  char* const entry = out.data() + start;
-  char* at = put(entry + 4, static_cast<uint32_t>(payload));
+  char* at = put(out.data() + start, uint32_t{0});
+  at = put(at, static_cast<uint32_t>(payload));
   at = put(at, header.at.epoch);
   at = put(at, header.at.index);
   at = put(at, header.time);
   at = put(at, header.group);
   write(put(at, static_cast<uint32_t>(header.kind)));
-  put(entry, crc32c(base::Bytes(out).substr(start + 4)));
 }
 
 }  // namespace
 
 void encode_entry(const EntryHeader& header, base::Bytes payload, std::string& out) {
+  const size_t start = out.size();
   append_entry(header, payload.size(), out, [&](char* at) { put_bytes(at, payload); });
+  seal_entry(std::span(out).subspan(start));
+}
+
+void seal_entry(std::span<char> entry) {
+  put(entry.data(), crc32c({entry.data() + 4, entry.size() - 4}));
 }
 
 void encode_effects(const EntryHeader& header, std::span<const store::Effect> effects,

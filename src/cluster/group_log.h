@@ -48,8 +48,16 @@ class GroupLog {
     const size_t before = piece.bytes.size();
     encode(header, piece.bytes);
     bytes_ += piece.bytes.size() - before;
+    if (sealed_ == last_.index) sealed_ = header.at.index;
     last_ = header.at;
     last_time_ = header.time;
+  }
+  // The same of an entry that lacks its checksum: it gets it when the log is next looked at.
+  template <class Encode>
+  void append_unsealed(const EntryHeader& header, Encode&& encode) {
+    const Index sealed = sealed_;
+    append(header, encode);
+    sealed_ = sealed;
   }
   // Drops everything behind `index`, which is held or base.
   void truncate(Index index);
@@ -70,9 +78,11 @@ class GroupLog {
     Index last() const { return first + starts.size() - 1; }
   };
   Piece& piece_for(const EntryHeader& header);
+  void seal() const;
   size_t piece_of(Index index) const;
 
-  std::deque<Piece> pieces_;
+  mutable std::deque<Piece> pieces_;
+  mutable Index sealed_ = 0;  // entries up to here have their checksums
   Position base_;
   Position last_;
   base::Millis last_time_ = 0;

@@ -230,6 +230,50 @@ TEST_CASE("group core: what comes while entries are on their way goes together")
   CHECK(!leader.holds_back());
 }
 
+TEST_CASE("group core: fewer entries than were sent last wait for others, but not for long") {
+  GroupStory story(group_of(3, 2, 2));
+  elect_first(story);
+  GroupCore& leader = story.core(0);
+  const base::Bytes words[] = {"x"};
+  const store::Effect effect{0, words, store::kToAll};
+  base::Millis now = 2'000'000;
+  const auto entries_sent = [&] {
+    size_t bytes = 0;
+    for (const GroupCore::Send& send : leader.flush(now)) bytes += send.message.entries.size();
+    return bytes;
+  };
+  const auto answer = [&] {
+    for (Member from : {1, 2}) {
+      GroupMessage reply;
+      reply.kind = GroupMessage::Kind::append_reply;
+      reply.flag = true;
+      reply.epoch = leader.epoch();
+      reply.at.index = reply.index = leader.last().index;
+      leader.receive(from, reply, now);
+    }
+  };
+  leader.propose({&effect, 1}, 0);
+  const size_t one = entries_sent();
+  answer();
+  for (int i = 0; i < 3; ++i) leader.propose({&effect, 1}, 0);
+  CHECK(entries_sent() == 3 * one);
+  answer();
+  leader.propose({&effect, 1}, 0);
+  CHECK(entries_sent() == 0);
+  CHECK(leader.holds_back());
+  leader.propose({&effect, 1}, 0);
+  leader.propose({&effect, 1}, 0);
+  CHECK(entries_sent() == 3 * one);
+  answer();
+  leader.propose({&effect, 1}, 0);
+  CHECK(entries_sent() == 0);
+  ++now;
+  CHECK(entries_sent() == one);
+  answer();
+  leader.propose({&effect, 1}, 0);
+  CHECK(entries_sent() == one);  // the last one was alone, too
+}
+
 TEST_CASE("group core: many entries are not held back") {
   GroupStory story(group_of(3, 2, 2));
   elect_first(story);
