@@ -46,7 +46,7 @@ GROUP_SIM_SOURCES := $(wildcard tests/sim/group/*.cc)
 GOSSIP_SIM_SOURCES := $(wildcard tests/sim/gossip/*.cc)
 CHECKER_SOURCES := $(addprefix tests/sim/,history.cc linearizability.cc list_append.cc simple_checkers.cc)
 
-.PHONY: all install deb deps run test check bench bench-instructions bench-persistence torture clean unit sim mutants nemesis fuzz fuzz-build
+.PHONY: all install deb deps run test check bench bench-instructions bench-persistence bench-cluster torture clean unit sim mutants nemesis fuzz fuzz-build
 all: $(OUT)/quoll-server $(OUT)/quoll-check
 
 ifneq ($(filter sanitize fuzz,$(VARIANT)),)  # nobody edits in these: compiled whole, in few pieces
@@ -181,6 +181,11 @@ bench-persistence:
 	@scripts/install-deps bench
 	@$(MAKE) --no-print-directory all
 	@scripts/bench-persistence
+
+bench-cluster:
+	@scripts/install-deps bench
+	@$(MAKE) --no-print-directory all
+	@scripts/bench-cluster
 
 # Three real members, and what may happen to them.
 NEMESIS_SECONDS ?= 60

@@ -100,6 +100,15 @@ void GroupCore::state_saved() {
   count_votes();
 }
 
+bool GroupCore::disk_may_wait() const {
+  if (!leads() || group_.durability == Durability::fsync) return false;
+  if (handed_ == log_.last().index || handed_at_ != now_) return false;
+  unsigned others = 0;
+  for (const Peer& peer : peers_)
+    others += peer.linked && peer.feed == Feed::replicate && peer.amnesia == 0;
+  return others >= group_.write_quorum && log_.bytes_behind(handed_) < kAppendBytesMax;
+}
+
 // Entries that were replaced meanwhile are no longer meant.
 void GroupCore::written(Position upto) {
   if (upto.index <= written_ || log_.epoch_at(upto.index) != upto.epoch) return;
@@ -244,13 +253,14 @@ void GroupCore::lead() {
   leader_ = group_.self;
   round_ = confirmed_ = 0;
   round_open_ = false;
+  open_reads_ = last_reads_ = 0;
   each_peer([&](Member, Peer& peer) {
     peer.feed = Feed::probe;
     peer.next = log_.last().index + 1;
     peer.match = peer.commit_told = 0;
     peer.round = peer.round_sent = peer.amnesia = peer.rejoin_proposed = 0;
     peer.heard = now_;
-    peer.sent = now_ - group_.election_timeout_ms;
+    peer.sent = peer.asked = now_ - group_.election_timeout_ms;
     peer.sync_from = 0;
   });
   lagging_.clear();
@@ -329,7 +339,8 @@ void GroupCore::hear_append(Member from, const GroupMessage& message) {
   if (!message.entries.empty()) take_entries(message);
   note_commit(std::min(message.index, known_));
   // Entries are answered when they are written, unless the leader asks more than that.
-  if (message.entries.empty() || reply_round_ > replied_round_) reply_due_ = true;
+  const bool asked = message.entries.empty() && !message.flag;
+  if (asked || reply_round_ > replied_round_) reply_due_ = true;
 }
 
 void GroupCore::take_entries(const GroupMessage& message) {
@@ -407,7 +418,7 @@ void GroupCore::hear_reply(Member from, const GroupMessage& message) {
   if (!message.flag) {
     peer.next = std::max<Index>(std::min(peer.next - 1, message.index + 1), 1);
     peer.feed = Feed::probe;
-    peer.sent = 0;
+    peer.asked = 0;
     if (peer.next <= log_.base().index) fall_behind(from, peer);
     return;
   }
@@ -441,19 +452,21 @@ void GroupCore::advance_commit() {
 }
 
 void GroupCore::advance_confirmed() {
-  if (round_open_) return;
   std::array<uint64_t, kMembersMax> rounds{};
   size_t count = 0;
-  rounds[count++] = round_;
+  rounds[count++] = carried_round();
   each_peer([&](Member, const Peer& peer) {
     if (peer.amnesia == 0) rounds[count++] = peer.round;
   });
-  confirmed_ =
-      std::max(confirmed_, reached_by<uint64_t>({rounds.data(), count}, group_.read_quorum));
+  const auto reached = reached_by<uint64_t>({rounds.data(), count}, group_.read_quorum);
+  if (reached <= confirmed_) return;
+  confirmed_ = reached;
+  round_waits_since_ = now_;
 }
 
 uint64_t GroupCore::confirm_read() {
   if (!round_open_) ++round_;
+  ++open_reads_;
   round_open_ = true;
   return round_;
 }
@@ -463,6 +476,7 @@ void GroupCore::readmit() {
   rejoin_at_ = 0;
   state_.amnesia = 0;
   change_state();
+  if (role_ == Role::follower) reply_due_ = true;  // the leader may count us
 }
 
 // The leader has them know, once for every time they lost their memory.
@@ -495,8 +509,8 @@ Index GroupCore::propose(std::span<const store::Effect> effects, base::Millis wa
                      std::max(wall, log_.last_time()),
                      0,
                      EntryKind::effects};
-  log_.append(header,
-              [&](const EntryHeader& at, std::string& out) { encode_effects(at, effects, out); });
+  log_.append_unsealed(
+      header, [&](const EntryHeader& at, std::string& out) { encode_effects(at, effects, out); });
   return applied_ = header.at.index;
 }
 
@@ -529,11 +543,13 @@ void GroupCore::installed(Position at, Index commit) {
 
 std::vector<GroupCore::Send>& GroupCore::flush(base::Millis now) {
   now_ = now;
+  holds_back_ = false;
   if (leads()) {
-    each_peer([&](Member member, Peer& peer) { feed(member, peer); });
-    round_open_ = false;
+    begin_round();
     advance_confirmed();
+    each_peer([&](Member member, Peer& peer) { feed(member, peer); });
     advance_commit();
+    holds_back_ |= round_waits();
   } else {
     send_reply();
   }
@@ -544,10 +560,51 @@ std::vector<GroupCore::Send>& GroupCore::flush(base::Millis now) {
   return given_;
 }
 
+bool GroupCore::entries_wait(const Peer& peer) const {
+  const bool on_their_way = peer.match + 1 < peer.next;
+  const bool few = log_.last().index + 1 < peer.next + peer.entries_at_once;
+  return (on_their_way || few) && peer.entries_sent == now_ &&
+         log_.bytes_behind(peer.next - 1) < kHeldBackBytesMax;
+}
+
+// The round of the reads that came since the last one began, if it may begin.
+void GroupCore::begin_round() {
+  if (!round_open_) return;
+  const bool company = round_waits() || open_reads_ < last_reads_;
+  bool entries = false;
+  each_peer(
+      [&](Member, const Peer& peer) { entries |= has_entries_for(peer) && !entries_wait(peer); });
+  holds_back_ = company && round_began_ == now_ && !entries;
+  if (holds_back_) return;
+  if (!round_waits()) round_waits_since_ = now_;
+  round_open_ = false;
+  last_reads_ = std::exchange(open_reads_, 0);
+  round_began_ = now_;
+  choose_asked();
+}
+
+void GroupCore::choose_asked() {
+  each_peer([](Member, Peer& peer) { peer.asked_first = false; });
+  for (unsigned chosen = 1; chosen < group_.read_quorum; ++chosen) {
+    Peer* best = nullptr;
+    each_peer([&](Member, Peer& peer) {
+      const bool may = peer.linked && peer.amnesia == 0 && !peer.asked_first;
+      if (may && (!best || peer.round > best->round)) best = &peer;
+    });
+    if (!best) return;
+    best->asked_first = true;
+  }
+}
+
 void GroupCore::feed(Member member, Peer& peer) {
   if (!peer.linked) return;
   if (peer.feed != Feed::lagging && peer.next <= log_.base().index) fall_behind(member, peer);
-  if (peer.feed == Feed::replicate) {
+  const bool due = now_ - peer.asked >= group_.election_timeout_ms / kHeartbeatsPerTimeout;
+  if (has_entries_for(peer) && entries_wait(peer) && !asks(peer)) {
+    holds_back_ = true;
+  } else if (has_entries_for(peer)) {
+    peer.entries_sent = now_;
+    peer.entries_at_once = log_.last().index + 1 - peer.next;
     while (peer.next <= log_.last().index) {
       const Index from = std::max(peer.match, log_.base().index);
       if (log_.bytes_behind(from) - log_.bytes_behind(peer.next - 1) >= kInFlightBytesMax) break;
@@ -556,23 +613,28 @@ void GroupCore::feed(Member member, Peer& peer) {
       send_append(member, peer, entries, upto);
     }
   }
-  const bool news =
-      peer.round_sent < round_ || (peer.feed == Feed::replicate && peer.commit_told < commit_);
-  const bool due = now_ - peer.sent >= group_.election_timeout_ms / kHeartbeatsPerTimeout;
-  if (news || due) send_append(member, peer, {}, peer.next - 1);
+  if (asks(peer) || due) return send_append(member, peer, {}, peer.next - 1);
+  if (peer.feed != Feed::replicate || peer.commit_told >= commit_) return;
+  if (peer.sent == now_)
+    holds_back_ = true;
+  else
+    send_append(member, peer, {}, peer.next - 1, Append::news);
 }
 
-void GroupCore::send_append(Member member, Peer& peer, base::Bytes entries, Index upto) {
+void GroupCore::send_append(Member member, Peer& peer, base::Bytes entries, Index upto,
+                            Append what) {
   GroupMessage append = message(GroupMessage::Kind::append);
+  append.flag = what == Append::news;
   // Who lacks too much hears that we lead, no more.
   if (peer.feed != Feed::lagging) append.at = {*log_.epoch_at(peer.next - 1), peer.next - 1};
   append.index = commit_;
-  append.round = round_;
+  append.round = carried_round();
   append.entries = entries;
   say(member, append);
   peer.next = upto + 1;
+  if ((entries.empty() && what == Append::asking) || asks(peer)) peer.asked = now_;
   peer.sent = now_;
-  peer.round_sent = round_;
+  peer.round_sent = carried_round();
   peer.commit_told = commit_;
 }
 
@@ -590,7 +652,7 @@ void GroupCore::sync_ended(Member member) {
   if (peer.feed != Feed::lagging) return;
   peer.feed = Feed::probe;
   peer.next = log_.last().index + 1;
-  peer.sent = 0;
+  peer.asked = 0;
 }
 
 // What a reply promises must be on disk: the epoch, too, and that we are whole again.

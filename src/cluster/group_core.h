@@ -26,6 +26,17 @@
 //      the member counts as one that lost its directory.
 //   9. Who lacks data (a witness, or one whose data is not the log's) does not serve.
 //
+// What can wait for company is held back for a moment: until the next millisecond at most. So under
+// load a round trip carries all that came during the one before, and who is alone does not wait.
+//   entries                 while earlier ones are on their way to the member, and until they are
+//   as
+//                           many as were sent to it last
+//   a round for reads       the same, of rounds and reads; entries take it along
+//   the news of a commit    while something was sent to the member just now; it is not answered
+//   entries for the disk    where W others take them, too: their acknowledgements are enough
+// A round asks only as many members as it needs, those that answered last; the others when these
+// keep it waiting.
+//
 // Time: steady ms, from the driver. Chance: a seed. Nothing here blocks or allocates per entry but
 // the log itself.
 // Cost: a flush is O(members) and copies no entry; a propose is the entry's encoding.
@@ -43,6 +54,8 @@ namespace quoll::cluster {
 
 constexpr size_t kAppendBytesMax = 256 * 1024;         // entries in one message, or one entry
 constexpr size_t kInFlightBytesMax = 4 * 1024 * 1024;  // sent to a member and not yet acknowledged
+constexpr size_t kHeldBackBytesMax = 64 * 1024;        // of entries: more are sent at once
+constexpr base::Millis kRoundPatienceMs = 3;           // then a round asks everybody
 // Of the election timeout: how often a leader gives a sign of life.
 constexpr base::Millis kHeartbeatsPerTimeout = 8;
 
@@ -100,11 +113,14 @@ class GroupCore {
   // --- what follows
   // Messages to send now, in order; their entries stay valid until the next call.
   std::vector<Send>& flush(base::Millis now);
+  // The last flush held something back: there is to be another one in the next millisecond.
+  bool holds_back() const { return holds_back_; }
   // The state to save, once when it changed. Votes wait for state_saved().
   const SavedState* take_state();
   // Entries for the disk: hands pieces of the log to `write(bytes, last index)`.
   template <class Write>
   void hand_over(Write&& write) {
+    if (handed_ < log_.last().index) handed_at_ = now_;
     while (handed_ < log_.last().index) {
       Index upto;
       base::Bytes bytes = log_.slice(handed_, SIZE_MAX, upto);
@@ -112,6 +128,8 @@ class GroupCore {
       handed_ = upto;
     }
   }
+  // They are not needed there before the next millisecond: what comes until then goes along.
+  bool disk_may_wait() const;
   // Members that need what the log no longer holds. Once told, nothing more is sent to one until
   // sync_began() and sync_ended().
   std::vector<Member> take_lagging() { return std::exchange(lagging_, {}); }
@@ -173,7 +191,11 @@ class GroupCore {
     uint64_t rejoin_proposed = 0;
     base::Millis heard = 0;  // from it, in our epoch as leader
     base::Millis sent = 0;
-    Index sync_from = 0;  // its data as of this entry are on their way; 0: none
+    base::Millis asked = 0;         // sent what it answers at once
+    base::Millis entries_sent = 0;  // the last ones,
+    Index entries_at_once = 0;      // so many
+    bool asked_first = false;       // in a round
+    Index sync_from = 0;            // its data as of this entry are on their way; 0: none
   };
 
   uint64_t draw();
@@ -219,8 +241,23 @@ class GroupCore {
   void readmit();
   void propose_rejoins();
   Index counted() const;  // of our own log, by the durability asked for
+  // The newest round that appends carry.
+  uint64_t carried_round() const { return round_ - round_open_; }
+  bool round_waits() const { return confirmed_ < carried_round(); }
+  bool asks(const Peer& peer) const {
+    return peer.round_sent < carried_round() && round_waits() &&
+           (peer.asked_first || now_ - round_waits_since_ >= kRoundPatienceMs);
+  }
+  bool has_entries_for(const Peer& peer) const {
+    return peer.linked && peer.feed == Feed::replicate && peer.next <= log_.last().index;
+  }
+  bool entries_wait(const Peer& peer) const;
+  void begin_round();
+  void choose_asked();
   void feed(Member member, Peer& peer);
-  void send_append(Member member, Peer& peer, base::Bytes entries, Index upto);
+  enum class Append : uint8_t { asking, news };
+  void send_append(Member member, Peer& peer, base::Bytes entries, Index upto,
+                   Append what = Append::asking);
   void fall_behind(Member member, Peer& peer);
   void send_reply();
   void trim();
@@ -242,6 +279,7 @@ class GroupCore {
   Index commit_ = 0;
   Index applied_ = 0;
   Index handed_ = 0;
+  base::Millis handed_at_ = 0;
   Index written_ = 0;
   Index synced_ = 0;
   Index noop_ = 0;
@@ -252,6 +290,11 @@ class GroupCore {
   uint64_t round_ = 0;
   uint64_t confirmed_ = 0;
   bool round_open_ = false;  // no append has carried round_ yet
+  uint64_t open_reads_ = 0;  // that wait for round_ to begin
+  uint64_t last_reads_ = 0;  // that waited for the one before
+  base::Millis round_began_ = 0;
+  base::Millis round_waits_since_ = 0;
+  bool holds_back_ = false;
   // As a follower: up to where our log is known to be the leader's, and what we owe it.
   Index known_ = 0;
   bool reply_due_ = false;

@@ -13,11 +13,6 @@ static_assert(std::endian::native == std::endian::little);
 constexpr uint32_t kWordsMax = 1 << 21;  // of one effect
 
 template <class Number>
-void put(std::string& out, Number number) {
-  out.append(reinterpret_cast<const char*>(&number), sizeof number);
-}
-
-template <class Number>
 Number get(base::Bytes bytes, size_t at) {
   Number number;
   std::memcpy(&number, bytes.data() + at, sizeof number);
@@ -32,55 +27,65 @@ bool take(base::Bytes bytes, size_t& at, Number& number) {
   return true;
 }
 
-// Room for the fields that are known when the payload is complete.
-size_t begin_entry(const EntryHeader& header, std::string& out) {
-  size_t start = out.size();
-  put<uint64_t>(out, 0);
-  put(out, header.at.epoch);
-  put(out, header.at.index);
-  put(out, header.time);
-  put(out, header.group);
-  put(out, static_cast<uint32_t>(header.kind));
-  return start;
+template <class Number>
+char* put(char* at, Number number) {
+  std::memcpy(at, &number, sizeof number);
+  return at + sizeof number;
+}
+char* put_bytes(char* at, base::Bytes bytes) {
+  if (!bytes.empty()) std::memcpy(at, bytes.data(), bytes.size());
+  return at + bytes.size();
 }
 
-void end_entry(size_t start, std::string& out) {
-  size_t payload = out.size() - start - kEntryHeaderBytes;
+// Appends an entry without its checksum; `write(place)` puts its payload there.
+template <class Write>
+void append_entry(const EntryHeader& header, size_t payload, std::string& out, Write&& write) {
   QUOLL_CHECK(payload <= kEntryBytesMax);
-  auto size = static_cast<uint32_t>(payload);
-  std::memcpy(out.data() + start + 4, &size, 4);
-  uint32_t crc = crc32c(base::Bytes(out).substr(start + 4));
-  std::memcpy(out.data() + start, &crc, 4);
+  const size_t start = out.size();
+  out.resize(start + kEntryHeaderBytes + payload);
+  char* at = put(out.data() + start, uint32_t{0});
+  at = put(at, static_cast<uint32_t>(payload));
+  at = put(at, header.at.epoch);
+  at = put(at, header.at.index);
+  at = put(at, header.time);
+  at = put(at, header.group);
+  write(put(at, static_cast<uint32_t>(header.kind)));
 }
 
 }  // namespace
 
 void encode_entry(const EntryHeader& header, base::Bytes payload, std::string& out) {
-  size_t start = begin_entry(header, out);
-  out += payload;
-  end_entry(start, out);
+  const size_t start = out.size();
+  append_entry(header, payload.size(), out, [&](char* at) { put_bytes(at, payload); });
+  seal_entry(std::span(out).subspan(start));
+}
+
+void seal_entry(std::span<char> entry) {
+  put(entry.data(), crc32c({entry.data() + 4, entry.size() - 4}));
 }
 
 void encode_effects(const EntryHeader& header, std::span<const store::Effect> effects,
                     std::string& out) {
-  size_t start = begin_entry(header, out);
-  put(out, static_cast<uint32_t>(effects.size()));
+  size_t payload = 4;
   for (const store::Effect& effect : effects) {
-    put(out, static_cast<uint32_t>(effect.db));
-    put(out, static_cast<uint32_t>(effect.args.size()));
-    for (base::Bytes word : effect.args) {
-      put(out, static_cast<uint32_t>(word.size()));
-      out += word;
-    }
+    payload += 8;
+    for (base::Bytes word : effect.args) payload += 4 + word.size();
   }
-  end_entry(start, out);
+  append_entry(header, payload, out, [&](char* at) {
+    at = put(at, static_cast<uint32_t>(effects.size()));
+    for (const store::Effect& effect : effects) {
+      at = put(at, static_cast<uint32_t>(effect.db));
+      at = put(at, static_cast<uint32_t>(effect.args.size()));
+      for (base::Bytes word : effect.args)
+        at = put_bytes(put(at, static_cast<uint32_t>(word.size())), word);
+    }
+  });
 }
 
 void encode_rejoin(const EntryHeader& header, Member member, uint64_t number, std::string& out) {
-  std::string payload;
-  put(payload, member);
-  put(payload, number);
-  encode_entry(header, payload, out);
+  char payload[sizeof member + sizeof number];
+  put(put(payload, member), number);
+  encode_entry(header, {payload, sizeof payload}, out);
 }
 
 EntryFault decode_entry(base::Bytes bytes, Entry& entry) {

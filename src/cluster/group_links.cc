@@ -35,6 +35,19 @@ class GroupLinks::Link final : public host::PeerEvents {
     waiting_ += bytes.size();
   }
 
+  // At once, if nothing is before it: only what the connection does not take is copied.
+  void send(base::Bytes head, base::Bytes rest) {
+    size_t taken = 0;
+    if (!blocked_ && chunks_.empty() && !closed_) {
+      const base::Bytes parts[] = {head, rest};
+      taken = peer_->send({parts, rest.empty() ? size_t{1} : size_t{2}});
+      if (closed_) return;
+      blocked_ = taken < head.size() + rest.size();
+    }
+    queue(head.substr(std::min(taken, head.size())));
+    queue(rest.substr(taken - std::min(taken, head.size())));
+  }
+
   void flush() {
     while (!blocked_ && !chunks_.empty() && !closed_) {
       base::Bytes parts[kGatheredParts];
@@ -243,10 +256,9 @@ void GroupLinks::tick(base::Millis now) {
   }
 }
 
-void GroupLinks::send(Member member, std::string& head, base::Bytes rest) {
+void GroupLinks::send(Member member, base::Bytes head, base::Bytes rest) {
   if (!up(member)) return;
-  links_[member]->queue(head);
-  links_[member]->queue(rest);
+  links_[member]->send(head, rest);
 }
 
 void GroupLinks::flush() {

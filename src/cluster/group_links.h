@@ -6,7 +6,8 @@
 //
 // Sending never waits: what the other side does not take yet is kept here and waiting_bytes()
 // tells how much. Who produces much looks at it.
-// Cost: one gathered write per connection and turn.
+// Cost: one write per frame, without a copy, while the connection takes them; else one gathered
+// write per connection and turn.
 #pragma once
 
 #include <array>
@@ -53,7 +54,7 @@ class GroupLinks {
   bool up(Member member) const;
   void drop(Member member);
   // A frame: `head` holds its header and the beginning of its body, `rest` what is left of it.
-  void send(Member member, std::string& head, base::Bytes rest = {});
+  void send(Member member, base::Bytes head, base::Bytes rest = {});
   void flush();
   size_t waiting_bytes(Member member) const;
   // While paused, what the member sends waits in its connection.

@@ -9,6 +9,7 @@ namespace quoll::cluster {
 void GroupLog::restart(Position base) {
   pieces_.clear();
   base_ = last_ = base;
+  sealed_ = base.index;
   bytes_ = 0;
 }
 
@@ -35,8 +36,10 @@ Index GroupLog::first_of_epoch(Index index) const {
 GroupLog::Piece& GroupLog::piece_for(const EntryHeader& header) {
   QUOLL_CHECK(header.at.index == last_.index + 1 && header.at.epoch >= last_.epoch);
   if (pieces_.empty() || pieces_.back().epoch != header.at.epoch ||
-      pieces_.back().bytes.size() >= kLogPieceBytes)
+      pieces_.back().bytes.size() >= kLogPieceBytes) {
     pieces_.push_back({header.at.epoch, header.at.index, {}, {}});
+    pieces_.back().bytes.reserve(kLogPieceRoom);
+  }
   return pieces_.back();
 }
 
@@ -58,6 +61,7 @@ size_t GroupLog::bytes_behind(Index index) const {
 void GroupLog::truncate(Index index) {
   QUOLL_CHECK(index >= base_.index);
   if (index >= last_.index) return;
+  sealed_ = std::min(sealed_, index);
   while (!pieces_.empty() && pieces_.back().first > index) {
     bytes_ -= pieces_.back().bytes.size();
     pieces_.pop_back();
@@ -83,10 +87,24 @@ void GroupLog::trim(size_t keep_bytes, Index needed_after) {
   }
 }
 
+void GroupLog::seal() const {
+  for (size_t number = piece_of(sealed_ + 1); number < pieces_.size(); ++number) {
+    Piece& piece = pieces_[number];
+    for (size_t entry = sealed_ + 1 - piece.first; entry < piece.starts.size(); ++entry) {
+      const size_t start = piece.starts[entry];
+      const bool last = entry + 1 == piece.starts.size();
+      const size_t end = last ? piece.bytes.size() : piece.starts[entry + 1];
+      seal_entry(std::span(piece.bytes).subspan(start, end - start));
+    }
+    sealed_ = piece.last();
+  }
+}
+
 base::Bytes GroupLog::slice(Index after, size_t bytes_max, Index& upto) const {
   QUOLL_CHECK(after >= base_.index);
   upto = after;
   if (after >= last_.index) return {};
+  if (sealed_ < last_.index) seal();
   const Piece& piece = pieces_[piece_of(after + 1)];
   const size_t from = after + 1 - piece.first;
   const size_t start = piece.starts[from];

@@ -1,7 +1,7 @@
 // GroupLog: the newest entries of a group's log in memory, as bytes ready to be sent.
 //
 //   base()            last()
-//   |  piece  |  piece  |  piece |      a piece: one epoch, up to 64 KiB of encoded entries
+//   |  piece  |  piece  |  piece |      a piece: one epoch, about 64 KiB of encoded entries
 //
 // base() is the entry before the first one held; what lies before is in a checkpoint, or in older
 // files of the log on disk.
@@ -19,7 +19,8 @@
 
 namespace quoll::cluster {
 
-constexpr size_t kLogPieceBytes = 64 * 1024;
+constexpr size_t kLogPieceRoom = 64 * 1024 - 1;  // with the end of a string an even size
+constexpr size_t kLogPieceBytes = 60 * 1024;     // then the next piece begins
 
 class GroupLog {
  public:
@@ -47,8 +48,16 @@ class GroupLog {
     const size_t before = piece.bytes.size();
     encode(header, piece.bytes);
     bytes_ += piece.bytes.size() - before;
+    if (sealed_ == last_.index) sealed_ = header.at.index;
     last_ = header.at;
     last_time_ = header.time;
+  }
+  // The same of an entry that lacks its checksum: it gets it when the log is next looked at.
+  template <class Encode>
+  void append_unsealed(const EntryHeader& header, Encode&& encode) {
+    const Index sealed = sealed_;
+    append(header, encode);
+    sealed_ = sealed;
   }
   // Drops everything behind `index`, which is held or base.
   void truncate(Index index);
@@ -69,9 +78,11 @@ class GroupLog {
     Index last() const { return first + starts.size() - 1; }
   };
   Piece& piece_for(const EntryHeader& header);
+  void seal() const;
   size_t piece_of(Index index) const;
 
-  std::deque<Piece> pieces_;
+  mutable std::deque<Piece> pieces_;
+  mutable Index sealed_ = 0;  // entries up to here have their checksums
   Position base_;
   Position last_;
   base::Millis last_time_ = 0;

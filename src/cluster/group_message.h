@@ -6,7 +6,7 @@
 //   prevote_reply  anyone    asked    -                   -        -      granted
 //   vote           candidate its own  its last entry      -        -      -
 //   vote_reply     anyone    its own  -                   -        -      granted
-//   append         leader    its own  entry before those  commit   n-th   -
+//   append         leader    its own  entry before those  commit   n-th   no answer is wanted
 //   append_reply   follower  its own  last entry it knows  has      n-th   it had the entry before
 //                                     to be the leader's
 //   transfer       leader    its own  -                   -        -      -

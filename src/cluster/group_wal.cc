@@ -181,8 +181,9 @@ void GroupWal::step() {
 
 void GroupWal::hand_over() {
   if (!may_write()) return;
-  if (disk_.gathers(file_.append) ? in_flight_.size() >= kWalAppendsMax : !in_flight_.empty())
-    return;
+  // While an fsync is under way more can be written; a write alone is over before it is worth it.
+  const bool ahead = durability_ == Durability::fsync && disk_.gathers(file_.append);
+  if (in_flight_.size() >= (ahead ? kWalAppendsMax : 1)) return;
   const bool last_mark = close_done_ && mark_due() && in_flight_.empty() && synced_ == handed_;
   if (!collected_.empty() || last_mark) send_batch();
 }

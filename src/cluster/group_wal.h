@@ -59,7 +59,7 @@ namespace quoll::cluster {
 constexpr uint64_t kWalFileBytes = uint64_t{64} << 20;
 constexpr base::Nanos kWalSyncEvery = 1'000 * base::kNanosPerMilli;
 constexpr base::Nanos kWalRetryAfter = 1'000 * base::kNanosPerMilli;
-constexpr size_t kWalAppendsMax = 16;  // on their way to a disk that gathers
+constexpr size_t kWalAppendsMax = 16;  // on their way to a disk that gathers, if they are synced
 
 class GroupWalEvents {
  public:

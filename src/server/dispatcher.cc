@@ -449,27 +449,33 @@ void Dispatcher::hold_reply(Session& session, store::Seq seq, uint64_t reply_sta
 }
 
 // In a group a key that is seen as expired must stay so under every later leader.
-store::Seq Dispatcher::remove_expired(store::DbIndex db, Bytes key) {
+store::Seq Dispatcher::remove_expired(store::DbIndex db, const store::KeyRef& key) {
   store::Store& store = server_.store();
-  const store::KeyRef ref = store.ref(key);
-  if (!server_.group() || !store.holds_expired(db, ref, server_.now())) return 0;
+  if (!server_.group() || store.expires(db) == 0 || !store.holds_expired(db, key, server_.now()))
+    return 0;
   store.commits().begin(store::Origin::expiry, server_.now());
-  { store::Edit removal = store.edit(db, ref, server_.now()); }
+  { store::Edit removal = store.edit(db, key, server_.now()); }
   return store.commits().close();
+}
+
+store::Seq Dispatcher::unsettled_seq(store::DbIndex db, const store::KeyRef& key) {
+  const store::Seq removed = remove_expired(db, key);
+  return std::max(removed, server_.persistence().unsettled().of(db, key.bytes));
 }
 
 // The commit that must be settled before the reply of a command that changed nothing may be seen.
 store::Seq Dispatcher::unsettled_seq(const Call& call) {
   const UnsettledKeys& unsettled = server_.persistence().unsettled();
   if (call.command.spec->access == Access::none || (!unsettled.any() && !server_.group())) return 0;
+  if (const auto first = static_cast<size_t>(call.command.first_key);
+      call.command.one_key && first < call.argc())
+    return unsettled_seq(call.db, call.key(first));
   found_keys_.clear();
   if (!find_keys(*call.command.spec, call.args, found_keys_) || found_keys_.empty())
     return unsettled.latest();
   store::Seq seq = 0;
-  for (const KeyArg& key : found_keys_) {
-    seq = std::max(seq, remove_expired(call.db, call.arg(key.index)));
-    seq = std::max(seq, unsettled.of(call.db, call.arg(key.index)));
-  }
+  for (const KeyArg& key : found_keys_)
+    seq = std::max(seq, unsettled_seq(call.db, server_.store().ref(call.arg(key.index))));
   return seq;
 }
 

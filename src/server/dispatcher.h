@@ -81,7 +81,8 @@ class Dispatcher {
   void unknown_command(Session& session, Args args);
 
   store::Seq unsettled_seq(const Call& call);
-  store::Seq remove_expired(store::DbIndex db, Bytes key);
+  store::Seq unsettled_seq(store::DbIndex db, const store::KeyRef& key);
+  store::Seq remove_expired(store::DbIndex db, const store::KeyRef& key);
   void note_slow(Session& session, Command& command, Args args, base::Nanos elapsed,
                  uint64_t reply_start);
   void note_keys(Session& session, Command& command, Args args, base::Nanos elapsed,

@@ -15,6 +15,7 @@ namespace {
 
 // Rounds of confirmation of later epochs are later.
 constexpr unsigned kRoundBits = 40;
+constexpr base::Nanos kMoment = base::kNanosPerMilli;  // as the core counts time
 
 }  // namespace
 
@@ -37,6 +38,7 @@ ReplicaGroup::ReplicaGroup(Server& server, const cluster::GroupConfig& config)
 ReplicaGroup::~ReplicaGroup() {
   *alive_ = false;
   server_.host().loop.cancel(timer_);
+  server_.host().loop.cancel(moment_timer_);
 }
 
 base::Millis ReplicaGroup::steady_ms() const {
@@ -88,12 +90,16 @@ void ReplicaGroup::turn() {
   follow_role();
   if (const cluster::SavedState* state = core_->take_state())
     wal_->save_state(*state, [this] { core_->state_saved(); });
-  core_->hand_over([this](base::Bytes bytes, Index last) {
-    wal_->append(bytes, last);
-    log_bytes_ += bytes.size();
-  });
-  wal_->flush();
   for (cluster::GroupCore::Send& one : core_->flush(steady_ms())) send(one.to, one.message);
+  const bool disk_waits = core_->disk_may_wait() && !ending_;
+  if (!disk_waits)
+    core_->hand_over([this](base::Bytes bytes, Index last) {
+      wal_->append(bytes, last);
+      log_bytes_ += bytes.size();
+    });
+  wal_->flush();
+  if ((core_->holds_back() || disk_waits) && moment_timer_ == 0)
+    moment_timer_ = server_.host().loop.after(kMoment, [this] { moment_timer_ = 0; });
   for (Member member : core_->take_lagging()) send_all(member);
   settle();
   server_.freeze(Freeze::group, serving_ && core_->uncommitted_bytes() > kUncommittedBytesMax);
@@ -163,8 +169,10 @@ void ReplicaGroup::begin_serving() {
 
 // Whoever leads now may not have what we executed last.
 void ReplicaGroup::stop_serving() {
+  uint64_t waiting = 0;
+  for (const Pending& run : pending_) waiting += run.count;
   log::warning("Group: we lead no more, after epoch {}; {} commits were not yet acknowledged",
-               serving_epoch_, pending_.size());
+               serving_epoch_, waiting);
   ++counters_.deposed;
   fail_replies(0, 0, true);
   serving_ = may_commit_ = false;
@@ -188,7 +196,22 @@ void ReplicaGroup::absorb(const store::Commit& commit) {
     all_wrong_ = true;
     return;
   }
-  pending_.push_back({commit.seq, core_->propose(commit.effects, commit.at)});
+  const Index index = core_->propose(commit.effects, commit.at);
+  if (!pending_.empty()) {
+    Pending& run = pending_.back();
+    if (run.last() + 1 == commit.seq && run.index + run.count == index) {
+      ++run.count;
+      return;
+    }
+  }
+  pending_.push_back({commit.seq, index, 1});
+}
+
+// Of the entry of a commit that has not been acknowledged yet, or of the next one that has not.
+std::optional<Index> ReplicaGroup::pending_index(store::Seq seq) const {
+  const auto run = std::ranges::lower_bound(pending_, seq, {}, &Pending::last);
+  if (run == pending_.end()) return {};
+  return run->index + (std::max(seq, run->seq) - run->seq);
 }
 
 Ticket ReplicaGroup::confirmation() {
@@ -202,8 +225,13 @@ void ReplicaGroup::settle() {
   if (!serving_) return;
   store::Seq reached = 0;
   while (!pending_.empty() && pending_.front().index <= core_->commit()) {
-    reached = pending_.front().seq;
-    pending_.pop_front();
+    Pending& run = pending_.front();
+    const uint64_t settled = std::min(run.count, core_->commit() - run.index + 1);
+    reached = run.seq + settled - 1;
+    if (settled == run.count)
+      pending_.pop_front();
+    else
+      run = {run.seq + settled, run.index + settled, run.count - settled};
   }
   if (reached > 0) {
     server_.persistence().unsettled().settle(reached);
@@ -216,9 +244,7 @@ void ReplicaGroup::settle() {
 // --- replies that cannot be given --------------------------------------------------------------
 
 std::string ReplicaGroup::entry_name(store::Seq seq) const {
-  auto at = std::ranges::lower_bound(pending_, seq, {}, &Pending::seq);
-  const Index index = at == pending_.end() ? 0 : at->index;
-  return fmt::format("g0 e{} i{}", serving_epoch_, index);
+  return fmt::format("g0 e{} i{}", serving_epoch_, pending_index(seq).value_or(0));
 }
 
 // Those that wait for commits up to `upto` or rounds up to `round`; or all.
@@ -249,7 +275,7 @@ void ReplicaGroup::give_up_late() {
   const bool late_write = seq > 0 && !pending_.empty() && pending_.front().seq <= seq;
   const bool late_read = round > (serving_epoch_ << kRoundBits) + core_->confirmed_round();
   if (late_write || late_read) fail_replies(seq, round, false);
-  const store::Seq last = pending_.empty() ? 0 : pending_.back().seq;
+  const store::Seq last = pending_.empty() ? 0 : pending_.back().last();
   marks_.push_back({now, last, (serving_epoch_ << kRoundBits) + core_->round()});
 }
 
@@ -274,8 +300,7 @@ std::string ReplicaGroup::outcome(cluster::Epoch epoch, Index index) const {
 
 size_t ReplicaGroup::members_with(store::Seq seq) const {
   if (!serving_) return 0;
-  const auto at = std::ranges::lower_bound(pending_, seq, {}, &Pending::seq);
-  const Index index = at == pending_.end() ? core_->commit() : at->index;
+  const Index index = pending_index(seq).value_or(core_->commit());
   size_t count = 0;
   for (Member m = 0; m < members_.size(); ++m)
     count += m != config_.self && core_->match(m) >= index;

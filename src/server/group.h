@@ -16,7 +16,7 @@
 // group.cc: turns, roles, outputs; group_start.cc: what the disk holds, checkpoints; group_data.cc:
 // data to and from other members, and what a deposed leader must undo.
 //
-// Cost on a leader beside the log: one queue entry per commit while it is not committed.
+// Cost on a leader beside the log: nothing per commit.
 #pragma once
 
 #include <deque>
@@ -114,9 +114,12 @@ class ReplicaGroup final : public ClusterView,
   void link_trouble(const std::string& text) override;
 
  private:
+  // Commits one after the other, whose entries are one after the other, too.
   struct Pending {
     store::Seq seq;
     cluster::Index index;
+    uint64_t count;
+    store::Seq last() const { return seq + count - 1; }
   };
   struct Mark {  // what waited at a tick
     base::Millis at;
@@ -159,6 +162,7 @@ class ReplicaGroup final : public ClusterView,
   void begin_serving();
   void stop_serving();
   void settle();
+  std::optional<cluster::Index> pending_index(store::Seq seq) const;
   void fail_replies(store::Seq upto, uint64_t round, bool all);
   void give_up_late();
   void update_members();
@@ -209,6 +213,7 @@ class ReplicaGroup final : public ClusterView,
   cluster::GroupLog recovered_;
   std::string id_;
   host::TimerId timer_ = 0;
+  host::TimerId moment_timer_ = 0;  // what the core holds back has then waited long enough
   bool ending_ = false;
 
   // The leader's part.

@@ -10,15 +10,20 @@
 //   members   a write quorum of the group
 //   leadership  a read quorum of the group having confirmed that this server leads
 //
-// Cost: a commit that needs nothing is never queued anywhere.
+// Cost: a commit that needs nothing is never queued anywhere. A session waits for one ticket at a
+// time, the first it has; an advance touches only the sessions whose ticket it opens.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <functional>
+#include <vector>
 
 #include "store/commit.h"
 
 namespace quoll::server {
+
+class Session;
 
 enum class Need : uint8_t { nothing, fsynced, replicas, members, leadership };
 constexpr size_t kNeeds = 5;
@@ -36,21 +41,51 @@ class OutputGate {
   bool demanding() const { return required_ != Need::nothing; }
   Ticket ticket(store::Seq seq) const { return {seq, seq ? required_ : Need::nothing}; }
   bool open(const Ticket& ticket) const {
-    return ticket.need == Need::nothing || reached_[static_cast<size_t>(ticket.need)] >= ticket.seq;
+    return ticket.need == Need::nothing || line(ticket.need).reached >= ticket.seq;
   }
-  // Positions only grow. Tells the server that held output may go.
+  // Positions only grow. Sessions whose tickets open are told.
   void advance(Need need, store::Seq seq) {
-    store::Seq& reached = reached_[static_cast<size_t>(need)];
-    if (seq <= reached) return;
-    reached = seq;
-    if (on_advance_) on_advance_();
+    Line& line = lines_[static_cast<size_t>(need)];
+    line.reached = std::max(line.reached, seq);
+    while (!line.waiting.empty() && line.waiting.front().seq <= line.reached) {
+      std::ranges::pop_heap(line.waiting, kLaterFirst);
+      Session* session = line.waiting.back().session;
+      line.waiting.pop_back();
+      if (session) on_open_(*session);
+    }
   }
-  void on_advance(std::function<void()> told) { on_advance_ = std::move(told); }
+  // The session is told once, when the ticket opens; it is not open yet.
+  void wait(Session& session, const Ticket& ticket) {
+    std::vector<Waiting>& waiting = lines_[static_cast<size_t>(ticket.need)].waiting;
+    waiting.push_back({ticket.seq, &session});
+    std::ranges::push_heap(waiting, kLaterFirst);
+  }
+  // The session ends: it is not told any more.
+  void forget(const Session& session) {
+    for (Line& line : lines_)
+      for (Waiting& one : line.waiting)
+        if (one.session == &session) one.session = nullptr;
+  }
+  void on_open(std::function<void(Session&)> told) { on_open_ = std::move(told); }
 
  private:
+  struct Waiting {
+    store::Seq seq;
+    Session* session;  // null: it ended
+  };
+  struct Line {
+    store::Seq reached = 0;
+    std::vector<Waiting> waiting;  // a heap, the first to open at its front
+  };
+  static constexpr auto kLaterFirst = [](const Waiting& a, const Waiting& b) {
+    return a.seq > b.seq;
+  };
+
+  const Line& line(Need need) const { return lines_[static_cast<size_t>(need)]; }
+
   Need required_ = Need::nothing;
-  std::array<store::Seq, kNeeds> reached_{};
-  std::function<void()> on_advance_;
+  std::array<Line, kNeeds> lines_;
+  std::function<void(Session&)> on_open_;
 };
 
 }  // namespace quoll::server

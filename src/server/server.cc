@@ -77,10 +77,7 @@ Server::Server(const host::Host& host, Config config, Families families)
   store_.commits().add_sink(persistence_.unsettled());
   store_.commits().add_sink(replication_->feed());
   store_.commits().add_sink(changes_->stream());
-  gate_.on_advance([this] {
-    for (auto& [id, session] : sessions_)
-      if (session->out().size() > 0) session->output_written();
-  });
+  gate_.on_open([](Session& session) { session.gate_opened(); });
   host_.loop.on_turn_end([this] { end_turn(); });
   // A configuration made for Redis may rename commands that do not exist here yet.
   for (const CommandRename& rename : config_.renamed_commands)

@@ -340,8 +340,15 @@ void Session::output_written() {
 }
 
 void Session::hold(const Ticket& ticket, uint64_t from_offset, Held what) {
-  if (!server_.gate().open(ticket))
-    holds_.push_back({from_offset, out_.end_offset(), ticket, what});
+  if (server_.gate().open(ticket)) return;
+  holds_.push_back({from_offset, out_.end_offset(), ticket, what});
+  if (holds_.size() == 1) wait_at_gate();
+}
+
+// Whenever another one becomes the first that waits.
+void Session::wait_at_gate() {
+  ++gate_waits_;
+  server_.gate().wait(*this, holds_.front().ticket);
 }
 
 // Where messages stand between the replies, or replies were left out, the places of what waits are
@@ -390,8 +397,11 @@ void Session::fail_held(const Verdict& verdict) {
 }
 
 uint64_t Session::sendable_offset() {
+  const size_t held = holds_.size();
   while (!holds_.empty() && server_.gate().open(holds_.front().ticket)) holds_.pop_front();
-  return holds_.empty() ? out_.end_offset() : holds_.front().from_offset;
+  if (holds_.empty()) return out_.end_offset();
+  if (holds_.size() < held) wait_at_gate();
+  return holds_.front().from_offset;
 }
 
 void Session::flush() {
@@ -487,6 +497,7 @@ void Session::end() {
 void Session::close_soon() {
   if (closing_) return;
   closing_ = true;
+  if (gate_waits_ > 0) server_.gate().forget(*this);
   end_wait();
   peer_->close();
   server_.forget(*this);

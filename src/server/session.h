@@ -94,6 +94,11 @@ class Session final : public host::PeerEvents {
   // end the session.
   using Verdict = std::function<std::string(const Ticket&, bool wrote)>;
   void fail_held(const Verdict& verdict);
+  // A ticket that this session waited for is open.
+  void gate_opened() {
+    --gate_waits_;
+    output_written();
+  }
   // Tells the server that there is output; direct writers (publish) call it.
   void output_written();
 
@@ -222,6 +227,7 @@ class Session final : public host::PeerEvents {
   void update_mute();
   void settle_reply();
   uint64_t sendable_offset();
+  void wait_at_gate();
   void flush_later();
   void check_output_limits();
 
@@ -259,6 +265,7 @@ class Session final : public host::PeerEvents {
   bool flush_queued_ = false;
   bool flush_posted_ = false;
   bool send_blocked_ = false;
+  uint32_t gate_waits_ = 0;  // tickets of which the gate will tell
   OutSource* source_ = nullptr;
   store::Seq write_seq_ = 0;
   uint64_t write_offset_ = 0;

@@ -6,32 +6,32 @@ namespace quoll::server {
 
 using store::Seq;
 
-uint64_t UnsettledKeys::hash(store::DbIndex db, Bytes key) {
+constexpr size_t kPlaces = 64 * 1024;
+
+size_t UnsettledKeys::place(store::DbIndex db, Bytes key) {
   constexpr uint64_t kSpread = 0x9e3779b97f4a7c15u;  // golden ratio: databases fall apart
-  return base::hash_key(key) + db * kSpread;
+  return (base::hash_key(key) + db * kSpread) % kPlaces;
+}
+
+void UnsettledKeys::set_listening(bool on) {
+  if (on && last_at_.empty()) last_at_.resize(kPlaces);
+  listen(on);
 }
 
 void UnsettledKeys::absorb(const store::Commit& commit) {
+  last_ = commit.seq;
   for (const store::Touch& touch : commit.touches) {
-    if (touch.change == store::Change::keyless) whole_ = commit.seq;
-    uint64_t key = hash(touch.db, touch.key);
-    queue_.push_back({commit.seq, key});
-    last_[key] = commit.seq;
+    if (touch.change == store::Change::keyless)
+      whole_ = commit.seq;
+    else
+      last_at_[place(touch.db, touch.key)] = commit.seq;
   }
-}
-
-void UnsettledKeys::settle(Seq seq) {
-  while (!queue_.empty() && queue_.front().seq <= seq) {
-    auto at = last_.find(queue_.front().key);
-    if (at != last_.end() && at->second <= seq) last_.erase(at);
-    queue_.pop_front();
-  }
-  if (whole_ <= seq) whole_ = 0;
 }
 
 Seq UnsettledKeys::of(store::DbIndex db, Bytes key) const {
-  auto at = last_.find(hash(db, key));
-  return std::max(whole_, at == last_.end() ? Seq{0} : at->second);
+  if (!any()) return 0;
+  const Seq seq = std::max(whole_, last_at_[place(db, key)]);
+  return seq > settled_ ? seq : 0;
 }
 
 }  // namespace quoll::server

@@ -6,31 +6,35 @@ namespace quoll::store {
 
 constexpr size_t kArenaBlockBytes = 16 * 1024;  // kept between commits; larger items get their own
 
-Bytes CommitBuilder::keep(Bytes bytes) {
-  if (bytes.size() > kArenaBlockBytes) {
-    blocks_.push_back(std::make_unique<char[]>(bytes.size()));
-    std::memcpy(blocks_.back().get(), bytes.data(), bytes.size());
-    return {blocks_.back().get(), bytes.size()};
+char* CommitBuilder::room(size_t bytes) {
+  if (bytes > kArenaBlockBytes) {
+    blocks_.push_back(std::make_unique_for_overwrite<char[]>(bytes));
+    return blocks_.back().get();
   }
   if (block_ == nullptr) {
-    if (!first_block_) first_block_ = std::make_unique<char[]>(kArenaBlockBytes);
+    if (!first_block_) first_block_ = std::make_unique_for_overwrite<char[]>(kArenaBlockBytes);
     block_ = first_block_.get();
     block_used_ = 0;
-  } else if (block_used_ + bytes.size() > kArenaBlockBytes) {
-    blocks_.push_back(std::make_unique<char[]>(kArenaBlockBytes));
+  } else if (block_used_ + bytes > kArenaBlockBytes) {
+    blocks_.push_back(std::make_unique_for_overwrite<char[]>(kArenaBlockBytes));
     block_ = blocks_.back().get();
     block_used_ = 0;
   }
   char* place = block_ + block_used_;
+  // Always a multiple, for the arguments of effects.
+  block_used_ += (bytes + alignof(Bytes) - 1) / alignof(Bytes) * alignof(Bytes);
+  return place;
+}
+
+Bytes CommitBuilder::keep(Bytes bytes) {
+  char* place = room(bytes.size());
   if (!bytes.empty()) std::memcpy(place, bytes.data(), bytes.size());  // keyless: no address
-  block_used_ += bytes.size();
   return {place, bytes.size()};
 }
 
 void CommitBuilder::keep_effect(DbIndex db, Args args) {
-  argvs_.push_back(std::make_unique<Bytes[]>(args.size()));
-  Bytes* kept = argvs_.back().get();
-  for (size_t i = 0; i < args.size(); ++i) kept[i] = keep(args[i]);
+  auto* kept = reinterpret_cast<Bytes*>(room(args.size() * sizeof(Bytes)));
+  for (size_t i = 0; i < args.size(); ++i) new (kept + i) Bytes(keep(args[i]));
   effects_.push_back({db, Args(kept, args.size()), targets_});
 }
 
@@ -50,7 +54,6 @@ void CommitBuilder::tell() {
 void CommitBuilder::forget() {
   touches_.clear();
   effects_.clear();
-  argvs_.clear();
   blocks_.clear();
   block_ = nullptr;
 }

@@ -152,6 +152,7 @@ class CommitBuilder {
   uint64_t total_changes() const { return total_changes_; }
 
  private:
+  char* room(size_t bytes);
   Bytes keep(Bytes bytes);
   void keep_effect(DbIndex db, Args args);
   void drop();
@@ -162,7 +163,6 @@ class CommitBuilder {
   int listeners_ = 0;  // sinks that listen
   std::vector<Touch> touches_;
   std::vector<Effect> effects_;
-  std::vector<std::unique_ptr<Bytes[]>> argvs_;
   std::unique_ptr<char[]> first_block_;  // kept between commits
   std::vector<std::unique_ptr<char[]>> blocks_;
   char* block_ = nullptr;

@@ -17,17 +17,19 @@ CORES = sorted(os.sched_getaffinity(0))
 
 
 class Table:
-    def __init__(self):
-        self.rows = []
+    """Two servers side by side, ours the second."""
+
+    def __init__(self, theirs="redis-server", ours="quoll-server"):
+        self.names, self.rows = (theirs, ours), []
 
     def add(self, name, theirs, ours, unit="", digits=2, target="", ratio=True):
         cells = ["-" if value is None else "%.*f%s" % (digits, value, unit) for value in (theirs, ours)]
         share = "%.2f" % (ours / theirs) if ratio and theirs and ours is not None else ""
         self.rows.append((name, *cells, share, target))
-        print("  %-58s redis %12s   quoll %12s   %s" % (name, *cells, share), file=sys.stderr)
+        print("  %-58s %s %12s   %s %12s   %s" % (name, self.names[0], cells[0], self.names[1], cells[1], share), file=sys.stderr)
 
     def show(self):
-        head = ("", "redis-server", "quoll-server", "ratio", "target")
+        head = ("", *self.names, "ratio", "target")
         rows = [head] + self.rows
         widths = [max(len(row[i]) for row in rows) for i in range(5)]
         line = lambda row: "| " + " | ".join(

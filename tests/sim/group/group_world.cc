@@ -189,7 +189,7 @@ void GroupWorld::boot(Member m) {
   node.data = machine.checkpoint_data;
   if (node.core->restored(machine.checkpoint, machine.checkpoint_commit))
     machine.records.push_back({machine.checkpoint, "", true});
-  node.paused = node.disk_fails = node.writing = false;
+  node.paused = node.disk_fails = node.writing = node.moment = false;
   node.messages_left = 0;
   node.disk_told = true;
   node.queue.clear();
@@ -493,7 +493,8 @@ void GroupWorld::pump(Member m) {
   if (auto behind = core.take_undone()) undo(m, *behind);
   apply(m);
   settle(m);
-  if (node.disk_told)
+  const bool disk_waits = core.disk_may_wait();
+  if (node.disk_told && !disk_waits)
     core.hand_over([&](base::Bytes bytes, Index) {
       while (!bytes.empty()) {
         cluster::Entry entry;
@@ -504,6 +505,8 @@ void GroupWorld::pump(Member m) {
     });
   write_next(m);
   for (GroupCore::Send& send : core.flush(now_ / 1000)) this->send(m, send.to, send.message);
+  if ((core.holds_back() || disk_waits) && !std::exchange(node.moment, true))
+    on_node(m, now_ + kMilliMicros, [this, m] { nodes_[m].moment = false; });
   if (const SavedState* state = core.take_state()) save_state(m, *state, ++sequence_);
   for (Member lagging : core.take_lagging()) prepare_sync(m, lagging);
   settle(m);

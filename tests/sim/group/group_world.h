@@ -118,6 +118,7 @@ class GroupWorld {
     bool disk_fails = false;
     bool disk_told = true;
     bool writing = false;
+    bool moment = false;        // waited for, for what is held back
     int64_t messages_left = 0;  // until it falls; 0: it does not
     uint64_t file = 0;          // a new one after every trouble
     std::vector<Record> queue;  // for the disk

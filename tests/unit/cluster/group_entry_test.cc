@@ -22,6 +22,9 @@ std::string effects_entry() {
   const store::Effect effects[] = {{0, first, store::kToAll}, {15, second, store::kToAll}};
   std::string bytes;
   encode_effects({{2, 9}, 5, 0, EntryKind::effects}, effects, bytes);
+  Entry entry;
+  REQUIRE(decode_entry(bytes, entry) == EntryFault::damaged);
+  seal_entry(bytes);
   return bytes;
 }
 

@@ -134,4 +134,43 @@ TEST_CASE("group log: times never go back") {
   CHECK(log.last_time() == 77);
 }
 
+TEST_CASE("group log: entries that were appended without checksum have it when they are read") {
+  GroupLog log;
+  const auto append = [&](bool sealed) {
+    const base::Bytes words[] = {"SET", "key", "value"};
+    const store::Effect effect{0, words, store::kToAll};
+    const EntryHeader header{{1, log.last().index + 1}, 0, 0, EntryKind::effects};
+    if (sealed)
+      log.append(header,
+                 [](const EntryHeader& at, std::string& out) { encode_entry(at, "", out); });
+    else
+      log.append_unsealed(header, [&](const EntryHeader& at, std::string& out) {
+        encode_effects(at, {&effect, 1}, out);
+      });
+  };
+  const auto read_all = [&] {
+    Index upto = log.base().index;
+    while (upto < log.last().index) {
+      base::Bytes bytes = log.slice(upto, SIZE_MAX, upto);
+      for (Entry entry; !bytes.empty(); bytes.remove_prefix(entry.bytes))
+        REQUIRE(decode_entry(bytes, entry) == EntryFault::none);
+    }
+  };
+  for (int i = 0; i < 2000; ++i) append(i % 7 == 0);  // several pieces
+  read_all();
+  append(false);
+  append(true);
+  append(false);
+  read_all();
+  append(false);
+  append(false);
+  log.truncate(log.last().index - 1);
+  append(true);
+  append(false);
+  read_all();
+  log.truncate(100);
+  append(false);
+  read_all();
+}
+
 }  // namespace quoll::cluster

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 namespace quoll::cluster {
 namespace {
 
@@ -168,9 +170,9 @@ void GroupStory::hand_over(Member m) {
 // --- what a driver does ------------------------------------------------------------------------
 
 void GroupStory::play() {
-  for (Member m = 0; m < group_.members; ++m) settle(m);
+  settle_all();
   int messages = 0;
-  while (!on_the_way_.empty()) {
+  while (!on_the_way_.empty() || wait_a_moment()) {
     REQUIRE(++messages < kMessagesMax);
     Message next = std::move(on_the_way_.front());
     on_the_way_.pop_front();
@@ -180,6 +182,21 @@ void GroupStory::play() {
     core(next.to).receive(next.from, next.message, now_);
     settle(next.to);
   }
+}
+
+void GroupStory::settle_all() {
+  for (Member m = 0; m < group_.members; ++m) settle(m);
+}
+
+// For what somebody holds back. False: nobody does.
+bool GroupStory::wait_a_moment() {
+  const bool held = std::ranges::any_of(members_, [](const Person& member) {
+    return member.core && (member.core->holds_back() || member.core->disk_may_wait());
+  });
+  if (!held) return false;
+  ++now_;
+  settle_all();
+  return !on_the_way_.empty();
 }
 
 void GroupStory::settle(Member m) {
@@ -197,7 +214,7 @@ void GroupStory::settle(Member m) {
       line(std::to_string(m), "begins anew");
     }
     tell_changes(m);
-    write_entries(m);
+    if (!member.core->disk_may_wait()) write_entries(m);
     apply(m);
     for (GroupCore::Send& send : member.core->flush(now_)) {
       on_the_way_.push_back({m, send.to, send.message, std::string(send.message.entries)});

@@ -62,12 +62,14 @@ class GroupStory {
   };
 
   void start(Member m, GroupLog log);
+  void settle_all();
   void settle(Member m);
   void write_entries(Member m);
   void apply(Member m);
   void tell_changes(Member m);
   // Until nobody has anything to say.
   void play();
+  bool wait_a_moment();
   void line(const std::string& who, const std::string& what);
 
   GroupConfig group_;
