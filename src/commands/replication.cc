@@ -271,6 +271,11 @@ void replconf(Call& call) {
 // True: it may be served.
 bool may_sync(Call& call) {
   Replication& replication = call.server.replication();
+  if (call.server.group()) {
+    call.reply.error(
+        "ERR a member of a replica group feeds no replicas: they would see what is not committed");
+    return false;
+  }
   const bool linked = !replication.following() || replication.link().connected();
   if (!linked)
     call.reply.error("NOMASTERLINK Can't SYNC while not connected with my master");

@@ -425,6 +425,7 @@ void Dispatcher::execute_queue(Session& session) {
   session.in_exec = true;
   session.reply().array(session.transaction.queue.size());
   commits.begin(store::Origin::client, server_.now(), true);
+  server_.notifier().unit_begins();
   for (QueuedCommand& queued : session.transaction.queue) {
     if (!session.user->unrestricted() && !still_allowed(session, queued)) continue;
     run(
@@ -434,9 +435,11 @@ void Dispatcher::execute_queue(Session& session) {
   }
   store::Seq seq = commits.close();
   session.in_exec = false;
-  if (server_.gate().demanding())
-    hold_reply(session, seq ? seq : server_.persistence().unsettled().latest(), reply_start,
-               seq != 0);
+  if (server_.gate().demanding()) {
+    const store::Seq shown = seq ? seq : server_.persistence().unsettled().latest();
+    server_.notifier().unit_over(server_.gate().ticket(shown));
+    hold_reply(session, shown, reply_start, seq != 0);
+  }
   server_.after_commit(session, seq);
 }
 
@@ -446,6 +449,11 @@ void Dispatcher::hold_reply(Session& session, store::Seq seq, uint64_t reply_sta
   if (ticket.need != Need::nothing) session.hold(ticket, reply_start, what);
   if (ReplicaGroup* group = server_.group(); group && !wrote)
     session.hold(group->confirmation(), reply_start, what);
+}
+
+void Dispatcher::hold_view(Session& session, uint64_t reply_start) {
+  if (server_.gate().demanding() && !session.in_exec)
+    hold_reply(session, server_.persistence().unsettled().latest(), reply_start, false);
 }
 
 // In a group a key that is seen as expired must stay so under every later leader.

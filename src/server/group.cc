@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "server/change_readers.h"
 #include "server/log.h"
 #include "server/server.h"
 
@@ -167,6 +168,8 @@ void ReplicaGroup::stop_serving() {
                serving_epoch_, pending_.size());
   ++counters_.deposed;
   fail_replies(0, 0, true);
+  // Who reads the stream of changes is not told of those that may be taken back.
+  if (!pending_.empty() && server_.changes().stream().on()) server_.changes().stream().restart();
   serving_ = may_commit_ = false;
   CommitSink::listen(false);
   pending_.clear();
@@ -231,7 +234,10 @@ void ReplicaGroup::fail_replies(store::Seq upto, uint64_t round, bool all) {
     ++counters_.uncertain;
     return "UNCERTAIN " + entry_name(ticket.seq);
   };
-  for (auto& [id, session] : server_.sessions()) session->fail_held(verdict);
+  std::vector<SessionId> ids;  // failing may end sessions
+  for (const auto& [id, session] : server_.sessions()) ids.push_back(id);
+  for (const SessionId id : ids)
+    if (Session* session = server_.find_session(id)) session->fail_held(verdict);
 }
 
 // What was not committed or confirmed in time.

@@ -68,6 +68,7 @@ Server::Server(const host::Host& host, Config config, Families families)
   started_ms_ = now_;
   scripts_ = std::make_unique<ScriptHost>(*this);
   store_.access().set_seed(host_.random.draw());
+  notifier_.set_unsettled(persistence_.unsettled());
   // The order in which sinks hear of a commit.
   store_.commits().add_sink(watches_);
   store_.commits().add_sink(tracking_);
