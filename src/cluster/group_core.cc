@@ -10,6 +10,7 @@ GroupCore::GroupCore(const GroupConfig& group, SavedState state, GroupLog log, u
   QUOLL_CHECK(group_.members <= kMembersMax && group_.self < group_.members);
   handed_ = written_ = synced_ = log_.last().index;
   election_at_ = now_ + random_timeout();
+  bind();
   begin_virgin();
 }
 
@@ -55,7 +56,7 @@ void GroupCore::unlinked(Member member) {
   Peer& peer = peers_[member];
   // It may come back without what it had.
   peer.linked = false;
-  peer.rejoin_proposed = peer.match = 0;
+  peer.rejoin_proposed = peer.match = peer.synced = peer.sync_told = 0;
   peer.next = log_.last().index + 1;
   if (peer.feed == Feed::replicate) peer.feed = Feed::probe;
   std::erase_if(out_, [&](const Send& send) { return send.to == member; });
@@ -96,6 +97,7 @@ void GroupCore::state_saved() {
   if (!std::exchange(campaign_owed_, false)) return;
   GroupMessage vote = message(GroupMessage::Kind::vote);
   vote.at = log_.last();
+  vote.flag = asked_to_lead_;
   each_peer([&](Member member, const Peer&) { say(member, vote); });
   count_votes();
 }
@@ -111,7 +113,9 @@ void GroupCore::written(Position upto) {
 
 void GroupCore::synced(Position upto) {
   if (upto.index <= synced_ || log_.epoch_at(upto.index) != upto.epoch) return;
+  const bool awaited = synced_ < sync_asked_;
   synced_ = upto.index;
+  if (role_ == Role::follower && awaited) reply_due_ = true;
   if (group_.durability != Durability::fsync) return;
   if (role_ == Role::follower) reply_due_ = true;
   if (leads()) advance_commit();
@@ -175,13 +179,14 @@ void GroupCore::become_follower(Epoch epoch, Member leader) {
     change_state();
   }
   if (role_ != Role::follower || leader != leader_) {
-    known_ = 0;
+    known_ = sync_asked_ = 0;
     reply_due_ = refuse_ = false;
     reply_round_ = replied_round_ = 0;
   }
   role_ = Role::follower;
   leader_ = leader;
   prevoting_ = campaign_owed_ = false;
+  lease_from_.reset();
   election_at_ = now_ + random_timeout();
 }
 
@@ -197,8 +202,9 @@ void GroupCore::ask_prevotes() {
   each_peer([&](Member member, const Peer&) { say(member, ask); });
 }
 
-void GroupCore::campaign() {
+void GroupCore::campaign(bool asked) {
   become_follower(state_.epoch + 1, kNoMember);
+  asked_to_lead_ = asked;
   role_ = Role::candidate;
   state_.vote = group_.self;
   votes_ = 1u << group_.self;
@@ -215,6 +221,8 @@ void GroupCore::hear_prevote(Member from, const GroupMessage& message) {
 }
 
 void GroupCore::hear_vote(Member from, const GroupMessage& message) {
+  if (promised() && !leads() && !message.flag)
+    return say(from, this->message(GroupMessage::Kind::vote_reply));
   if (message.epoch > state_.epoch) become_follower(message.epoch, kNoMember);
   const bool free = state_.vote == kNoMember || state_.vote == from;
   if (message.epoch == state_.epoch && role_ == Role::follower && may_vote() && free &&
@@ -243,11 +251,14 @@ void GroupCore::lead() {
   role_ = Role::leader;
   leader_ = group_.self;
   round_ = confirmed_ = 0;
-  round_open_ = false;
+  round_open_ = lease_released_ = false;
+  sent_rounds_.clear();
+  sync_wanted_ = 0;
   each_peer([&](Member, Peer& peer) {
     peer.feed = Feed::probe;
     peer.next = log_.last().index + 1;
     peer.match = peer.commit_told = 0;
+    peer.synced = peer.sync_told = 0;
     peer.round = peer.round_sent = peer.amnesia = peer.rejoin_proposed = 0;
     peer.heard = now_;
     peer.sent = now_ - group_.election_timeout_ms;
@@ -266,6 +277,8 @@ bool GroupCore::transfer() {
         peer.match != log_.last().index)
       continue;
     say(m, message(GroupMessage::Kind::transfer));
+    lease_released_ = true;
+    lease_from_.reset();
     return true;
   }
   return false;
@@ -299,7 +312,7 @@ void GroupCore::receive(Member from, const GroupMessage& message, base::Millis n
     case GroupMessage::Kind::append_reply:
       return hear_reply(from, message);
     case GroupMessage::Kind::transfer:
-      if (message.epoch == state_.epoch && leader_ == from && may_campaign()) campaign();
+      if (message.epoch == state_.epoch && leader_ == from && may_campaign()) campaign(true);
       return;
   }
 }
@@ -312,6 +325,7 @@ void GroupCore::hear_append(Member from, const GroupMessage& message) {
   if (message.epoch > state_.epoch || role_ != Role::follower || leader_ != from || prevoting_)
     become_follower(message.epoch, from);
   leader_heard_ = now_;
+  bind();
   election_at_ = now_ + random_timeout();
   reply_round_ = std::max(reply_round_, message.round);
   const Position before = message.at;
@@ -327,6 +341,7 @@ void GroupCore::hear_append(Member from, const GroupMessage& message) {
   refuse_ = false;
   known_ = std::max(known_, before.index);
   if (!message.entries.empty()) take_entries(message);
+  if (message.flag) sync_asked_ = log_.last().index;
   note_commit(std::min(message.index, known_));
   // Entries are answered when they are written, unless the leader asks more than that.
   if (message.entries.empty() || reply_round_ > replied_round_) reply_due_ = true;
@@ -416,6 +431,7 @@ void GroupCore::hear_reply(Member from, const GroupMessage& message) {
     peer.next = message.at.index + 1;
   }
   peer.match = std::max(peer.match, message.index);
+  peer.synced = std::max(peer.synced, message.synced);
   peer.next = std::max(peer.next, peer.match + 1);
   advance_commit();
 }
@@ -429,27 +445,44 @@ void GroupCore::note_commit(Index commit) {
   readmit();
 }
 
-void GroupCore::advance_commit() {
+Index GroupCore::stored_by(unsigned members) const {
   std::array<Index, kMembersMax> have{};
   size_t count = 0;
   have[count++] = counted();
   each_peer([&](Member, const Peer& peer) {
     if (peer.amnesia == 0) have[count++] = peer.match;
   });
-  const Index reached = reached_by<Index>({have.data(), count}, group_.write_quorum);
-  if (reached > commit_ && log_.epoch_at(reached) == state_.epoch) note_commit(reached);
+  return reached_by<Index>({have.data(), count}, members);
 }
 
-void GroupCore::advance_confirmed() {
-  if (round_open_) return;
+Index GroupCore::synced_by(unsigned members) const {
+  std::array<Index, kMembersMax> have{};
+  for (Member m = 0; m < group_.members; ++m) have[m] = synced(m);
+  return reached_by<Index>({have.data(), group_.members}, members);
+}
+
+uint64_t GroupCore::confirmed_by(unsigned members) const {
   std::array<uint64_t, kMembersMax> rounds{};
   size_t count = 0;
   rounds[count++] = round_;
   each_peer([&](Member, const Peer& peer) {
     if (peer.amnesia == 0) rounds[count++] = peer.round;
   });
-  confirmed_ =
-      std::max(confirmed_, reached_by<uint64_t>({rounds.data(), count}, group_.read_quorum));
+  return reached_by<uint64_t>({rounds.data(), count}, members);
+}
+
+void GroupCore::advance_commit() {
+  const Index reached = stored_by(group_.write_quorum);
+  if (reached > commit_ && log_.epoch_at(reached) == state_.epoch) note_commit(reached);
+}
+
+void GroupCore::advance_confirmed() {
+  if (round_open_) return;
+  confirmed_ = std::max(confirmed_, confirmed_by(group_.read_quorum));
+  while (!sent_rounds_.empty() && sent_rounds_.front().round <= confirmed_) {
+    if (!lease_released_) lease_from_ = sent_rounds_.front().at;
+    sent_rounds_.pop_front();
+  }
 }
 
 uint64_t GroupCore::confirm_read() {
@@ -530,6 +563,7 @@ void GroupCore::installed(Position at, Index commit) {
 std::vector<GroupCore::Send>& GroupCore::flush(base::Millis now) {
   now_ = now;
   if (leads()) {
+    renew_lease();
     each_peer([&](Member member, Peer& peer) { feed(member, peer); });
     round_open_ = false;
     advance_confirmed();
@@ -542,6 +576,17 @@ std::vector<GroupCore::Send>& GroupCore::flush(base::Millis now) {
   given_.swap(out_);
   std::erase_if(given_, [&](const Send& send) { return !peers_[send.to].linked; });
   return given_;
+}
+
+// A round per heartbeat, and whatever rounds reads need, are counted from now on.
+void GroupCore::renew_lease() {
+  if (!group_.lease || lease_released_) return;
+  const base::Millis since =
+      sent_rounds_.empty() ? lease_from_.value_or(now_ - heartbeat_ms()) : sent_rounds_.back().at;
+  if (now_ - since >= heartbeat_ms()) confirm_read();
+  if (!round_open_) return;
+  if (sent_rounds_.size() == kSentRoundsMax) sent_rounds_.pop_front();
+  sent_rounds_.push_back({round_, now_});
 }
 
 void GroupCore::feed(Member member, Peer& peer) {
@@ -557,8 +602,9 @@ void GroupCore::feed(Member member, Peer& peer) {
     }
   }
   const bool news =
-      peer.round_sent < round_ || (peer.feed == Feed::replicate && peer.commit_told < commit_);
-  const bool due = now_ - peer.sent >= group_.election_timeout_ms / kHeartbeatsPerTimeout;
+      peer.round_sent < round_ || (peer.feed == Feed::replicate &&
+                                   (peer.commit_told < commit_ || peer.sync_told < sync_wanted_));
+  const bool due = now_ - peer.sent >= heartbeat_ms();
   if (news || due) send_append(member, peer, {}, peer.next - 1);
 }
 
@@ -568,12 +614,14 @@ void GroupCore::send_append(Member member, Peer& peer, base::Bytes entries, Inde
   if (peer.feed != Feed::lagging) append.at = {*log_.epoch_at(peer.next - 1), peer.next - 1};
   append.index = commit_;
   append.round = round_;
+  append.flag = peer.synced < sync_wanted_;
   append.entries = entries;
   say(member, append);
   peer.next = upto + 1;
   peer.sent = now_;
   peer.round_sent = round_;
   peer.commit_told = commit_;
+  peer.sync_told = sync_wanted_;
 }
 
 void GroupCore::fall_behind(Member member, Peer& peer) {
@@ -604,6 +652,7 @@ void GroupCore::send_reply() {
   reply.index = refuse_ ? refuse_hint_ : std::min(known_, counted());
   reply.round = reply_round_;
   reply.number = state_.amnesia;
+  reply.synced = std::min(known_, synced_);
   reply.ready = !lacks_data();
   say(leader_, reply);
 }

@@ -26,12 +26,31 @@
 //      the member counts as one that lost its directory.
 //   9. Who lacks data (a witness, or one whose data is not the log's) does not serve.
 //
+// The lease (opt-in): reads that nobody is asked about. A member that heard the leader promises to
+// vote for nobody else for an election timeout, by its own clock; so while R members are bound, no
+// other member can be elected, and the leader's data are the newest there are.
+//
+//   leader    |-- round sent ---------- lease: 4/5 of a timeout, less 2 ms --|
+//   member         |-- heard it ------- promise: a timeout ---------------------------|
+//
+//  10. The lease counts from before the round was sent, the promise from when it was heard. Both
+//  are
+//      differences of one member's steady clock: they may run at rates up to a tenth apart, and
+//      must not stand still while the machine goes on. That is why it is opt-in: a virtual machine
+//      that is stopped and resumed with its clock breaks it, and old reads are the price.
+//  11. A promise outlives the process: whoever begins is bound for a timeout. Also a candidate's
+//  own
+//      vote is one: nobody stands for election before its promise is over.
+//  12. A leader that hands its part on has released the others: it has no lease in that epoch any
+//      more. Who was asked by the leader to stand says so, and is voted for despite the promise.
+//
 // Time: steady ms, from the driver. Chance: a seed. Nothing here blocks or allocates per entry but
 // the log itself.
 // Cost: a flush is O(members) and copies no entry; a propose is the entry's encoding.
 #pragma once
 
 #include <bit>
+#include <deque>
 #include <utility>
 #include <vector>
 
@@ -45,6 +64,13 @@ constexpr size_t kAppendBytesMax = 256 * 1024;         // entries in one message
 constexpr size_t kInFlightBytesMax = 4 * 1024 * 1024;  // sent to a member and not yet acknowledged
 // Of the election timeout: how often a leader gives a sign of life.
 constexpr base::Millis kHeartbeatsPerTimeout = 8;
+constexpr size_t kSentRoundsMax = 1024;    // of which the lease is counted, unanswered
+constexpr base::Millis kClockGrainMs = 2;  // what a difference of two readings in ms may be off by
+
+// Rates of clocks up to a tenth apart: 4/5 of a timeout is over everywhere before a timeout is.
+inline base::Millis lease_ms(base::Millis election_timeout_ms) {
+  return election_timeout_ms * 4 / 5 - kClockGrainMs;
+}
 
 class GroupCore {
  public:
@@ -94,6 +120,12 @@ class GroupCore {
   // Reads that arrive from now on need a round of confirmation that begins from now on; its
   // number.
   uint64_t confirm_read();
+  // Under the lease a read needs none. `now`: read from the clock after the read arrived.
+  bool lease_holds(base::Millis now) const {
+    return lease_from_ && leads() && now - *lease_from_ < lease_ms(group_.election_timeout_ms);
+  }
+  // The disks of all members, ours included, should have the log up to here soon.
+  void want_synced(Index upto) { sync_wanted_ = std::max(sync_wanted_, upto); }
   // Hands leadership on, if a member has the whole log.
   bool transfer();
 
@@ -112,6 +144,8 @@ class GroupCore {
       handed_ = upto;
     }
   }
+  // Up to where the log on disk is to be synced without delay, for somebody waits for that.
+  Index sync_wish() const { return leads() ? sync_wanted_ : sync_asked_; }
   // Members that need what the log no longer holds. Once told, nothing more is sent to one until
   // sync_began() and sync_ended().
   std::vector<Member> take_lagging() { return std::exchange(lagging_, {}); }
@@ -149,6 +183,15 @@ class GroupCore {
   // The log on disk must begin anew, empty.
   bool take_forgotten() { return std::exchange(forgotten_, false); }
   Index match(Member member) const { return peers_[member].match; }
+  // Up to where the disk of the member, or our own, has the log.
+  Index synced(Member member) const {
+    if (member == group_.self) return disk_works_ ? synced_ : 0;
+    return peers_[member].amnesia == 0 ? peers_[member].synced : 0;
+  }
+  // What so many members that count have, or have on disk; and the round that so many answered.
+  Index stored_by(unsigned members) const;
+  Index synced_by(unsigned members) const;
+  uint64_t confirmed_by(unsigned members) const;
   bool heard_of(Member member, base::Millis now) const;
   // Entries that are not committed: a leader takes no more when they are many.
   size_t uncommitted_bytes() const { return log_.bytes_behind(commit_); }
@@ -166,6 +209,8 @@ class GroupCore {
     Feed feed = Feed::probe;
     Index next = 1;   // entry to send next
     Index match = 0;  // it has everything up to here
+    Index synced = 0;
+    Index sync_told = 0;  // that the log is to be synced up to here
     Index commit_told = 0;
     uint64_t round = 0;  // of our appends it answered
     uint64_t round_sent = 0;
@@ -178,6 +223,8 @@ class GroupCore {
 
   uint64_t draw();
   base::Millis random_timeout();
+  bool promised() const { return group_.lease && now_ < promise_until_; }
+  void bind() { promise_until_ = now_ + group_.election_timeout_ms; }
   unsigned election_quorum() const {
     return cluster::election_quorum(group_.members, group_.write_quorum, group_.read_quorum);
   }
@@ -189,6 +236,11 @@ class GroupCore {
     for (Member m = 0; m < group_.members; ++m)
       if (m != group_.self) visit(m, peers_[m]);
   }
+  template <class Visit>
+  void each_peer(Visit&& visit) const {
+    for (Member m = 0; m < group_.members; ++m)
+      if (m != group_.self) visit(m, peers_[m]);
+  }
 
   void change_state() { state_dirty_ = true; }
   bool saved() const { return !state_dirty_ && saving_ == 0; }
@@ -197,7 +249,7 @@ class GroupCore {
 
   void become_follower(Epoch epoch, Member leader);
   void ask_prevotes();
-  void campaign();
+  void campaign(bool asked = false);
   void lead();
   void append_own(EntryKind kind, base::Bytes payload, base::Millis wall);
   void count_votes();
@@ -219,6 +271,8 @@ class GroupCore {
   void readmit();
   void propose_rejoins();
   Index counted() const;  // of our own log, by the durability asked for
+  base::Millis heartbeat_ms() const { return group_.election_timeout_ms / kHeartbeatsPerTimeout; }
+  void renew_lease();
   void feed(Member member, Peer& peer);
   void send_append(Member member, Peer& peer, base::Bytes entries, Index upto);
   void fall_behind(Member member, Peer& peer);
@@ -252,6 +306,19 @@ class GroupCore {
   uint64_t round_ = 0;
   uint64_t confirmed_ = 0;
   bool round_open_ = false;  // no append has carried round_ yet
+  // The lease. Rounds that were sent and not yet confirmed, with the time before they were.
+  struct SentRound {
+    uint64_t round;
+    base::Millis at;
+  };
+  std::deque<SentRound> sent_rounds_;
+  std::optional<base::Millis> lease_from_;
+  bool lease_released_ = false;  // in this epoch
+  base::Millis promise_until_ = 0;
+  bool asked_to_lead_ = false;  // by the leader: our votes say so
+  // Synced sooner than the durability asks: as leader for whom, as follower because of whom.
+  Index sync_wanted_ = 0;
+  Index sync_asked_ = 0;
   // As a follower: up to where our log is known to be the leader's, and what we owe it.
   Index known_ = 0;
   bool reply_due_ = false;

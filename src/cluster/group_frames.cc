@@ -48,7 +48,8 @@ void encode_message(const GroupMessage& message, std::string& out) {
       .position(message.at)
       .number(message.index)
       .number(message.round)
-      .number(message.number);
+      .number(message.number)
+      .number(message.synced);
 }
 
 bool decode_message(FrameType type, base::Bytes body, GroupMessage& message) {
@@ -61,6 +62,7 @@ bool decode_message(FrameType type, base::Bytes body, GroupMessage& message) {
   in.number(message.index);
   in.number(message.round);
   in.number(message.number);
+  in.number(message.synced);
   if (in.failed()) return false;
   message.kind = static_cast<GroupMessage::Kind>(type);
   message.flag = flags & kFlag;

@@ -3,7 +3,7 @@
 //   both begin with   "QUOLLGRP" version4 config8 from1 to1 id40
 //   then frames       size4 type1 body      size: of type and body
 //
-//   type 1..8   a GroupMessage: flags1 epoch8 at16 index8 round8 number8 entries
+//   type 1..8   a GroupMessage: flags1 epoch8 at16 index8 round8 number8 synced8 entries
 //   sync_begin  at16                      all data as of this entry follow
 //   sync_data   bytes of an RDB file
 //   sync_end    commit8                   that was all
@@ -25,8 +25,8 @@ namespace quoll::cluster {
 
 constexpr size_t kPreambleBytes = 8 + 4 + 8 + 1 + 1 + kMemberIdBytes;
 constexpr size_t kFrameHeaderBytes = 5;
-constexpr size_t kMessageHeaderBytes = 1 + 8 + 16 + 8 + 8 + 8;
-constexpr uint32_t kFramesVersion = 1;
+constexpr size_t kMessageHeaderBytes = 1 + 8 + 16 + 8 + 8 + 8 + 8;
+constexpr uint32_t kFramesVersion = 2;
 constexpr size_t kFrameBytesMax = (size_t{1} << 30) + 4096;  // an entry of the greatest size
 
 enum class FrameType : uint8_t {

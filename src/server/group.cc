@@ -195,7 +195,7 @@ void ReplicaGroup::absorb(const store::Commit& commit) {
 }
 
 Ticket ReplicaGroup::confirmation() {
-  if (!serving_) return {};
+  if (!serving_ || core_->lease_holds(steady_ms())) return {};
   return {(serving_epoch_ << kRoundBits) + core_->confirm_read(), Need::leadership};
 }
 

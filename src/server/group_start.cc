@@ -19,7 +19,8 @@ namespace {
 uint64_t config_hash(const cluster::GroupConfig& config, const cluster::GroupList& list) {
   std::string text = cluster::format_group_list(list) + "|" + std::to_string(config.write_quorum) +
                      "|" + std::to_string(config.read_quorum) + "|" +
-                     std::to_string(static_cast<int>(config.durability));
+                     std::to_string(static_cast<int>(config.durability)) +
+                     (config.lease ? "|lease" : "");
   return XXH3_64bits(text.data(), text.size());
 }
 
