@@ -15,7 +15,8 @@ std::string encode_preamble(const Preamble& preamble) {
       .number(kFramesVersion)
       .number(preamble.config)
       .number(preamble.from)
-      .number(preamble.to);
+      .number(preamble.to)
+      .number(preamble.tls_port);
   out += preamble.id;
   out.resize(kPreambleBytes, '0');
   return out;
@@ -27,7 +28,7 @@ std::optional<Preamble> decode_preamble(base::Bytes bytes) {
   Preamble preamble;
   uint32_t version;
   if (!in.number(version) || version != kFramesVersion || !in.number(preamble.config) ||
-      !in.number(preamble.from) || !in.number(preamble.to))
+      !in.number(preamble.from) || !in.number(preamble.to) || !in.number(preamble.tls_port))
     return {};
   preamble.id = in.rest().substr(0, kMemberIdBytes);
   return preamble;

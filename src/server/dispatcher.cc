@@ -194,16 +194,22 @@ bool Dispatcher::admit_special(Session& session, Command& command, Args args) {
 bool Dispatcher::admit_slots(Session& session, Command& command, Args args) {
   const SlotRoutes& routes = server_.routes();
   const bool may_run = command.spec->access != Access::write || server_.cluster()->may_commit();
-  if (!session.transaction.open && command.one_key && may_run && routes.serves()) return true;
+  const bool asked = server_.group() && !server_.group()->consistency().idle();
+  if (!session.transaction.open && command.one_key && may_run && !asked && routes.serves())
+    return true;
   const bool exec = session.transaction.open && command.spec->name == "exec";
   const uint64_t* hash = current_ && current_->hashed ? &current_->hash : nullptr;
   const SlotUse use = exec ? session.transaction.slots : routes.use_of(command, args, hash);
   const Route route = routes.find(session, command, use);
-  if (route == Route::here) {
+  const bool too_few = route == Route::here && asked && use.writes && routes.serves() &&
+                       (exec || !session.transaction.open) && !server_.group()->may_commit(session);
+  if (route == Route::here && !too_few) {
     if (session.transaction.open && !never_queued(command)) session.transaction.slots.add(use);
     return true;
   }
-  const std::string error = routes.error(route, use);
+  const std::string error = too_few ? routes.no_quorum(use, server_.group()->quorum(session))
+                                    : routes.error(session, route, use);
+  if (too_few) server_.group()->consistency().command_is_over(session.id);
   if (!exec) return reject(session, &command, error);
   server_.watches().unwatch(session);
   session.transaction.reset();
@@ -447,8 +453,12 @@ void Dispatcher::hold_reply(Session& session, store::Seq seq, uint64_t reply_sta
   const auto what = wrote ? Session::Held::write : Session::Held::read;
   Ticket ticket = server_.gate().ticket(seq);
   if (ticket.need != Need::nothing) session.hold(ticket, reply_start, what);
-  if (ReplicaGroup* group = server_.group(); group && !wrote)
-    session.hold(group->confirmation(), reply_start, what);
+  ReplicaGroup* group = server_.group();
+  if (!group) return;
+  Ticket leadership;
+  if (!wrote) session.hold(leadership = group->confirmation(), reply_start, what);
+  if (!group->consistency().idle())
+    group->hold_as_asked(session, reply_start, wrote, ticket, leadership);
 }
 
 void Dispatcher::hold_view(Session& session, uint64_t reply_start) {

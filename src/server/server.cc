@@ -264,7 +264,7 @@ void Server::tell_monitors(const Session& session, Args line, const Command* com
 }
 
 void Server::after_commit(Session& session, store::Seq seq) {
-  if (seq != 0) session.note_write(seq, replication_->offset());
+  if (seq != 0) session.note_write(seq, group_ ? group_->log_end() : replication_->offset());
 }
 
 void Server::note_error(Bytes code) {

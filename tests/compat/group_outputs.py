@@ -130,6 +130,15 @@ def replies_about_all_keys(stage):
     yield [(writer, rb"\+OK"), (size, rb":\d+"), (scan, rb"counted"), (pick, rb"\{o\}"), (slot, rb"counted"), (count, rb":\d+")]
 
 
+def reply_of_a_version(stage):
+    writer, reader = stage.open(), stage.open()
+    yield
+    writer.send("SET", "{o}version", "1")
+    stage.settle()
+    reader.send("OBJECT", "VERSION", "{o}version")
+    yield [(writer, rb"\+OK"), (reader, rb":\d+")]
+
+
 def replies_of_transactions(stage):
     writer, reader = stage.open(), stage.open()
     yield
@@ -268,7 +277,7 @@ def events_of_keys_that_expire(stage):
 
 
 WAYS = [reply_of_a_write, reply_of_a_write_in_resp3, reply_of_a_write_that_found_another, reply_of_a_read, replies_about_all_keys,
-        replies_of_transactions, reply_of_an_aborted_transaction, replies_of_scripts, messages_from_scripts,
+        reply_of_a_version, replies_of_transactions, reply_of_an_aborted_transaction, replies_of_scripts, messages_from_scripts,
         messages_from_transactions, messages_of_shards, invalidations, clients_that_wait, readers_of_changes]
 EVENT_WAYS = [keyspace_events, events_of_keys_that_are_missed, events_of_keys_that_expire]
 
