@@ -10,6 +10,7 @@ GroupCore::GroupCore(const GroupConfig& group, SavedState state, GroupLog log, u
   QUOLL_CHECK(group_.members <= kMembersMax && group_.self < group_.members);
   handed_ = written_ = synced_ = log_.last().index;
   election_at_ = now_ + random_timeout();
+  bind();
   begin_virgin();
 }
 
@@ -55,7 +56,7 @@ void GroupCore::unlinked(Member member) {
   Peer& peer = peers_[member];
   // It may come back without what it had.
   peer.linked = false;
-  peer.rejoin_proposed = peer.match = 0;
+  peer.rejoin_proposed = peer.match = peer.synced = peer.sync_told = 0;
   peer.next = log_.last().index + 1;
   if (peer.feed == Feed::replicate) peer.feed = Feed::probe;
   std::erase_if(out_, [&](const Send& send) { return send.to == member; });
@@ -96,13 +97,14 @@ void GroupCore::state_saved() {
   if (!std::exchange(campaign_owed_, false)) return;
   GroupMessage vote = message(GroupMessage::Kind::vote);
   vote.at = log_.last();
+  vote.flag = asked_to_lead_;
   each_peer([&](Member member, const Peer&) { say(member, vote); });
   count_votes();
 }
 
 bool GroupCore::disk_may_wait() const {
   if (!leads() || group_.durability == Durability::fsync) return false;
-  if (handed_ == log_.last().index || handed_at_ != now_) return false;
+  if (handed_ == log_.last().index || handed_at_ != now_ || sync_wanted_ > handed_) return false;
   unsigned others = 0;
   for (const Peer& peer : peers_)
     others += peer.linked && peer.feed == Feed::replicate && peer.amnesia == 0;
@@ -120,7 +122,9 @@ void GroupCore::written(Position upto) {
 
 void GroupCore::synced(Position upto) {
   if (upto.index <= synced_ || log_.epoch_at(upto.index) != upto.epoch) return;
+  const bool awaited = synced_ < sync_asked_;
   synced_ = upto.index;
+  if (role_ == Role::follower && awaited) reply_due_ = true;
   if (group_.durability != Durability::fsync) return;
   if (role_ == Role::follower) reply_due_ = true;
   if (leads()) advance_commit();
@@ -184,13 +188,14 @@ void GroupCore::become_follower(Epoch epoch, Member leader) {
     change_state();
   }
   if (role_ != Role::follower || leader != leader_) {
-    known_ = 0;
+    known_ = sync_asked_ = 0;
     reply_due_ = refuse_ = false;
     reply_round_ = replied_round_ = 0;
   }
   role_ = Role::follower;
   leader_ = leader;
   prevoting_ = campaign_owed_ = false;
+  lease_from_.reset();
   election_at_ = now_ + random_timeout();
 }
 
@@ -206,8 +211,9 @@ void GroupCore::ask_prevotes() {
   each_peer([&](Member member, const Peer&) { say(member, ask); });
 }
 
-void GroupCore::campaign() {
+void GroupCore::campaign(bool asked) {
   become_follower(state_.epoch + 1, kNoMember);
+  asked_to_lead_ = asked;
   role_ = Role::candidate;
   state_.vote = group_.self;
   votes_ = 1u << group_.self;
@@ -224,6 +230,8 @@ void GroupCore::hear_prevote(Member from, const GroupMessage& message) {
 }
 
 void GroupCore::hear_vote(Member from, const GroupMessage& message) {
+  if (promised() && !leads() && !message.flag)
+    return say(from, this->message(GroupMessage::Kind::vote_reply));
   if (message.epoch > state_.epoch) become_follower(message.epoch, kNoMember);
   const bool free = state_.vote == kNoMember || state_.vote == from;
   if (message.epoch == state_.epoch && role_ == Role::follower && may_vote() && free &&
@@ -252,12 +260,16 @@ void GroupCore::lead() {
   role_ = Role::leader;
   leader_ = group_.self;
   round_ = confirmed_ = 0;
-  round_open_ = false;
+  round_open_ = lease_released_ = false;
   open_reads_ = last_reads_ = 0;
+  round_members_ = group_.read_quorum;
+  sent_rounds_.clear();
+  sync_wanted_ = 0;
   each_peer([&](Member, Peer& peer) {
     peer.feed = Feed::probe;
     peer.next = log_.last().index + 1;
     peer.match = peer.commit_told = 0;
+    peer.synced = peer.sync_told = 0;
     peer.round = peer.round_sent = peer.amnesia = peer.rejoin_proposed = 0;
     peer.heard = now_;
     peer.sent = peer.asked = now_ - group_.election_timeout_ms;
@@ -276,6 +288,8 @@ bool GroupCore::transfer() {
         peer.match != log_.last().index)
       continue;
     say(m, message(GroupMessage::Kind::transfer));
+    lease_released_ = true;
+    lease_from_.reset();
     return true;
   }
   return false;
@@ -309,7 +323,7 @@ void GroupCore::receive(Member from, const GroupMessage& message, base::Millis n
     case GroupMessage::Kind::append_reply:
       return hear_reply(from, message);
     case GroupMessage::Kind::transfer:
-      if (message.epoch == state_.epoch && leader_ == from && may_campaign()) campaign();
+      if (message.epoch == state_.epoch && leader_ == from && may_campaign()) campaign(true);
       return;
   }
 }
@@ -322,6 +336,7 @@ void GroupCore::hear_append(Member from, const GroupMessage& message) {
   if (message.epoch > state_.epoch || role_ != Role::follower || leader_ != from || prevoting_)
     become_follower(message.epoch, from);
   leader_heard_ = now_;
+  bind();
   election_at_ = now_ + random_timeout();
   reply_round_ = std::max(reply_round_, message.round);
   const Position before = message.at;
@@ -337,6 +352,7 @@ void GroupCore::hear_append(Member from, const GroupMessage& message) {
   refuse_ = false;
   known_ = std::max(known_, before.index);
   if (!message.entries.empty()) take_entries(message);
+  if (message.soon) sync_asked_ = log_.last().index;
   note_commit(std::min(message.index, known_));
   // Entries are answered when they are written, unless the leader asks more than that.
   const bool asked = message.entries.empty() && !message.flag;
@@ -427,6 +443,7 @@ void GroupCore::hear_reply(Member from, const GroupMessage& message) {
     peer.next = message.at.index + 1;
   }
   peer.match = std::max(peer.match, message.index);
+  peer.synced = std::max(peer.synced, message.synced);
   peer.next = std::max(peer.next, peer.match + 1);
   advance_commit();
 }
@@ -440,33 +457,52 @@ void GroupCore::note_commit(Index commit) {
   readmit();
 }
 
-void GroupCore::advance_commit() {
+Index GroupCore::stored_by(unsigned members) const {
   std::array<Index, kMembersMax> have{};
   size_t count = 0;
   have[count++] = counted();
   each_peer([&](Member, const Peer& peer) {
     if (peer.amnesia == 0) have[count++] = peer.match;
   });
-  const Index reached = reached_by<Index>({have.data(), count}, group_.write_quorum);
-  if (reached > commit_ && log_.epoch_at(reached) == state_.epoch) note_commit(reached);
+  return reached_by<Index>({have.data(), count}, members);
 }
 
-void GroupCore::advance_confirmed() {
+Index GroupCore::synced_by(unsigned members) const {
+  std::array<Index, kMembersMax> have{};
+  for (Member m = 0; m < group_.members; ++m) have[m] = synced(m);
+  return reached_by<Index>({have.data(), group_.members}, members);
+}
+
+uint64_t GroupCore::confirmed_by(unsigned members) const {
   std::array<uint64_t, kMembersMax> rounds{};
   size_t count = 0;
   rounds[count++] = carried_round();
   each_peer([&](Member, const Peer& peer) {
     if (peer.amnesia == 0) rounds[count++] = peer.round;
   });
-  const auto reached = reached_by<uint64_t>({rounds.data(), count}, group_.read_quorum);
+  return reached_by<uint64_t>({rounds.data(), count}, members);
+}
+
+void GroupCore::advance_commit() {
+  const Index reached = stored_by(group_.write_quorum);
+  if (reached > commit_ && log_.epoch_at(reached) == state_.epoch) note_commit(reached);
+}
+
+void GroupCore::advance_confirmed() {
+  const uint64_t reached = confirmed_by(group_.read_quorum);
   if (reached <= confirmed_) return;
   confirmed_ = reached;
   round_waits_since_ = now_;
+  while (!sent_rounds_.empty() && sent_rounds_.front().round <= confirmed_) {
+    if (!lease_released_) lease_from_ = sent_rounds_.front().at;
+    sent_rounds_.pop_front();
+  }
 }
 
-uint64_t GroupCore::confirm_read() {
+uint64_t GroupCore::confirm_read(unsigned members) {
   if (!round_open_) ++round_;
   ++open_reads_;
+  open_members_ = std::max(open_members_, members);
   round_open_ = true;
   return round_;
 }
@@ -545,6 +581,7 @@ std::vector<GroupCore::Send>& GroupCore::flush(base::Millis now) {
   now_ = now;
   holds_back_ = false;
   if (leads()) {
+    renew_lease();
     begin_round();
     advance_confirmed();
     each_peer([&](Member member, Peer& peer) { feed(member, peer); });
@@ -576,16 +613,23 @@ void GroupCore::begin_round() {
       [&](Member, const Peer& peer) { entries |= has_entries_for(peer) && !entries_wait(peer); });
   holds_back_ = company && round_began_ == now_ && !entries;
   if (holds_back_) return;
-  if (!round_waits()) round_waits_since_ = now_;
+  if (!round_waits()) {
+    round_waits_since_ = now_;
+    round_members_ = 0;
+  }
+  round_members_ = std::max({round_members_, std::exchange(open_members_, 0u), group_.read_quorum});
   round_open_ = false;
   last_reads_ = std::exchange(open_reads_, 0);
   round_began_ = now_;
   choose_asked();
+  if (!group_.lease || lease_released_) return;
+  if (sent_rounds_.size() == kSentRoundsMax) sent_rounds_.pop_front();
+  sent_rounds_.push_back({round_, now_});
 }
 
 void GroupCore::choose_asked() {
   each_peer([](Member, Peer& peer) { peer.asked_first = false; });
-  for (unsigned chosen = 1; chosen < group_.read_quorum; ++chosen) {
+  for (unsigned chosen = 1; chosen < round_members_; ++chosen) {
     Peer* best = nullptr;
     each_peer([&](Member, Peer& peer) {
       const bool may = peer.linked && peer.amnesia == 0 && !peer.asked_first;
@@ -594,6 +638,14 @@ void GroupCore::choose_asked() {
     if (!best) return;
     best->asked_first = true;
   }
+}
+
+// A round per heartbeat, and whatever rounds reads need, are counted from now on.
+void GroupCore::renew_lease() {
+  if (!group_.lease || lease_released_) return;
+  const base::Millis since =
+      sent_rounds_.empty() ? lease_from_.value_or(now_ - heartbeat_ms()) : sent_rounds_.back().at;
+  if (now_ - since >= heartbeat_ms()) confirm_read();
 }
 
 void GroupCore::feed(Member member, Peer& peer) {
@@ -613,7 +665,8 @@ void GroupCore::feed(Member member, Peer& peer) {
       send_append(member, peer, entries, upto);
     }
   }
-  if (asks(peer) || due) return send_append(member, peer, {}, peer.next - 1);
+  const bool sync = peer.feed == Feed::replicate && peer.sync_told < sync_wanted_;
+  if (asks(peer) || sync || due) return send_append(member, peer, {}, peer.next - 1);
   if (peer.feed != Feed::replicate || peer.commit_told >= commit_) return;
   if (peer.sent == now_)
     holds_back_ = true;
@@ -629,6 +682,7 @@ void GroupCore::send_append(Member member, Peer& peer, base::Bytes entries, Inde
   if (peer.feed != Feed::lagging) append.at = {*log_.epoch_at(peer.next - 1), peer.next - 1};
   append.index = commit_;
   append.round = carried_round();
+  append.soon = peer.synced < sync_wanted_;
   append.entries = entries;
   say(member, append);
   peer.next = upto + 1;
@@ -636,6 +690,7 @@ void GroupCore::send_append(Member member, Peer& peer, base::Bytes entries, Inde
   peer.sent = now_;
   peer.round_sent = carried_round();
   peer.commit_told = commit_;
+  peer.sync_told = sync_wanted_;
 }
 
 void GroupCore::fall_behind(Member member, Peer& peer) {
@@ -666,6 +721,7 @@ void GroupCore::send_reply() {
   reply.index = refuse_ ? refuse_hint_ : std::min(known_, counted());
   reply.round = reply_round_;
   reply.number = state_.amnesia;
+  reply.synced = std::min(known_, synced_);
   reply.ready = !lacks_data();
   say(leader_, reply);
 }

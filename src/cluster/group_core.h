@@ -36,6 +36,23 @@
 //   entries for the disk    where W others take them, too: their acknowledgements are enough
 // A round asks only as many members as it needs, those that answered last; the others when these
 // keep it waiting.
+// The lease (opt-in): reads that nobody is asked about. A member that heard the leader promises to
+// vote for nobody else for an election timeout, by its own clock; so while R members are bound, no
+// other member can be elected, and the leader's data are the newest there are.
+//
+//   leader    |-- round sent ---------- lease: 4/5 of a timeout, less 2 ms --|
+//   member         |-- heard it ------- promise: a timeout ---------------------------|
+//
+//  10. The lease counts from before the round was sent, the promise from when it was heard. Both
+//  are
+//      differences of one member's steady clock: they may run at rates up to a tenth apart, and
+//      must not stand still while the machine goes on. That is why it is opt-in: a virtual machine
+//      that is stopped and resumed with its clock breaks it, and old reads are the price.
+//  11. A promise outlives the process: whoever begins is bound for a timeout. Also a candidate's
+//  own
+//      vote is one: nobody stands for election before its promise is over.
+//  12. A leader that hands its part on has released the others: it has no lease in that epoch any
+//      more. Who was asked by the leader to stand says so, and is voted for despite the promise.
 //
 // Time: steady ms, from the driver. Chance: a seed. Nothing here blocks or allocates per entry but
 // the log itself.
@@ -43,6 +60,7 @@
 #pragma once
 
 #include <bit>
+#include <deque>
 #include <utility>
 #include <vector>
 
@@ -58,6 +76,13 @@ constexpr size_t kHeldBackBytesMax = 64 * 1024;        // of entries: more are s
 constexpr base::Millis kRoundPatienceMs = 3;           // then a round asks everybody
 // Of the election timeout: how often a leader gives a sign of life.
 constexpr base::Millis kHeartbeatsPerTimeout = 8;
+constexpr size_t kSentRoundsMax = 1024;    // of which the lease is counted, unanswered
+constexpr base::Millis kClockGrainMs = 2;  // what a difference of two readings in ms may be off by
+
+// Rates of clocks up to a tenth apart: 4/5 of a timeout is over everywhere before a timeout is.
+inline base::Millis lease_ms(base::Millis election_timeout_ms) {
+  return election_timeout_ms * 4 / 5 - kClockGrainMs;
+}
 
 class GroupCore {
  public:
@@ -106,7 +131,13 @@ class GroupCore {
   bool holds(Position at) const { return log_.epoch_at(at.index) == at.epoch; }
   // Reads that arrive from now on need a round of confirmation that begins from now on; its
   // number.
-  uint64_t confirm_read();
+  uint64_t confirm_read(unsigned members = 0);
+  // Under the lease a read needs none. `now`: read from the clock after the read arrived.
+  bool lease_holds(base::Millis now) const {
+    return lease_from_ && leads() && now - *lease_from_ < lease_ms(group_.election_timeout_ms);
+  }
+  // The disks of all members, ours included, should have the log up to here soon.
+  void want_synced(Index upto) { sync_wanted_ = std::max(sync_wanted_, upto); }
   // Hands leadership on, if a member has the whole log.
   bool transfer();
 
@@ -130,6 +161,8 @@ class GroupCore {
   }
   // They are not needed there before the next millisecond: what comes until then goes along.
   bool disk_may_wait() const;
+  // Up to where the log on disk is to be synced without delay, for somebody waits for that.
+  Index sync_wish() const { return leads() ? sync_wanted_ : sync_asked_; }
   // Members that need what the log no longer holds. Once told, nothing more is sent to one until
   // sync_began() and sync_ended().
   std::vector<Member> take_lagging() { return std::exchange(lagging_, {}); }
@@ -167,6 +200,15 @@ class GroupCore {
   // The log on disk must begin anew, empty.
   bool take_forgotten() { return std::exchange(forgotten_, false); }
   Index match(Member member) const { return peers_[member].match; }
+  // Up to where the disk of the member, or our own, has the log.
+  Index synced(Member member) const {
+    if (member == group_.self) return disk_works_ ? synced_ : 0;
+    return peers_[member].amnesia == 0 ? peers_[member].synced : 0;
+  }
+  // What so many members that count have, or have on disk; and the round that so many answered.
+  Index stored_by(unsigned members) const;
+  Index synced_by(unsigned members) const;
+  uint64_t confirmed_by(unsigned members) const;
   bool heard_of(Member member, base::Millis now) const;
   // Entries that are not committed: a leader takes no more when they are many.
   size_t uncommitted_bytes() const { return log_.bytes_behind(commit_); }
@@ -184,6 +226,8 @@ class GroupCore {
     Feed feed = Feed::probe;
     Index next = 1;   // entry to send next
     Index match = 0;  // it has everything up to here
+    Index synced = 0;
+    Index sync_told = 0;  // that the log is to be synced up to here
     Index commit_told = 0;
     uint64_t round = 0;  // of our appends it answered
     uint64_t round_sent = 0;
@@ -200,6 +244,8 @@ class GroupCore {
 
   uint64_t draw();
   base::Millis random_timeout();
+  bool promised() const { return group_.lease && now_ < promise_until_; }
+  void bind() { promise_until_ = now_ + group_.election_timeout_ms; }
   unsigned election_quorum() const {
     return cluster::election_quorum(group_.members, group_.write_quorum, group_.read_quorum);
   }
@@ -211,6 +257,11 @@ class GroupCore {
     for (Member m = 0; m < group_.members; ++m)
       if (m != group_.self) visit(m, peers_[m]);
   }
+  template <class Visit>
+  void each_peer(Visit&& visit) const {
+    for (Member m = 0; m < group_.members; ++m)
+      if (m != group_.self) visit(m, peers_[m]);
+  }
 
   void change_state() { state_dirty_ = true; }
   bool saved() const { return !state_dirty_ && saving_ == 0; }
@@ -219,7 +270,7 @@ class GroupCore {
 
   void become_follower(Epoch epoch, Member leader);
   void ask_prevotes();
-  void campaign();
+  void campaign(bool asked = false);
   void lead();
   void append_own(EntryKind kind, base::Bytes payload, base::Millis wall);
   void count_votes();
@@ -243,7 +294,11 @@ class GroupCore {
   Index counted() const;  // of our own log, by the durability asked for
   // The newest round that appends carry.
   uint64_t carried_round() const { return round_ - round_open_; }
-  bool round_waits() const { return confirmed_ < carried_round(); }
+  bool round_waits() const {
+    const uint64_t answered =
+        round_members_ > group_.read_quorum ? confirmed_by(round_members_) : confirmed_;
+    return answered < carried_round();
+  }
   bool asks(const Peer& peer) const {
     return peer.round_sent < carried_round() && round_waits() &&
            (peer.asked_first || now_ - round_waits_since_ >= kRoundPatienceMs);
@@ -254,6 +309,8 @@ class GroupCore {
   bool entries_wait(const Peer& peer) const;
   void begin_round();
   void choose_asked();
+  base::Millis heartbeat_ms() const { return group_.election_timeout_ms / kHeartbeatsPerTimeout; }
+  void renew_lease();
   void feed(Member member, Peer& peer);
   enum class Append : uint8_t { asking, news };
   void send_append(Member member, Peer& peer, base::Bytes entries, Index upto,
@@ -289,12 +346,27 @@ class GroupCore {
   Index rejoin_at_ = 0;  // the REJOIN for us; 0: none seen
   uint64_t round_ = 0;
   uint64_t confirmed_ = 0;
-  bool round_open_ = false;  // no append has carried round_ yet
-  uint64_t open_reads_ = 0;  // that wait for round_ to begin
-  uint64_t last_reads_ = 0;  // that waited for the one before
+  bool round_open_ = false;     // no append has carried round_ yet
+  uint64_t open_reads_ = 0;     // that wait for round_ to begin
+  uint64_t last_reads_ = 0;     // that waited for the one before
+  unsigned open_members_ = 0;   // to confirm round_
+  unsigned round_members_ = 0;  // to confirm the rounds that wait
   base::Millis round_began_ = 0;
   base::Millis round_waits_since_ = 0;
   bool holds_back_ = false;
+  // The lease. Rounds that were sent and not yet confirmed, with the time before they were.
+  struct SentRound {
+    uint64_t round;
+    base::Millis at;
+  };
+  std::deque<SentRound> sent_rounds_;
+  std::optional<base::Millis> lease_from_;
+  bool lease_released_ = false;  // in this epoch
+  base::Millis promise_until_ = 0;
+  bool asked_to_lead_ = false;  // by the leader: our votes say so
+  // Synced sooner than the durability asks: as leader for whom, as follower because of whom.
+  Index sync_wanted_ = 0;
+  Index sync_asked_ = 0;
   // As a follower: up to where our log is known to be the leader's, and what we owe it.
   Index known_ = 0;
   bool reply_due_ = false;

@@ -6,6 +6,7 @@ namespace {
 constexpr base::Bytes kMagic = "QUOLLGRP";
 constexpr uint8_t kFlag = 1;
 constexpr uint8_t kReady = 2;
+constexpr uint8_t kSoon = 4;
 
 }  // namespace
 
@@ -15,7 +16,8 @@ std::string encode_preamble(const Preamble& preamble) {
       .number(kFramesVersion)
       .number(preamble.config)
       .number(preamble.from)
-      .number(preamble.to);
+      .number(preamble.to)
+      .number(preamble.tls_port);
   out += preamble.id;
   out.resize(kPreambleBytes, '0');
   return out;
@@ -27,7 +29,7 @@ std::optional<Preamble> decode_preamble(base::Bytes bytes) {
   Preamble preamble;
   uint32_t version;
   if (!in.number(version) || version != kFramesVersion || !in.number(preamble.config) ||
-      !in.number(preamble.from) || !in.number(preamble.to))
+      !in.number(preamble.from) || !in.number(preamble.to) || !in.number(preamble.tls_port))
     return {};
   preamble.id = in.rest().substr(0, kMemberIdBytes);
   return preamble;
@@ -40,15 +42,16 @@ void begin_frame(FrameType type, size_t body_bytes, std::string& out) {
 void encode_message(const GroupMessage& message, std::string& out) {
   begin_frame(static_cast<FrameType>(message.kind), kMessageHeaderBytes + message.entries.size(),
               out);
-  const auto flags =
-      static_cast<uint8_t>((message.flag ? kFlag : 0) | (message.ready ? kReady : 0));
+  const auto flags = static_cast<uint8_t>(
+      (message.flag ? kFlag : 0) | (message.ready ? kReady : 0) | (message.soon ? kSoon : 0));
   FieldWriter(out)
       .number(flags)
       .number(message.epoch)
       .position(message.at)
       .number(message.index)
       .number(message.round)
-      .number(message.number);
+      .number(message.number)
+      .number(message.synced);
 }
 
 bool decode_message(FrameType type, base::Bytes body, GroupMessage& message) {
@@ -61,10 +64,12 @@ bool decode_message(FrameType type, base::Bytes body, GroupMessage& message) {
   in.number(message.index);
   in.number(message.round);
   in.number(message.number);
+  in.number(message.synced);
   if (in.failed()) return false;
   message.kind = static_cast<GroupMessage::Kind>(type);
   message.flag = flags & kFlag;
   message.ready = flags & kReady;
+  message.soon = flags & kSoon;
   message.entries = in.rest();
   return true;
 }

@@ -1,9 +1,9 @@
 // The bytes between two members of a group, over one connection.
 //
-//   both begin with   "QUOLLGRP" version4 config8 from1 to1 id40
+//   both begin with   "QUOLLGRP" version4 config8 from1 to1 tls2 id40
 //   then frames       size4 type1 body      size: of type and body
 //
-//   type 1..8   a GroupMessage: flags1 epoch8 at16 index8 round8 number8 entries
+//   type 1..8   a GroupMessage: flags1 epoch8 at16 index8 round8 number8 synced8 entries
 //   sync_begin  at16                      all data as of this entry follow
 //   sync_data   bytes of an RDB file
 //   sync_end    commit8                   that was all
@@ -13,8 +13,9 @@
 //   keys        number8 at16 then per key: database4 size4 bytes deadline8 size4 payload
 //                                         as of this entry; no payload: there is none
 //
-// `config` is a hash of the list of members and its quorums: members of different groups, or that
-// were told different things, do not talk. Numbers are little-endian. Pure.
+// `tls`: the port by which clients with TLS reach the member; 0: none. `config` is a hash of the
+// list of members and its quorums: members of different groups, or that were told different things,
+// do not talk. Numbers are little-endian. Pure.
 #pragma once
 
 #include <optional>
@@ -23,10 +24,10 @@
 
 namespace quoll::cluster {
 
-constexpr size_t kPreambleBytes = 8 + 4 + 8 + 1 + 1 + kMemberIdBytes;
+constexpr size_t kPreambleBytes = 8 + 4 + 8 + 1 + 1 + 2 + kMemberIdBytes;
 constexpr size_t kFrameHeaderBytes = 5;
-constexpr size_t kMessageHeaderBytes = 1 + 8 + 16 + 8 + 8 + 8;
-constexpr uint32_t kFramesVersion = 1;
+constexpr size_t kMessageHeaderBytes = 1 + 8 + 16 + 8 + 8 + 8 + 8;
+constexpr uint32_t kFramesVersion = 2;
 constexpr size_t kFrameBytesMax = (size_t{1} << 30) + 4096;  // an entry of the greatest size
 
 enum class FrameType : uint8_t {
@@ -45,6 +46,7 @@ struct Preamble {
   uint64_t config = 0;
   Member from = kNoMember;
   Member to = kNoMember;
+  uint16_t tls_port = 0;
   std::string id;
 };
 

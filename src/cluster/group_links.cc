@@ -15,8 +15,7 @@ class GroupLinks::Link final : public host::PeerEvents {
   Link(GroupLinks& links, std::unique_ptr<host::Peer> peer, Member member)
       : links_(links), peer_(std::move(peer)), member_(member), since_(links.now_) {
     heard_ = since_;
-    Preamble mine{links_.options_.config, links_.options_.self, member_, links_.options_.id};
-    if (member_ != kNoMember) queue(encode_preamble(mine));
+    if (member_ != kNoMember) queue(encode_preamble(links_.preamble_for(member_)));
     peer_->start(*this);
   }
 
@@ -125,10 +124,8 @@ class GroupLinks::Link final : public host::PeerEvents {
       return false;
     }
     greeted_ = true;
-    if (accepted)
-      queue(encode_preamble(
-          {links_.options_.config, links_.options_.self, member_, links_.options_.id}));
-    links_.events_.link_up(member_, preamble->id);
+    if (accepted) queue(encode_preamble(links_.preamble_for(member_)));
+    links_.events_.link_up(*preamble);
     return !closed_;
   }
 
@@ -140,6 +137,7 @@ class GroupLinks::Link final : public host::PeerEvents {
       if (size == 0 || size > kFrameBytesMax) return end();
       if (in_.size() - at < size + 4) break;
       const auto type = static_cast<FrameType>(in_[at + 4]);
+      ++links_.frames_received_;
       const base::Bytes body(in_.data() + at + kFrameHeaderBytes, size - 1);
       if (!links_.events_.link_frame(member_, type, body)) return end();
       if (closed_) return;
@@ -258,6 +256,7 @@ void GroupLinks::tick(base::Millis now) {
 
 void GroupLinks::send(Member member, base::Bytes head, base::Bytes rest) {
   if (!up(member)) return;
+  ++frames_sent_;
   links_[member]->send(head, rest);
 }
 

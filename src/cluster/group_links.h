@@ -29,7 +29,7 @@ constexpr size_t kStrangersMax = 64;         // connections that have not yet sa
 class GroupLinksEvents {
  public:
   virtual ~GroupLinksEvents() = default;
-  virtual void link_up(Member member, const std::string& id) = 0;
+  virtual void link_up(const Preamble& member) = 0;
   virtual void link_down(Member member) = 0;
   // False: the bytes are no frame of ours; the connection ends.
   virtual bool link_frame(Member member, FrameType type, base::Bytes body) = 0;
@@ -44,11 +44,14 @@ class GroupLinks {
     std::vector<host::Endpoint> members;  // where each listens for the others
     uint64_t config = 0;
     std::string id;
+    uint16_t tls_port = 0;           // of our clients
     base::Millis silence_ms = 3000;  // then a connection counts as broken
   };
   GroupLinks(const host::Host& host, Options options, GroupLinksEvents& events);
   ~GroupLinks();
 
+  // Of our clients; told to who connects from now on.
+  void set_tls_port(uint16_t port) { options_.tls_port = port; }
   base::Result<> listen(const host::Endpoint& at);
   void tick(base::Millis now);
   bool up(Member member) const;
@@ -57,6 +60,9 @@ class GroupLinks {
   void send(Member member, base::Bytes head, base::Bytes rest = {});
   void flush();
   size_t waiting_bytes(Member member) const;
+  // Frames, of all members since the start.
+  uint64_t frames_sent() const { return frames_sent_; }
+  uint64_t frames_received() const { return frames_received_; }
   // While paused, what the member sends waits in its connection.
   void pause_reads(Member member, bool paused);
 
@@ -70,6 +76,9 @@ class GroupLinks {
   bool greet(Link& link, const Preamble& preamble);
   void ended(Link& link);
   void bury(std::unique_ptr<Link> link);
+  Preamble preamble_for(Member member) const {
+    return {options_.config, options_.self, member, options_.tls_port, options_.id};
+  }
 
   host::Host host_;
   Options options_;
@@ -82,6 +91,8 @@ class GroupLinks {
   std::array<bool, kMembersMax> dialing_{};
   std::vector<char> scratch_;  // what a connection receives at once
   base::Millis now_ = 0;
+  uint64_t frames_sent_ = 0;
+  uint64_t frames_received_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

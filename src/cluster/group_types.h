@@ -44,6 +44,8 @@ struct GroupConfig {
   unsigned read_quorum = 1;   // R
   Durability durability = Durability::memory;
   base::Millis election_timeout_ms = 1000;  // up to one and a half times as long without a leader
+  // Reads are answered under the leader's lease; see group_core.h. Told to all members alike.
+  bool lease = false;
   size_t log_keep_bytes = kLogKeepBytes;
 
   bool is_witness(Member member) const { return witnesses >> member & 1; }

@@ -222,10 +222,11 @@ void GroupWal::set_sync(Durability durability) {
   step();
 }
 
-// With `memory` it is time that makes it due: see tick().
+// With `memory` it is time that makes it due (see tick()), or sync_soon().
 bool GroupWal::sync_due() const {
   if (file_.append == 0 || old_.append != 0 || !unsynced()) return false;
-  if (durability_ == Durability::memory && !close_done_ && !settling_) return false;
+  if (durability_ == Durability::memory && !close_done_ && !settling_)
+    return synced_.index < soon_ && written_size_ > sync_asked_ && syncs_.empty();
   return syncs_.empty() || disk_.gathers(file_.append);
 }
 

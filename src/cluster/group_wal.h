@@ -102,6 +102,8 @@ class GroupWal {
   // an entry of it and everything behind.
   void append(base::Bytes encoded, Index last);
   void flush();  // at the end of every loop turn
+  // With `memory`: the log is synced up to here as soon as it is written, not at the next second.
+  void sync_soon(Index upto) { soon_ = std::max(soon_, upto); }
 
   void set_sync(Durability durability);
   // Done when it is on disk; later ones take the place of those that wait.
@@ -221,6 +223,7 @@ class GroupWal {
   uint64_t written_size_ = 0;
   uint64_t sync_asked_ = 0;  // its size that the last fsync asked for covers
   uint64_t sync_number_ = 0;
+  Index soon_ = 0;                  // what sync_soon() asked for
   OpenFile old_;                    // the one before it, until that is synced
   uint64_t newest_synced_ = 0;      // number of the last file known to be on disk
   std::vector<uint64_t> obsolete_;  // to be removed when the present one is

@@ -2,6 +2,7 @@
 // others. CLIENT KILL is in client_kill.cc.
 #include "base/numbers.h"
 #include "base/text.h"
+#include "commands/client_consistency.h"
 #include "commands/client_kill.h"
 #include "commands/client_tracking.h"
 #include "commands/families.h"
@@ -161,6 +162,9 @@ void client_help(Call& call) {
       "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
       "CACHING (YES|NO)",
       "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
+      "CONSISTENCY [R <members>] [W <members>] [DURABILITY (MEMORY|FSYNC)] [TIMEOUT <ms>] [ONCE]",
+      "    Ask for more than the quorums of the group, for this connection or its next command.",
+      "    Without options, tell what holds.",
       "GETREDIR",
       "    Return the client ID we are redirecting to when tracking is enabled.",
       "GETNAME",
@@ -385,6 +389,17 @@ constexpr CommandSpec kClientCommands[] = {
      .summary = "Chooses whether the next command's keys are tracked.",
      .complexity = "O(1)",
      .syntax = "<YES | NO>"},
+    {.name = "client|consistency",
+     .arity = -2,
+     .run = client_consistency,
+     .flags = kOwnFlags,
+     .group = "connection",
+     .since = "1.0.0",
+     .summary = "Asks for more than the quorums of the group, or tells what holds.",
+     .complexity = "O(1)",
+     .syntax =
+         "[R members] [W members] [DURABILITY <MEMORY | FSYNC>] [TIMEOUT milliseconds:integer] "
+         "[ONCE]"},
     {.name = "client|help",
      .arity = 2,
      .run = client_help,

@@ -102,7 +102,9 @@ bool slot_argument(Call& call, size_t i, int64_t& slot, Bytes error) {
 void cluster_countkeysinslot(Call& call) {
   int64_t slot;
   if (!slot_argument(call, 2, slot, "ERR Invalid slot")) return;
+  const uint64_t reply_start = call.session.out().end_offset();
   call.reply.integer(static_cast<int64_t>(call.store.keys_in_slot(0, static_cast<unsigned>(slot))));
+  call.server.dispatcher().hold_view(call.session, reply_start);
 }
 
 void cluster_getkeysinslot(Call& call) {
@@ -114,13 +116,15 @@ void cluster_getkeysinslot(Call& call) {
   if (most < 0) return call.reply.error(kInvalid);
   const auto slot = static_cast<unsigned>(number);
   uint64_t left = std::min<uint64_t>(most, call.store.keys_in_slot(0, slot));
+  const uint64_t reply_start = call.session.out().end_offset();
   call.reply.array(left);
-  if (left == 0) return;
-  call.store.visit_slot(0, slot, [&](const store::Entry* entry) {
-    if (left == 0) return false;
-    call.reply.bulk(entry->key());
-    return --left > 0;
-  });
+  if (left > 0)
+    call.store.visit_slot(0, slot, [&](const store::Entry* entry) {
+      if (left == 0) return false;
+      call.reply.bulk(entry->key());
+      return --left > 0;
+    });
+  call.server.dispatcher().hold_view(call.session, reply_start);
 }
 
 void cluster_help(Call& call) {

@@ -48,6 +48,7 @@ class Picture {
     if (address.starts_with('[')) address = address.substr(1, address.size() - 2);
     return address;
   }
+  uint16_t port(size_t place) const { return ClusterView::port_for(session_, at(place)); }
   std::string hostname(size_t place) const {
     return is_self(place) ? settings_.cluster_announce_hostname : std::string();
   }
@@ -100,7 +101,7 @@ void reply_networking(wire::ReplyWriter& reply, const Picture& picture, size_t p
 void reply_slot_member(wire::ReplyWriter& reply, const Picture& picture, size_t place) {
   reply.array(4);
   reply_endpoint(reply, picture, place);
-  reply.integer(picture.at(place).port);
+  reply.integer(picture.port(place));
   reply.bulk(picture.id(place));
   reply_networking(reply, picture, place);
 }
@@ -109,11 +110,15 @@ void reply_shard_member(wire::ReplyWriter& reply, const Picture& picture, size_t
   const ClusterMember& member = picture.at(place);
   const std::string hostname = picture.hostname(place);
   const bool leads = picture.leads(place);
-  reply.map(hostname.empty() ? 7 : 8);
+  reply.map((hostname.empty() ? 7u : 8u) + (member.tls_port ? 1u : 0u));
   reply.bulk("id");
   reply.bulk(picture.id(place));
   reply.bulk("port");
   reply.integer(member.port);
+  if (member.tls_port) {
+    reply.bulk("tls-port");
+    reply.integer(member.tls_port);
+  }
   reply.bulk("ip");
   reply.bulk(picture.host(place));
   reply.bulk("endpoint");
@@ -150,7 +155,7 @@ std::string line_of(const Picture& picture, size_t place) {
   if (!hostname.empty()) hostname.insert(0, 1, ',');
   const bool follows = picture.led() && !picture.leads(place);
   return fmt::format("{} {}:{}@{}{} {} {} 0 0 {} {}{}", picture.id(place), picture.host(place),
-                     member.port, member.bus_port, hostname, flags_of(picture, place),
+                     picture.port(place), member.bus_port, hostname, flags_of(picture, place),
                      follows ? picture.id(picture.leader()) : "-", picture.epoch(),
                      member.connected ? "connected" : "disconnected",
                      picture.leads(place) ? fmt::format(" 0-{}", kLastSlot) : "");
@@ -161,6 +166,7 @@ std::string line_of(const Picture& picture, size_t place) {
 void cluster_info(Call& call) {
   const Picture picture(call);
   const bool ok = picture.serving();
+  const ClusterView::Traffic traffic = call.server.cluster()->traffic();
   call.reply.verbatim(
       fmt::format("cluster_state:{}\r\n"
                   "cluster_slots_assigned:{}\r\n"
@@ -171,11 +177,11 @@ void cluster_info(Call& call) {
                   "cluster_size:1\r\n"
                   "cluster_current_epoch:{}\r\n"
                   "cluster_my_epoch:{}\r\n"
-                  "cluster_stats_messages_sent:0\r\n"
-                  "cluster_stats_messages_received:0\r\n"
+                  "cluster_stats_messages_sent:{}\r\n"
+                  "cluster_stats_messages_received:{}\r\n"
                   "total_cluster_links_buffer_limit_exceeded:0\r\n",
                   ok ? "ok" : "fail", kSlots, ok ? kSlots : 0, ok ? 0 : kSlots, picture.size(),
-                  picture.epoch(), picture.epoch()));
+                  picture.epoch(), picture.epoch(), traffic.sent, traffic.received));
 }
 
 void cluster_myid(Call& call) {

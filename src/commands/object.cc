@@ -2,6 +2,7 @@
 #include "commands/families.h"
 #include "commands/words.h"
 #include "server/call.h"
+#include "server/group.h"
 #include "server/server.h"
 
 namespace quoll::commands {
@@ -15,6 +16,9 @@ constexpr Bytes kNotByFrequency =
 constexpr Bytes kByFrequency =
     "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when "
     "switching between policies at runtime LRU and LFU data will take some time to adjust.";
+
+constexpr Bytes kNoVersions =
+    "ERR OBJECT VERSION is for members of a replica group: only its log orders changes for good";
 
 constexpr Bytes kObjectHelp[] = {
     "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -30,6 +34,8 @@ constexpr Bytes kObjectHelp[] = {
     "REFCOUNT <key>",
     "    Return the number of references of the value associated with the specified",
     "    <key>.",
+    "VERSION <key>",
+    "    Return a token that grows whenever the <key> changes, whoever leads the group.",
     "HELP",
     "    Prints this help.",
 };
@@ -80,6 +86,20 @@ void object_freq(Call& call) {
   call.reply.integer(call.store.frequency(entry, call.now));
 }
 
+// See server/key_versions.h. Followers have other indexes in mind: the leader tells.
+void object_version(Call& call) {
+  ReplicaGroup* group = call.server.group();
+  if (!group) return call.reply.error(kNoVersions);
+  if (!group->serves()) {
+    const SlotRoutes& routes = call.server.routes();
+    const bool led = group->leader() < group->members().size() && group->leader() != group->self();
+    return call.reply.error(routes.error(call.session, led ? Route::moved : Route::down,
+                                         routes.use_of(call.command, call.args)));
+  }
+  if (looked_at(call))
+    call.reply.integer(static_cast<int64_t>(group->version(call.db, call.arg(2))));
+}
+
 constexpr CommandSpec about_key(Bytes name, Handler run, Bytes since, Bytes summary) {
   return {.name = name,
           .arity = 3,
@@ -108,6 +128,8 @@ constexpr CommandSpec kObjectCommands[] = {
               "Tells the seconds since a key was last accessed."),
     about_key("object|refcount", object_refcount, "2.2.3",
               "Tells how many references a value has."),
+    about_key("object|version", object_version, "1.0.0",
+              "Returns a fencing token: it grows whenever the key changes, and never goes down."),
     {.name = "object|help",
      .arity = 2,
      .run = object_help,

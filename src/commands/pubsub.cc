@@ -65,14 +65,15 @@ void punsubscribe(Call& call) { unsubscribe_from(call, Kind::pattern, "punsubscr
 void sunsubscribe(Call& call) { unsubscribe_from(call, Kind::shard, "sunsubscribe"); }
 
 void publish(Call& call) {
-  size_t recorded = call.store.commits().recorded();
-  size_t receivers = call.server.notifier().publish(call.arg(1), call.arg(2), recorded);
+  size_t receivers =
+      call.server.notifier().publish(Kind::channel, call.arg(1), call.arg(2), call.store.commits());
   call.server.replication().publish(call.args);
   call.reply.integer(static_cast<int64_t>(receivers));
 }
 
 void spublish(Call& call) {
-  size_t receivers = call.server.pubsub().publish_shard(call.arg(1), call.arg(2), Ticket{});
+  size_t receivers =
+      call.server.notifier().publish(Kind::shard, call.arg(1), call.arg(2), call.store.commits());
   call.server.replication().publish(call.args);
   call.reply.integer(static_cast<int64_t>(receivers));
 }

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "commands/families.h"
 #include "commands/words.h"
+#include "server/group.h"
 #include "server/server.h"
 
 namespace quoll::commands {
@@ -159,8 +160,14 @@ void failover(Call& call) {
 
 // --- WAIT --------------------------------------------------------------------------------------
 
+// Also a member of a group that does not lead.
+bool is_replica(const Call& call) {
+  const ReplicaGroup* group = call.server.group();
+  return call.server.replication().following() || (group && !group->serves());
+}
+
 void wait(Call& call) {
-  if (call.server.replication().following())
+  if (is_replica(call))
     return call.reply.error(
         "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if "
         "a replica is configured to be writable (which is not the default) writes to replicas are "
@@ -178,11 +185,11 @@ void waitaof(Call& call) {
   if (need.local < 0 || need.local > 1 || need.replicas < 0)
     return call.reply.error("ERR value is out of range, must be positive");
   if (!call.timeout_millis(3, timeout_ms)) return;
-  if (call.server.replication().following())
+  if (is_replica(call))
     return call.reply.error(
         "ERR WAITAOF cannot be used with replica instances. Please also note that writes to "
         "replicas are just local and are not propagated.");
-  if (need.local > 0 && !call.server.settings().appendonly)
+  if (need.local > 0 && !call.server.settings().appendonly && !call.server.group())
     return call.reply.error(
         "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
   call.server.replication().waits().wait(call.session, need, timeout_ms);
@@ -270,6 +277,11 @@ void replconf(Call& call) {
 // True: it may be served.
 bool may_sync(Call& call) {
   Replication& replication = call.server.replication();
+  if (call.server.group()) {
+    call.reply.error(
+        "ERR a member of a replica group feeds no replicas: they would see what is not committed");
+    return false;
+  }
   const bool linked = !replication.following() || replication.link().connected();
   if (!linked)
     call.reply.error("NOMASTERLINK Can't SYNC while not connected with my master");

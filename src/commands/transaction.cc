@@ -33,7 +33,9 @@ void exec(Call& call) {
   if (transaction.aborted) {
     call.reply.error(errors::kExecAbort);
   } else if (changed) {
+    const uint64_t reply_start = call.session.out().end_offset();
     call.reply.null_array();
+    call.server.dispatcher().hold_view(call.session, reply_start);
   } else {
     call.server.watches().unwatch(call.session);  // its own writes are no news
     call.server.dispatcher().execute_queue(call.session);

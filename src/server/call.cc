@@ -15,7 +15,7 @@ const store::Entry* Call::find_key(const store::KeyRef& key) {
     if (!session.no_touch) store.note_access(entry, now);
   } else {
     ++server.stats().keyspace_misses;
-    server.notifier().key_miss(db, key.bytes, store.commits().recorded());
+    server.notifier().key_miss(db, key.bytes, store.commits());
   }
   return entry;
 }
@@ -26,7 +26,7 @@ const store::Entry* Call::look(size_t i, bool tell_miss) {
     ++server.stats().keyspace_hits;
   } else {
     ++server.stats().keyspace_misses;
-    if (tell_miss) server.notifier().key_miss(db, args[i], store.commits().recorded());
+    if (tell_miss) server.notifier().key_miss(db, args[i], store.commits());
   }
   return entry;
 }

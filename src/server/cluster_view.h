@@ -19,6 +19,7 @@ struct ClusterMember {
   std::string id;    // 40 hex digits; "" while nobody has heard of it
   std::string host;  // as clients reach it
   uint16_t port = 0;
+  uint16_t tls_port = 0;  // for clients; 0: none that we know of
   uint16_t bus_port = 0;
   bool witness = false;           // keeps no data: clients are not sent to it
   bool connected = true;          // heard of within the election timeout; ourselves always
@@ -26,6 +27,8 @@ struct ClusterMember {
   base::Millis connected_ms = 0;  // since when there is a link to it; 0: there is none
   size_t unsent_bytes = 0;        // that wait on that link
 };
+
+class Session;
 
 class ClusterView {
  public:
@@ -43,6 +46,14 @@ class ClusterView {
   // A member that does not lead has data that others have committed, and nothing else.
   virtual bool readable() const { return true; }
   virtual uint64_t epoch() const = 0;
+  // Messages between the members, seen from here.
+  struct Traffic {
+    uint64_t sent = 0;
+    uint64_t received = 0;
+  };
+  virtual Traffic traffic() const { return {}; }
+  // The port by which the session's client reaches the member: one that uses TLS goes on so.
+  static uint16_t port_for(const Session& session, const ClusterMember& member);
   // What may be changed while the server runs has changed: how it is announced.
   virtual void settings_changed(const Settings&) {}
 };

@@ -194,16 +194,22 @@ bool Dispatcher::admit_special(Session& session, Command& command, Args args) {
 bool Dispatcher::admit_slots(Session& session, Command& command, Args args) {
   const SlotRoutes& routes = server_.routes();
   const bool may_run = command.spec->access != Access::write || server_.cluster()->may_commit();
-  if (!session.transaction.open && command.one_key && may_run && routes.serves()) return true;
+  const bool asked = server_.group() && !server_.group()->consistency().idle();
+  if (!session.transaction.open && command.one_key && may_run && !asked && routes.serves())
+    return true;
   const bool exec = session.transaction.open && command.spec->name == "exec";
   const uint64_t* hash = current_ && current_->hashed ? &current_->hash : nullptr;
   const SlotUse use = exec ? session.transaction.slots : routes.use_of(command, args, hash);
   const Route route = routes.find(session, command, use);
-  if (route == Route::here) {
+  const bool too_few = route == Route::here && asked && use.writes && routes.serves() &&
+                       (exec || !session.transaction.open) && !server_.group()->may_commit(session);
+  if (route == Route::here && !too_few) {
     if (session.transaction.open && !never_queued(command)) session.transaction.slots.add(use);
     return true;
   }
-  const std::string error = routes.error(route, use);
+  const std::string error = too_few ? routes.no_quorum(use, server_.group()->quorum(session))
+                                    : routes.error(session, route, use);
+  if (too_few) server_.group()->consistency().command_is_over(session.id);
   if (!exec) return reject(session, &command, error);
   server_.watches().unwatch(session);
   session.transaction.reset();
@@ -425,6 +431,7 @@ void Dispatcher::execute_queue(Session& session) {
   session.in_exec = true;
   session.reply().array(session.transaction.queue.size());
   commits.begin(store::Origin::client, server_.now(), true);
+  server_.notifier().unit_begins();
   for (QueuedCommand& queued : session.transaction.queue) {
     if (!session.user->unrestricted() && !still_allowed(session, queued)) continue;
     run(
@@ -434,9 +441,11 @@ void Dispatcher::execute_queue(Session& session) {
   }
   store::Seq seq = commits.close();
   session.in_exec = false;
-  if (server_.gate().demanding())
-    hold_reply(session, seq ? seq : server_.persistence().unsettled().latest(), reply_start,
-               seq != 0);
+  if (server_.gate().demanding()) {
+    const store::Seq shown = seq ? seq : server_.persistence().unsettled().latest();
+    server_.notifier().unit_over(server_.gate().ticket(shown));
+    hold_reply(session, shown, reply_start, seq != 0);
+  }
   server_.after_commit(session, seq);
 }
 
@@ -444,8 +453,17 @@ void Dispatcher::hold_reply(Session& session, store::Seq seq, uint64_t reply_sta
   const auto what = wrote ? Session::Held::write : Session::Held::read;
   Ticket ticket = server_.gate().ticket(seq);
   if (ticket.need != Need::nothing) session.hold(ticket, reply_start, what);
-  if (ReplicaGroup* group = server_.group(); group && !wrote)
-    session.hold(group->confirmation(), reply_start, what);
+  ReplicaGroup* group = server_.group();
+  if (!group) return;
+  Ticket leadership;
+  if (!wrote) session.hold(leadership = group->confirmation(), reply_start, what);
+  if (!group->consistency().idle())
+    group->hold_as_asked(session, reply_start, wrote, ticket, leadership);
+}
+
+void Dispatcher::hold_view(Session& session, uint64_t reply_start) {
+  if (server_.gate().demanding() && !session.in_exec)
+    hold_reply(session, server_.persistence().unsettled().latest(), reply_start, false);
 }
 
 // In a group a key that is seen as expired must stay so under every later leader.

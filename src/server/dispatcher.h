@@ -44,6 +44,8 @@ class Dispatcher {
   // The reply since `reply_start` waits until the commit is settled; in a group, one of a command
   // that wrote nothing itself until it is confirmed that we lead, too.
   void hold_reply(Session& session, store::Seq seq, uint64_t reply_start, bool wrote);
+  // The same for a reply that shows whatever the databases hold, of a command that does not say so.
+  void hold_view(Session& session, uint64_t reply_start);
   // The argument is a secret: the slow log shows "(redacted)" for it.
   void redact(size_t argument) { redacted_.push_back(argument); }
   bool is_redacted(size_t argument) const {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "server/change_readers.h"
 #include "server/log.h"
 #include "server/server.h"
 
@@ -13,8 +14,6 @@ using cluster::Member;
 
 namespace {
 
-// Rounds of confirmation of later epochs are later.
-constexpr unsigned kRoundBits = 40;
 constexpr base::Nanos kMoment = base::kNanosPerMilli;  // as the core counts time
 
 }  // namespace
@@ -45,7 +44,13 @@ base::Millis ReplicaGroup::steady_ms() const {
   return server_.host().clock.steady() / base::kNanosPerMilli;
 }
 
-void ReplicaGroup::settings_changed(const Settings&) { update_members(); }
+void ReplicaGroup::settings_changed(const Settings& now) {
+  const auto tls_port = static_cast<uint16_t>(
+      now.cluster_announce_tls_port ? now.cluster_announce_tls_port : now.tls_port);
+  members_[config_.self].tls_port = tls_port;
+  if (links_) links_->set_tls_port(tls_port);
+  update_members();
+}
 
 size_t ReplicaGroup::leader() const {
   if (!core_ || core_->leader() == kNoMember) return members_.size();
@@ -97,6 +102,7 @@ void ReplicaGroup::turn() {
       wal_->append(bytes, last);
       log_bytes_ += bytes.size();
     });
+  wal_->sync_soon(core_->sync_wish());
   wal_->flush();
   if ((core_->holds_back() || disk_waits) && moment_timer_ == 0)
     moment_timer_ = server_.host().loop.after(kMoment, [this] { moment_timer_ = 0; });
@@ -160,6 +166,7 @@ void ReplicaGroup::follow_role() {
 void ReplicaGroup::begin_serving() {
   serving_ = true;
   serving_epoch_ = core_->epoch();
+  versions_.forget();
   may_commit_ = core_->may_commit(steady_ms());
   ++counters_.elections_won;
   log::notice("Group: we lead in epoch {}, from entry {} on", serving_epoch_, core_->last().index);
@@ -175,10 +182,14 @@ void ReplicaGroup::stop_serving() {
                serving_epoch_, waiting);
   ++counters_.deposed;
   fail_replies(0, 0, true);
+  consistency_.forget_late();
   serving_ = may_commit_ = false;
   CommitSink::listen(false);
+  // Who reads the stream of changes is not told of those that may be taken back.
+  if (!pending_.empty() && server_.changes().stream().on()) server_.changes().stream().restart();
   pending_.clear();
   marks_.clear();
+  versions_.forget();
   const store::Seq last = server_.store().commits().last_seq();
   server_.persistence().unsettled().settle(last);
   server_.gate().advance(Need::members, last);
@@ -197,6 +208,7 @@ void ReplicaGroup::absorb(const store::Commit& commit) {
     return;
   }
   const Index index = core_->propose(commit.effects, commit.at);
+  versions_.changed(commit, index);
   if (!pending_.empty()) {
     Pending& run = pending_.back();
     if (run.last() + 1 == commit.seq && run.index + run.count == index) {
@@ -215,8 +227,15 @@ std::optional<Index> ReplicaGroup::pending_index(store::Seq seq) const {
 }
 
 Ticket ReplicaGroup::confirmation() {
-  if (!serving_) return {};
-  return {(serving_epoch_ << kRoundBits) + core_->confirm_read(), Need::leadership};
+  if (!serving_ || core_->lease_holds(steady_ms())) return {};
+  return {token(core_->confirm_read()), Need::leadership};
+}
+
+// Behind a change of the transaction that runs, its own entry.
+uint64_t ReplicaGroup::version(store::DbIndex db, base::Bytes key) {
+  const Index last = core_->last().index;
+  const Index own = server_.store().commits().recorded() > 0 ? last + 1 : 0;
+  return token(versions_.tell(db, key, last, own));
 }
 
 // Opens the gate for what has been committed and confirmed.
@@ -237,8 +256,51 @@ void ReplicaGroup::settle() {
     server_.persistence().unsettled().settle(reached);
     server_.gate().advance(Need::members, reached);
   }
-  server_.gate().advance(Need::leadership,
-                         (serving_epoch_ << kRoundBits) + core_->confirmed_round());
+  server_.gate().advance(Need::leadership, token(core_->confirmed_round()));
+  if (!consistency_.idle()) consistency_.advance(*core_, server_.gate());
+}
+
+// --- what connections ask for ------------------------------------------------------------------
+
+void ReplicaGroup::hold_as_asked(Session& session, uint64_t reply_start, bool wrote,
+                                 const Ticket& change, const Ticket& leadership) {
+  if (!serving_ || session.postponed() == Postponed::blocked) return;
+  const Consistency asked = consistency_.of_command(session.id);
+  consistency_.command_is_over(session.id);
+  if (asked == Consistency{}) return;
+  Ticket more;
+  if (wrote) {
+    more = consistency_.for_write(asked, log_end());
+    if (asked.fsync) want_on_disks(log_end());
+  } else if (asked.read > 0) {
+    more = consistency_.for_read(asked, token(core_->confirm_read(asked.read)));
+  }
+  session.hold(more, reply_start, wrote ? Session::Held::write : Session::Held::read);
+  const base::Millis patience =
+      asked.timeout_ms > 0 ? asked.timeout_ms : server_.settings().cluster_write_timeout_ms;
+  consistency_.wait({session.id, steady_ms() + patience, {change, leadership, more}});
+}
+
+bool ReplicaGroup::may_commit(const Session& session) const {
+  return core_->members_ready(steady_ms()) >=
+         consistency_.members_needed(consistency_.of_command(session.id));
+}
+
+std::string ReplicaGroup::quorum(const Session& session) const {
+  return fmt::format("{} of {}", core_->members_ready(steady_ms()),
+                     consistency_.members_needed(consistency_.of_command(session.id)));
+}
+
+// What was not done in the time that its connection gave.
+void ReplicaGroup::give_up_asked() {
+  for (const GroupConsistency::Late& late : consistency_.take_late(steady_ms(), server_.gate())) {
+    Session* session = server_.find_session(late.session);
+    if (!session) continue;
+    session->fail_held([&](const Ticket& ticket, bool wrote) -> std::string {
+      const bool meant = std::ranges::find(late.tickets, ticket) != late.tickets.end();
+      return meant ? error_of(ticket, wrote) : std::string();
+    });
+  }
 }
 
 // --- replies that cannot be given --------------------------------------------------------------
@@ -247,22 +309,43 @@ std::string ReplicaGroup::entry_name(store::Seq seq) const {
   return fmt::format("g0 e{} i{}", serving_epoch_, pending_index(seq).value_or(0));
 }
 
-// Those that wait for commits up to `upto` or rounds up to `round`; or all.
+std::string ReplicaGroup::name_of(const Ticket& ticket) const {
+  if (ticket.need == Need::members) return entry_name(ticket.seq);
+  const cluster::Position at = position_of(ticket.seq);
+  return fmt::format("g0 e{} i{}", at.epoch, at.index);
+}
+
+// What takes the place of a reply that waits in vain.
+std::string ReplicaGroup::error_of(const Ticket& ticket, bool wrote) {
+  if (server_.gate().open(ticket)) return {};
+  if (!wrote) return "CLUSTERDOWN The leader of the group could not be confirmed";
+  ++counters_.uncertain;
+  return "UNCERTAIN " + name_of(ticket);
+}
+
+// Those that wait for commits up to `upto` or rounds up to `round`, unless their connections gave
+// them a time of their own; or all.
 void ReplicaGroup::fail_replies(store::Seq upto, uint64_t round, bool all) {
-  auto verdict = [&](const Ticket& ticket, bool wrote) -> std::string {
-    const bool members = ticket.need == Need::members;
-    if (!members && ticket.need != Need::leadership) return {};
-    if (!all && ticket.seq > (members ? upto : round)) return {};
-    if (!wrote) return "CLUSTERDOWN The leader of the group could not be confirmed";
-    ++counters_.uncertain;
-    return "UNCERTAIN " + entry_name(ticket.seq);
-  };
-  for (auto& [id, session] : server_.sessions()) session->fail_held(verdict);
+  std::vector<SessionId> ids;  // failing may end sessions
+  for (const auto& [id, session] : server_.sessions()) ids.push_back(id);
+  for (const SessionId id : ids) {
+    Session* session = server_.find_session(id);
+    if (!session) continue;
+    session->fail_held([&, id](const Ticket& ticket, bool wrote) -> std::string {
+      const bool members = ticket.need == Need::members;
+      if (!all && !members && ticket.need != Need::leadership) return {};
+      if (ticket.need == Need::fsynced || ticket.need == Need::replicas) return {};
+      if (!all && ticket.seq > (members ? upto : round)) return {};
+      if (!all && consistency_.waits(id, ticket)) return {};
+      return error_of(ticket, wrote);
+    });
+  }
 }
 
 // What was not committed or confirmed in time.
 void ReplicaGroup::give_up_late() {
   if (!serving_) return;
+  if (!consistency_.idle()) give_up_asked();
   const base::Millis now = steady_ms();
   const base::Millis due = now - server_.settings().cluster_write_timeout_ms;
   store::Seq seq = 0;
@@ -273,10 +356,10 @@ void ReplicaGroup::give_up_late() {
     marks_.pop_front();
   }
   const bool late_write = seq > 0 && !pending_.empty() && pending_.front().seq <= seq;
-  const bool late_read = round > (serving_epoch_ << kRoundBits) + core_->confirmed_round();
+  const bool late_read = round > token(core_->confirmed_round());
   if (late_write || late_read) fail_replies(seq, round, false);
   const store::Seq last = pending_.empty() ? 0 : pending_.back().last();
-  marks_.push_back({now, last, (serving_epoch_ << kRoundBits) + core_->round()});
+  marks_.push_back({now, last, token(core_->round())});
 }
 
 std::string ReplicaGroup::quorum() const {
@@ -298,13 +381,30 @@ std::string ReplicaGroup::outcome(cluster::Epoch epoch, Index index) const {
   return "PENDING";
 }
 
-size_t ReplicaGroup::members_with(store::Seq seq) const {
+// Of an entry that was lost with its epoch: one that nobody has.
+Index ReplicaGroup::index_of(uint64_t token) const {
+  if (token == 0) return core_->commit();
+  const cluster::Position at = position_of(token);
+  if (at.index <= core_->log().base().index || core_->holds(at)) return at.index;
+  return UINT64_MAX;
+}
+
+size_t ReplicaGroup::members_with(uint64_t token, bool on_disk) const {
   if (!serving_) return 0;
-  const Index index = pending_index(seq).value_or(core_->commit());
+  const Index index = index_of(token);
   size_t count = 0;
   for (Member m = 0; m < members_.size(); ++m)
-    count += m != config_.self && core_->match(m) >= index;
+    count += m != config_.self && (on_disk ? core_->synced(m) : core_->match(m)) >= index;
   return count;
+}
+
+bool ReplicaGroup::on_own_disk(uint64_t token) const {
+  return serving_ && core_->synced(config_.self) >= index_of(token);
+}
+
+void ReplicaGroup::want_on_disks(uint64_t token) {
+  const Index index = index_of(token);
+  if (serving_ && index <= core_->last().index) core_->want_synced(index);
 }
 
 // --- the log on disk, the connections ----------------------------------------------------------
@@ -331,8 +431,10 @@ void ReplicaGroup::wal_state_failed(const std::string& error) {
   log::warning("Error saving the state of the group's member: {}", error);
 }
 
-void ReplicaGroup::link_up(Member member, const std::string& id) {
-  members_[member].id = id;
+void ReplicaGroup::link_up(const cluster::Preamble& preamble) {
+  const Member member = preamble.from;
+  members_[member].id = preamble.id;
+  members_[member].tls_port = preamble.tls_port;
   core_->linked(member);
   log::verbose("Group: connected to member {} ({}:{})", member, members_[member].host,
                members_[member].port);

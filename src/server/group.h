@@ -11,7 +11,8 @@
 // Replies of a leader wait for what they show: a write for its own entry, a read for the entries of
 // its keys that are not committed yet and for a round of confirmation that began after it. A leader
 // that is deposed has the replies that wait replaced: UNCERTAIN where something was written,
-// CLUSTERDOWN where nothing was.
+// CLUSTERDOWN where nothing was. Under a lease reads need no round; connections may ask for more
+// than the group's quorums (group_consistency.h).
 //
 // group.cc: turns, roles, outputs; group_start.cc: what the disk holds, checkpoints; group_data.cc:
 // data to and from other members, and what a deposed leader must undo.
@@ -31,6 +32,8 @@
 #include "server/checkpoints.h"
 #include "server/cluster_view.h"
 #include "server/group_apply.h"
+#include "server/group_consistency.h"
+#include "server/key_versions.h"
 #include "server/output_gate.h"
 #include "store/commit.h"
 
@@ -69,6 +72,9 @@ class ReplicaGroup final : public ClusterView,
   bool readable() const override {
     return core_ && core_->data_stands() && core_->applied() <= core_->commit();
   }
+  Traffic traffic() const override {
+    return links_ ? Traffic{links_->frames_sent(), links_->frames_received()} : Traffic{};
+  }
   uint64_t epoch() const override { return core_ ? core_->epoch() : 0; }
   void settings_changed(const Settings& settings) override;
 
@@ -78,8 +84,28 @@ class ReplicaGroup final : public ClusterView,
   std::string entry_name(store::Seq seq) const;
   // CLUSTER OUTCOME: COMMITTED, LOST, PENDING, or an error.
   std::string outcome(cluster::Epoch epoch, cluster::Index index) const;
-  // The other members that have everything up to the commit, or have it on disk.
-  size_t members_with(store::Seq seq) const;
+  // Where the log ends: behind a commit, the token of its entry (see key_versions.h).
+  uint64_t log_end() const { return core_ ? token_of(core_->last()) : 0; }
+  // The other members that have everything up to the entry at the token, or have it on disk; 0:
+  // up to what is committed.
+  size_t members_with(uint64_t token, bool on_disk) const;
+  bool on_own_disk(uint64_t token) const;
+  // All members' disks should have it soon.
+  void want_on_disks(uint64_t token);
+
+  // CLIENT CONSISTENCY
+  GroupConsistency& consistency() { return consistency_; }
+  const cluster::GroupConfig& config() const { return config_; }
+  // What the session's reply waits for beyond the tickets given to it.
+  void hold_as_asked(Session& session, uint64_t reply_start, bool wrote, const Ticket& change,
+                     const Ticket& leadership);
+  // Enough members are there for a write of this session.
+  bool may_commit(const Session& session) const;
+  // For how many there are: "1 of 3".
+  std::string quorum(const Session& session) const;
+
+  // OBJECT VERSION, where we serve.
+  uint64_t version(store::DbIndex db, base::Bytes key);
 
   // Leadership goes to a member that has the whole log; false: there is none.
   bool hand_over() { return core_->transfer(); }
@@ -108,7 +134,7 @@ class ReplicaGroup final : public ClusterView,
   void wal_again(cluster::Position durable) override;
   void wal_state_failed(const std::string& error) override;
   // cluster::GroupLinksEvents
-  void link_up(cluster::Member member, const std::string& id) override;
+  void link_up(const cluster::Preamble& preamble) override;
   void link_down(cluster::Member member) override;
   bool link_frame(cluster::Member member, cluster::FrameType type, base::Bytes body) override;
   void link_trouble(const std::string& text) override;
@@ -159,12 +185,17 @@ class ReplicaGroup final : public ClusterView,
   void schedule();
   void turn();
   void follow_role();
+  uint64_t token(uint64_t position) const { return token_of({serving_epoch_, position}); }
+  cluster::Index index_of(uint64_t token) const;
+  std::string name_of(const Ticket& ticket) const;
   void begin_serving();
   void stop_serving();
   void settle();
   std::optional<cluster::Index> pending_index(store::Seq seq) const;
   void fail_replies(store::Seq upto, uint64_t round, bool all);
+  std::string error_of(const Ticket& ticket, bool wrote);
   void give_up_late();
+  void give_up_asked();
   void update_members();
   void send(cluster::Member to, const cluster::GroupMessage& message);
 
@@ -222,6 +253,8 @@ class ReplicaGroup final : public ClusterView,
   cluster::Epoch serving_epoch_ = 0;
   std::deque<Pending> pending_;
   std::deque<Mark> marks_;
+  GroupConsistency consistency_{config_};
+  KeyVersions versions_;
   cluster::Member leader_seen_ = cluster::kNoMember;
 
   // Checkpoints.

@@ -65,8 +65,7 @@ Result<cluster::GroupConfig> group_config(const Settings& settings) {
   config.self = static_cast<cluster::Member>(place.value());
   for (size_t i = 0; i < list.size(); ++i)
     if (list[i].witness) config.witnesses |= 1u << i;
-  if (settings.cluster_read_quorum.kind == Quorum::Kind::lease)
-    return Error{"cluster-read-quorum lease is not available: reads are confirmed by members"};
+  config.lease = settings.cluster_read_quorum.kind == Quorum::Kind::lease;
   config.write_quorum = settings.cluster_write_quorum.of(list.size());
   config.read_quorum = settings.cluster_read_quorum.of(list.size());
   config.durability = settings.cluster_durability == Durability::fsync

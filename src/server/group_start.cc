@@ -19,7 +19,8 @@ namespace {
 uint64_t config_hash(const cluster::GroupConfig& config, const cluster::GroupList& list) {
   std::string text = cluster::format_group_list(list) + "|" + std::to_string(config.write_quorum) +
                      "|" + std::to_string(config.read_quorum) + "|" +
-                     std::to_string(static_cast<int>(config.durability));
+                     std::to_string(static_cast<int>(config.durability)) +
+                     (config.lease ? "|lease" : "");
   return XXH3_64bits(text.data(), text.size());
 }
 
@@ -122,6 +123,7 @@ void ReplicaGroup::join(SavedState state, const host::OnDone& done) {
     options.members.push_back(tcp_endpoint(member.host, member.bus_port));
   options.config = config_hash(config_, server_.settings().cluster_group);
   options.id = id_;
+  options.tls_port = members_[config_.self].tls_port;
   options.silence_ms = 3 * config_.election_timeout_ms;
   links_ = std::make_unique<cluster::GroupLinks>(server_.host(), std::move(options), *this);
   if (auto listening = open_bus(); !listening) return done(std::move(listening));

@@ -51,24 +51,34 @@ void Notifier::announce(uint32_t kind, Bytes event, store::DbIndex db, Bytes key
   if (mask_ & notify::kKeyevent) pubsub_.publish(of_event(db, event), key, ticket);
 }
 
-void Notifier::announce_miss(store::DbIndex db, Bytes key, size_t recorded) {
+void Notifier::announce_miss(store::DbIndex db, Bytes key, const store::CommitBuilder& commits) {
   constexpr Bytes kEvent = "keymiss";
-  if (mask_ & notify::kKeyspace) publish(of_key(db, key), kEvent, recorded);
-  if (mask_ & notify::kKeyevent) publish(of_event(db, kEvent), key, recorded);
+  constexpr auto kKind = PubSub::Kind::channel;
+  const Ticket ticket = gate_.ticket(unsettled_->of(db, key));
+  if (mask_ & notify::kKeyspace) publish(kKind, of_key(db, key), kEvent, commits, ticket);
+  if (mask_ & notify::kKeyevent) publish(kKind, of_event(db, kEvent), key, commits, ticket);
 }
 
-size_t Notifier::publish(Bytes channel, Bytes message, size_t recorded) {
-  if (recorded == 0 || !listening()) return pubsub_.publish(channel, message, Ticket{});
-  waiting_.push_back({recorded, std::string(channel), std::string(message)});
-  return pubsub_.receivers(channel);
+size_t Notifier::publish(PubSub::Kind kind, Bytes channel, Bytes message,
+                         const store::CommitBuilder& commits, const Ticket& ticket) {
+  const bool in_order = listening() && commits.recorded() > 0;
+  if (!in_order && !in_unit_) return send(kind, channel, message, ticket);
+  waiting_.push_back({commits.recorded(), kind, std::string(channel), std::string(message)});
+  return kind == PubSub::Kind::shard ? pubsub_.subscribers(kind, channel)
+                                     : pubsub_.receivers(channel);
+}
+
+size_t Notifier::send(PubSub::Kind kind, Bytes channel, Bytes message, const Ticket& ticket) {
+  return kind == PubSub::Kind::shard ? pubsub_.publish_shard(channel, message, ticket)
+                                     : pubsub_.publish(channel, message, ticket);
 }
 
 // Sends the messages that stand behind the touches told so far.
 void Notifier::send_waiting(size_t told, const Ticket& ticket) {
   size_t sent = 0;
   while (sent < waiting_.size() && waiting_[sent].behind <= told) {
-    pubsub_.publish(waiting_[sent].channel, waiting_[sent].message, ticket);
-    ++sent;
+    const Waiting& one = waiting_[sent++];
+    send(one.kind, one.channel, one.message, ticket);
   }
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(sent));
 }

@@ -9,6 +9,8 @@
 //   replicas  enough replicas acknowledging a position
 //   members   a write quorum of the group
 //   leadership  a read quorum of the group having confirmed that this server leads
+//   stored_by, synced_by, confirmed_by   so many members, as a client asked; see
+//               group_consistency.h
 //
 // Cost: a commit that needs nothing is never queued anywhere. A session waits for one ticket at a
 // time, the first it has; an advance touches only the sessions whose ticket it opens.
@@ -19,18 +21,28 @@
 #include <functional>
 #include <vector>
 
+#include "cluster/group_types.h"
 #include "store/commit.h"
 
 namespace quoll::server {
 
 class Session;
 
-enum class Need : uint8_t { nothing, fsynced, replicas, members, leadership };
-constexpr size_t kNeeds = 5;
+enum class Need : uint8_t { nothing, fsynced, replicas, members, leadership, by_count };
+// Behind by_count: three for every number of members.
+inline Need by_count(size_t members, size_t which) {
+  return static_cast<Need>(static_cast<size_t>(Need::by_count) + 3 * members + which);
+}
+inline Need stored_by(size_t members) { return by_count(members, 0); }
+inline Need synced_by(size_t members) { return by_count(members, 1); }
+inline Need confirmed_by(size_t members) { return by_count(members, 2); }
+constexpr size_t kNeeds = static_cast<size_t>(Need::by_count) + 3 * (cluster::kMembersMax + 1);
 
 struct Ticket {
   store::Seq seq = 0;
   Need need = Need::nothing;
+
+  bool operator==(const Ticket&) const = default;
 };
 
 class OutputGate {

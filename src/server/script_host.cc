@@ -114,6 +114,7 @@ void ScriptHost::run(Call& call, const Start& start) {
   session_->reply().set_protocol(2);
   server_.hold_clock(true);
 
+  if (!call.session.in_exec) server_.notifier().unit_begins();
   bool ok = start.vm.call(start.arguments, server_.settings().script_memory_max);
 
   server_.hold_clock(false);
@@ -171,10 +172,11 @@ void ScriptHost::finish(Call& call, uint64_t reply_start) {
     seq = commits.close();
     server_.after_commit(call.session, seq);
   }
-  if (server_.gate().demanding() && !call.session.in_exec)
-    server_.dispatcher().hold_reply(call.session,
-                                    seq ? seq : server_.persistence().unsettled().latest(),
-                                    reply_start, seq != 0);
+  if (server_.gate().demanding() && !call.session.in_exec) {
+    const store::Seq shown = seq ? seq : server_.persistence().unsettled().latest();
+    server_.notifier().unit_over(server_.gate().ticket(shown));
+    server_.dispatcher().hold_reply(call.session, shown, reply_start, seq != 0);
+  }
   if (run_.slow) call.session.peer().pause_reads(false);
   session_->out().clear();  // the last reply of a command may hold a value
   if (joined_.capacity() > kKeptBytesMax) std::string().swap(joined_);

@@ -69,6 +69,7 @@ Server::Server(const host::Host& host, Config config, Families families)
   started_ms_ = now_;
   scripts_ = std::make_unique<ScriptHost>(*this);
   store_.access().set_seed(host_.random.draw());
+  notifier_.set_unsettled(persistence_.unsettled());
   // The order in which sinks hear of a commit.
   store_.commits().add_sink(watches_);
   store_.commits().add_sink(tracking_);
@@ -263,7 +264,7 @@ void Server::tell_monitors(const Session& session, Args line, const Command* com
 }
 
 void Server::after_commit(Session& session, store::Seq seq) {
-  if (seq != 0) session.note_write(seq, replication_->offset());
+  if (seq != 0) session.note_write(seq, group_ ? group_->log_end() : replication_->offset());
 }
 
 void Server::note_error(Bytes code) {

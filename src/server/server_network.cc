@@ -223,6 +223,7 @@ void Server::forget(Session& session) {
   tracking_.forget(session);
   drop_monitor(session);
   replication_->forget(session);
+  if (group_) group_->consistency().forget(session.id);
   changes_->forget(session);
   std::erase(flush_queue_, &session);
   auto at = sessions_.find(session.id);

@@ -5,6 +5,7 @@
 
 #include "server/blocked_keys.h"
 #include "server/dispatcher.h"
+#include "server/group.h"
 #include "server/log.h"
 #include "server/server.h"
 
@@ -47,6 +48,7 @@ void Session::reset_state() {
   reply_.set_protocol(2);
   user = &server_.acl().default_user();
   server_.drop_monitor(*this);
+  if (ReplicaGroup* group = server_.group()) group->consistency().forget(id);
   set_authenticated(server_.acl().open());
 }
 

@@ -79,7 +79,8 @@ class Session final : public host::PeerEvents {
   // The client is a replica from now on; null: no longer. It must outlive the session or be unset.
   void set_source(OutSource* source) { source_ = source; }
   bool is_replica() const { return source_ != nullptr; }
-  // Its last commit, and where that ends in the replication stream: what WAIT waits for.
+  // Its last commit, and where that ends in the replication stream, or in a group which entry of
+  // the log it became: what WAIT waits for.
   void note_write(store::Seq seq, uint64_t offset) {
     write_seq_ = seq;
     write_offset_ = offset;
@@ -164,6 +165,7 @@ class Session final : public host::PeerEvents {
   bool waiting() const { return postponed_ == Postponed::blocked && (!resumed_ || waits_on_); }
 
   Server& server() { return server_; }
+  const Server& server() const { return server_; }
   wire::ReplyWriter& reply() { return reply_; }
   int protocol() const { return reply_.protocol(); }
   wire::OutQueue& out() { return out_; }

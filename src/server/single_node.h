@@ -21,6 +21,8 @@ class SingleNode final : public ClusterView {
     ClusterMember& own = members_[0];
     own.host = now.cluster_announce_ip;
     own.port = port(now.cluster_announce_port ? now.cluster_announce_port : now.port);
+    own.tls_port =
+        port(now.cluster_announce_tls_port ? now.cluster_announce_tls_port : now.tls_port);
     own.bus_port = port(now.cluster_announce_bus_port ? now.cluster_announce_bus_port
                         : now.cluster_port            ? now.cluster_port
                                                       : own.port + cluster::kBusPortDistance);

@@ -62,7 +62,14 @@ Route SlotRoutes::find_elsewhere(const Session& session, const Command& command,
   return may_read ? Route::here : Route::moved;
 }
 
-std::string SlotRoutes::error(Route route, const SlotUse& use) const {
+uint16_t ClusterView::port_for(const Session& session, const ClusterMember& member) {
+  const int64_t tls_port = session.server().settings().tls_port;
+  if (member.tls_port == 0 || tls_port == 0 || session.peer().is_unix()) return member.port;
+  const bool tls = session.peer().local_address().ends_with(fmt::format(":{}", tls_port));
+  return tls ? member.tls_port : member.port;
+}
+
+std::string SlotRoutes::error(const Session& session, Route route, const SlotUse& use) const {
   switch (route) {
     case Route::here:
       return {};
@@ -71,8 +78,7 @@ std::string SlotRoutes::error(Route route, const SlotUse& use) const {
     case Route::down:
       return std::string(kDown);
     case Route::no_quorum:
-      return fmt::format("CLUSTERDOWN NOQUORUM slot {}: {}", std::max(use.slot, 0),
-                         server_.cluster()->quorum());
+      return no_quorum(use, server_.cluster()->quorum());
     case Route::read_only:
       return std::string(errors::kReadOnly);
     case Route::moved:
@@ -80,7 +86,12 @@ std::string SlotRoutes::error(Route route, const SlotUse& use) const {
   }
   const ClusterView& view = *server_.cluster();
   const ClusterMember& leader = view.members()[view.leader()];
-  return fmt::format("MOVED {} {}:{}", use.slot, leader.host, leader.port);
+  return fmt::format("MOVED {} {}:{}", use.slot, leader.host,
+                     ClusterView::port_for(session, leader));
+}
+
+std::string SlotRoutes::no_quorum(const SlotUse& use, const std::string& there) const {
+  return fmt::format("CLUSTERDOWN NOQUORUM slot {}: {}", std::max(use.slot, 0), there);
 }
 
 void Server::redirect_blocked() {
@@ -97,7 +108,7 @@ void Server::redirect_blocked() {
     }
     const SlotUse use = routes_.use_of(*parked->command, parked->line.args());
     const Route route = routes_.find(*session, *parked->command, use);
-    if (route != Route::here) session->unblock(routes_.error(route, use));
+    if (route != Route::here) session->unblock(routes_.error(*session, route, use));
   }
   if (!routes_.serves()) pubsub_.leave_shards();
 }

@@ -44,7 +44,9 @@ class SlotRoutes {
   SlotUse use_of(const Command& command, Args args, const uint64_t* first_hash = nullptr) const;
   Route find(const Session& session, const Command& command, const SlotUse& use) const;
   // The error reply of a route that does not lead here.
-  std::string error(Route route, const SlotUse& use) const;
+  std::string error(const Session& session, Route route, const SlotUse& use) const;
+  // Of Route::no_quorum; `there`: "1 of 2".
+  std::string no_quorum(const SlotUse& use, const std::string& there) const;
 
  private:
   Route find_elsewhere(const Session& session, const Command& command, const SlotUse& use) const;

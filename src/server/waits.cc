@@ -9,8 +9,11 @@ namespace quoll::server {
 bool Waits::met(const Session& session, const Need& need) const {
   const Replicas& replicas = replication_.replicas();
   const uint64_t offset = session.write_offset();
-  if (const ReplicaGroup* group = server_.group())
-    return static_cast<int64_t>(group->members_with(session.write_seq())) >= need.replicas;
+  if (const ReplicaGroup* group = server_.group()) {
+    const size_t members = group->members_with(offset, need.files);
+    return static_cast<int64_t>(members) >= need.replicas &&
+           (need.local == 0 || group->on_own_disk(offset));
+  }
   const size_t reached = need.files ? replicas.durable(offset) : replicas.acked(offset);
   if (static_cast<int64_t>(reached) < need.replicas) return false;
   if (need.local == 0) return true;
@@ -20,10 +23,11 @@ bool Waits::met(const Session& session, const Need& need) const {
 
 void Waits::reply(Session& session, bool files) {
   if (const ReplicaGroup* group = server_.group()) {
-    const auto members = static_cast<int64_t>(group->members_with(session.write_seq()));
+    const uint64_t entry = session.write_offset();
+    const auto members = static_cast<int64_t>(group->members_with(entry, files));
     if (!files) return session.reply().integer(members);
     session.reply().array(2);
-    session.reply().integer(1);
+    session.reply().integer(group->on_own_disk(entry) ? 1 : 0);
     return session.reply().integer(members);
   }
   const Replicas& replicas = replication_.replicas();
@@ -36,6 +40,8 @@ void Waits::reply(Session& session, bool files) {
 }
 
 void Waits::wait(Session& session, const Need& need, base::Millis timeout_ms) {
+  if (ReplicaGroup* group = server_.group(); group && need.files)
+    group->want_on_disks(session.write_offset());
   if (met(session, need) || session.in_exec) return reply(session, need.files);
   waiters_.push_back({session.id, need});
   const auto give_up = [](bool files) -> Session::GiveUp {

@@ -1,6 +1,7 @@
 // Waits: the sessions in WAIT and WAITAOF. Each waits until enough replicas have acknowledged the
 // stream up to its last write, or have it in their append-only files, and (WAITAOF) until it is in
-// ours. The reply tells the numbers reached, at the timeout as well.
+// ours. The reply tells the numbers reached, at the timeout as well. In a group it is the members
+// and the log: WAIT counts those that have the entry, WAITAOF the disks that do.
 //
 // Cost: nothing while nobody waits; else a look at every waiter per turn.
 #pragma once

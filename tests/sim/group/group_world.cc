@@ -21,6 +21,7 @@ constexpr Micros kDiskRetry = kSecondMicros;
 constexpr Micros kReconnect = 100 * kMilliMicros;
 constexpr Micros kPeace = 30 * kSecondMicros;
 constexpr Micros kAnswerMax = 4 * kSecondMicros;  // until a client is answered, or given up
+constexpr int64_t kRateMax = 45;  // thousandths: the fastest clock against the slowest is 1.094
 
 // An entry of the world's clients: one effect of one word, its value.
 uint64_t value_of(const cluster::Entry& entry) {
@@ -77,6 +78,8 @@ GroupFaults GroupFaults::drawn(uint64_t seed) {
   faults.voter_ends = maybe(2, 30);
   faults.sync_alone = maybe(10, 80);
   faults.leader_falls = maybe(5, 50);
+  group.lease = q.n > 1 && q.r == q.n / 2 + 1 && chance.between(0, 2) == 0;
+  if (group.lease) faults.hand_over_every = maybe(3, 20);
   return faults;
 }
 
@@ -84,6 +87,7 @@ GroupWorld::GroupWorld(uint64_t seed, const GroupFaults& faults)
     : faults_(faults), chance_(seed), size_(faults.group.members), nodes_(size_) {
   for (Member m = 0; m < size_; ++m) {
     nodes_[m].skew = chance_.between(-200, 200) * kMilliMicros;
+    if (faults.group.lease) nodes_[m].rate = chance_.between(-kRateMax, kRateMax);
     at(chance_.between(0, 300) * kMilliMicros, [this, m] { boot(m); });
   }
 }
@@ -184,8 +188,7 @@ void GroupWorld::boot(Member m) {
   }
   cluster::GroupConfig group = faults_.group;
   group.self = m;
-  node.core =
-      std::make_unique<GroupCore>(group, state, std::move(log), chance_.draw(), now_ / 1000);
+  node.core = std::make_unique<GroupCore>(group, state, std::move(log), chance_.draw(), steady(m));
   node.data = machine.checkpoint_data;
   if (node.core->restored(machine.checkpoint, machine.checkpoint_commit))
     machine.records.push_back({machine.checkpoint, "", true});
@@ -203,7 +206,7 @@ void GroupWorld::boot(Member m) {
 
 void GroupWorld::tick(Member m) {
   Node& node = nodes_[m];
-  node.core->tick(now_ / 1000);
+  node.core->tick(steady(m));
   if (node.core->leads() && !node.pending.empty() && now_ - node.pending.front().began > kAnswerMax)
     return fail("a client of member " + std::to_string(m) + " waits for too long");
   if (faults_.group.durability == Durability::memory &&
@@ -359,7 +362,7 @@ void GroupWorld::send(Member from, Member to, const GroupMessage& message) {
   copy.entries = *bytes;
   auto arrive = [this, from, to, life = direction.life, copy, bytes] {
     if (link(from, to).life != life || !nodes_[to].core) return;
-    nodes_[to].core->receive(from, copy, now_ / 1000);
+    nodes_[to].core->receive(from, copy, steady(to));
     if (nodes_[to].messages_left > 0 && --nodes_[to].messages_left == 0)
       at(now_, [this, to] { fall_from_power(to); });
   };
@@ -504,7 +507,7 @@ void GroupWorld::pump(Member m) {
       }
     });
   write_next(m);
-  for (GroupCore::Send& send : core.flush(now_ / 1000)) this->send(m, send.to, send.message);
+  for (GroupCore::Send& send : core.flush(steady(m))) this->send(m, send.to, send.message);
   if ((core.holds_back() || disk_waits) && !std::exchange(node.moment, true))
     on_node(m, now_ + kMilliMicros, [this, m] { nodes_[m].moment = false; });
   if (const SavedState* state = core.take_state()) save_state(m, *state, ++sequence_);
@@ -579,7 +582,7 @@ void GroupWorld::write(Member m) {
   if (!nodes_[m].core || nodes_[m].paused || faults_.group.is_witness(m)) return;
   on_node(m, now_, [this, m] {
     Node& node = nodes_[m];
-    if (!node.core->serves() || !node.core->may_commit(now_ / 1000)) return;
+    if (!node.core->serves() || !node.core->may_commit(steady(m))) return;
     const uint64_t value = next_value_++;
     const std::string word = std::to_string(value);
     const base::Bytes words[] = {word};
@@ -599,6 +602,11 @@ void GroupWorld::client_read() {
     Node& node = nodes_[m];
     if (!node.core->serves()) return;
     if (faults_.group.is_witness(m)) return fail("a witness serves");
+    if (node.core->lease_holds(steady(m))) {  // of a key that has no uncommitted entries
+      ++counts_.leased;
+      if (node.core->commit() >= seen) return;
+      return fail("a read under the lease did not show an acknowledged write");
+    }
     node.pending.push_back({node.core->applied(), node.core->epoch(), node.core->confirm_read(),
                             seen, 0, false, now_});
   });
@@ -775,6 +783,11 @@ void GroupWorld::plan_faults() {
   });
   plan(faults_.pause_every, [this] { pause(any(), chance_.between(100, 5000) * kMilliMicros); });
   plan(faults_.plot_every, [this] { plot(); });
+  plan(faults_.hand_over_every, [this] {
+    for (Member m = 0; m < size_; ++m)
+      if (nodes_[m].core && nodes_[m].core->serves())
+        on_node(m, now_, [this, m] { nodes_[m].core->transfer(); });
+  });
   plan(faults_.split_every, [=, this] {  // into two sides
     const auto side = static_cast<uint64_t>(chance_.between(1, (1 << size_) - 2));
     const Micros until = now_ + down();

@@ -8,12 +8,14 @@
 //            core <-> data: all that was executed, in order, and leaves again only when it is
 //                     undone; a checkpoint now and then
 //   clients: write to whoever serves, and read there, now and then many at once
+//   clocks:  of members that lead by a lease run at rates a tenth apart at most, which is the bound
 //   faults:  at random, and where they hurt most: around elections, to a leader that is alone with
 //            what it executes, to several members at once
 //
 // What must hold, checked as it happens:
 //   - an entry once committed is the same at that place of every member, for ever
-//   - a write that was acknowledged is committed; a read shows every write acknowledged before it
+//   - a write that was acknowledged is committed; a read shows every write acknowledged before it,
+//     also one that the lease answers at once
 //   - one leader per epoch; data never differ from the committed entries
 //   - all data sent to a member are of use to it: the log goes on from there
 //   - after all faults have ended: within 30 s a leader serves, writes and reads are answered, all
@@ -54,15 +56,16 @@ struct GroupFaults {
   int reads_per_second = 40;
   // Mean seconds between such faults in the group; 0: none.
   int crash_every = 0;
-  int machine_every = 0;  // crashes of machines: unsynced bytes are lost
-  int cut_every = 0;      // links, in one direction or both
-  int reset_every = 0;    // connections
-  int pause_every = 0;    // the process stands still
-  int disk_every = 0;     // the disk refuses for a while
-  int wipe_every = 0;     // a member loses its directory
-  int split_every = 0;    // the network falls into two parts
-  int plot_every = 0;     // one of the stories told on purpose
-  int outage_every = 0;   // several members end at once
+  int machine_every = 0;    // crashes of machines: unsynced bytes are lost
+  int cut_every = 0;        // links, in one direction or both
+  int reset_every = 0;      // connections
+  int pause_every = 0;      // the process stands still
+  int disk_every = 0;       // the disk refuses for a while
+  int wipe_every = 0;       // a member loses its directory
+  int split_every = 0;      // the network falls into two parts
+  int plot_every = 0;       // one of the stories told on purpose
+  int outage_every = 0;     // several members end at once
+  int hand_over_every = 0;  // the leader hands its part on
   // In a hundred: who has just voted ends; who has just been elected ends or is cut off.
   int voter_ends = 0;
   int leader_falls = 0;
@@ -81,6 +84,7 @@ class GroupWorld {
   std::string timeline() const;
   struct Counts {
     uint64_t acknowledged = 0, reads = 0, elections = 0, undone = 0, syncs = 0, rejoins = 0;
+    uint64_t leased = 0;  // reads answered at once
   };
   const Counts& counts() const { return counts_; }
 
@@ -123,6 +127,7 @@ class GroupWorld {
     uint64_t file = 0;          // a new one after every trouble
     std::vector<Record> queue;  // for the disk
     Micros skew = 0;
+    int64_t rate = 0;            // of its steady clock: so many thousandths faster than time
     std::vector<uint64_t> data;  // values as they were executed; 0: an entry without one
     std::deque<Pending> pending;
     std::deque<std::function<void()>> missed;  // while paused
@@ -182,6 +187,7 @@ class GroupWorld {
   void fail(const std::string& what);
   void note(const std::string& line);
   Millis wall(Member m) const { return (now_ + nodes_[m].skew) / 1000; }
+  Millis steady(Member m) const { return (now_ + now_ / 1000 * nodes_[m].rate) / 1000; }
   Link& link(Member from, Member to) { return links_[from][to]; }
   Member any() { return static_cast<Member>(chance_.between(0, static_cast<int64_t>(size_) - 1)); }
 

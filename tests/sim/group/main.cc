@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
     all.undone += counts.undone;
     all.syncs += counts.syncs;
     all.rejoins += counts.rejoins;
+    all.leased += counts.leased;
     if (broken.empty()) {
       ++passed;
       continue;
@@ -76,11 +77,14 @@ int main(int argc, char** argv) {
     if (until_failure) break;
   }
   std::printf(
-      "%llu writes acknowledged, %llu reads, %llu elections, %llu members undid something, "
+      "%llu writes acknowledged, %llu reads and %llu by a lease, %llu elections, %llu members "
+      "undid "
+      "something, "
       "%llu got all data, %llu rejoined\n",
       static_cast<unsigned long long>(all.acknowledged), static_cast<unsigned long long>(all.reads),
-      static_cast<unsigned long long>(all.elections), static_cast<unsigned long long>(all.undone),
-      static_cast<unsigned long long>(all.syncs), static_cast<unsigned long long>(all.rejoins));
+      static_cast<unsigned long long>(all.leased), static_cast<unsigned long long>(all.elections),
+      static_cast<unsigned long long>(all.undone), static_cast<unsigned long long>(all.syncs),
+      static_cast<unsigned long long>(all.rejoins));
   std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(passed),
               static_cast<unsigned long long>(failed));
   return failed ? 1 : 0;

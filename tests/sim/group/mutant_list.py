@@ -48,6 +48,17 @@ MUTANTS = [
          '({rounds.data(), count}, group_.read_quorum - (group_.read_quorum > 1))')]),
     ('round-not-carried', 'a reply carries the round it answers', [
         (CORE, '  reply.round = reply_round_;\n', '')]),
+    # --- the lease
+    ('lease-longer-than-the-promise', 'the lease is over before any promise is', [
+        (HEADER, 'return election_timeout_ms * 4 / 5 - kClockGrainMs;',
+         'return election_timeout_ms * 2;')]),
+    ('lease-from-the-answer', 'the lease counts from before its round was sent', [
+        (CORE, 'lease_from_ = sent_rounds_.front().at;', 'lease_from_ = now_;')]),
+    ('lease-after-handing-on', 'who hands its part on has no lease any more', [
+        (CORE, '    lease_released_ = true;\n    lease_from_.reset();\n', '')]),
+    ('promise-ends-with-the-process', 'whoever begins is bound for a timeout', [
+        (CORE, '  election_at_ = now_ + random_timeout();\n  bind();\n  begin_virgin();',
+         '  election_at_ = now_ + random_timeout();\n  begin_virgin();')]),
     # --- votes
     ('vote-told-before-saved', 'epoch and vote are on disk before anybody hears of them', [
         (CORE, 'if (!saved()) return;  // told when it is', '')]),

@@ -710,4 +710,146 @@ TEST_CASE("group core: leadership is handed to a member that has the whole log")
 )");
 }
 
+namespace {
+
+GroupMessage vote_for(Epoch epoch, Position last, bool asked) {
+  GroupMessage vote;
+  vote.kind = GroupMessage::Kind::vote;
+  vote.epoch = epoch;
+  vote.at = last;
+  vote.flag = asked;
+  return vote;
+}
+
+GroupConfig leased_group() {
+  GroupConfig group = group_of(3, 2, 2);
+  group.lease = true;
+  return group;
+}
+
+}  // namespace
+
+TEST_CASE("group core: a lease holds for a part of what the members have promised") {
+  GroupStory story(leased_group());
+  elect_first(story);
+  const base::Millis now = story.now(), timeout = leased_group().election_timeout_ms;
+  GroupCore& leader = story.core(0);
+  CHECK(leader.lease_holds(now));
+  CHECK(leader.lease_holds(now + lease_ms(timeout) - 1));
+  CHECK_FALSE(leader.lease_holds(now + lease_ms(timeout)));
+  CHECK(lease_ms(timeout) * 11 * 11 / 100 < timeout);  // rates a tenth apart, either way
+  CHECK_FALSE(story.core(1).lease_holds(now));
+  // Who heard the leader votes for nobody else before its promise is over.
+  GroupCore& bound = story.core(1);
+  const GroupMessage vote = vote_for(2, bound.last(), false);
+  bound.receive(2, vote, now + timeout - 1);
+  CHECK(bound.epoch() == 1);
+  bound.receive(2, vote, now + timeout);
+  CHECK(bound.epoch() == 2);
+  CHECK(bound.state().vote == 2);
+}
+
+TEST_CASE("group core: a promise outlives the process that gave it") {
+  GroupStory story(leased_group());
+  elect_first(story);
+  story.end(1);
+  story.isolate(0);
+  story.restart(1);
+  GroupCore& bound = story.core(1);
+  const GroupMessage vote = vote_for(2, bound.last(), false);
+  bound.receive(2, vote, story.now() + leased_group().election_timeout_ms - 1);
+  CHECK(bound.epoch() == 1);
+  bound.receive(2, vote, story.now() + leased_group().election_timeout_ms);
+  CHECK(bound.epoch() == 2);
+}
+
+TEST_CASE("group core: who hands leadership on gives up its lease, and releases the others") {
+  GroupStory story(leased_group());
+  elect_first(story);
+  REQUIRE(story.core(0).lease_holds(story.now()));
+  story.write(0, "a");
+  REQUIRE(story.core(0).transfer());
+  CHECK_FALSE(story.core(0).lease_holds(story.now()));
+  GroupCore& bound = story.core(2);
+  bound.receive(1, vote_for(2, {1, 2}, true), story.now());
+  CHECK(bound.state().vote == 1);
+  // Nor does it get another one in that epoch.
+  story.tick(0);
+  CHECK_FALSE(story.core(0).lease_holds(story.now()));
+}
+
+TEST_CASE("group core: without the setting there is no lease, and nobody is bound") {
+  GroupStory story(group_of(3, 2, 2));
+  elect_first(story);
+  CHECK_FALSE(story.core(0).lease_holds(story.now()));
+  story.core(1).receive(2, vote_for(2, story.core(1).last(), false), story.now());
+  CHECK(story.core(1).epoch() == 2);
+}
+
+TEST_CASE("group core: a leader learns what the disks of others have when it asks") {
+  GroupConfig group = group_of(3, 2, 2);
+  group.self = 1;
+  GroupCore follower(group, {}, {}, 1, 0);
+  GroupMessage append;
+  append.kind = GroupMessage::Kind::append;
+  append.epoch = 1;
+  std::string entry;
+  encode_entry({{1, 1}, 0, 0, EntryKind::noop}, {}, entry);
+  append.entries = entry;
+  follower.linked(0);
+  auto said = [&] {
+    if (follower.take_state()) follower.state_saved();
+    follower.hand_over([](base::Bytes, Index) {});
+    std::vector<GroupMessage> replies;
+    for (GroupCore::Send& send : follower.flush(0))
+      if (send.message.kind == GroupMessage::Kind::append_reply) replies.push_back(send.message);
+    return replies;
+  };
+  follower.receive(0, append, 0);
+  said();
+  CHECK(follower.sync_wish() == 0);
+  follower.written({1, 1});
+  auto replies = said();
+  REQUIRE(replies.size() == 1);
+  CHECK(replies[0].index == 1);
+  CHECK(replies[0].synced == 0);
+  follower.synced({1, 1});
+  CHECK(said().empty());  // nobody waits for it
+  // Asked for: told as soon as it is there.
+  entry.clear();
+  encode_entry({{1, 2}, 0, 0, EntryKind::noop}, {}, entry);
+  append.at = {1, 1};
+  append.entries = entry;
+  append.flag = true;
+  follower.receive(0, append, 0);
+  said();
+  CHECK(follower.sync_wish() == 2);
+  follower.written({1, 2});
+  replies = said();
+  REQUIRE(replies.size() == 1);
+  CHECK(replies[0].synced == 1);
+  follower.synced({1, 2});
+  replies = said();
+  REQUIRE(replies.size() == 1);
+  CHECK(replies[0].index == 2);
+  CHECK(replies[0].synced == 2);
+}
+
+TEST_CASE("group core: entries and rounds by how many members have them") {
+  GroupStory story(group_of(3, 2, 2));
+  elect_first(story);
+  story.write(0, "a");
+  GroupCore& leader = story.core(0);
+  CHECK(leader.stored_by(3) == 2);
+  CHECK(leader.synced_by(3) == 2);
+  story.disconnect(0, 2);
+  story.write(0, "b");
+  story.read(0);
+  CHECK(leader.stored_by(2) == 3);
+  CHECK(leader.stored_by(3) < 3);
+  CHECK(leader.synced_by(3) < 3);
+  CHECK(leader.confirmed_by(2) == leader.round());
+  CHECK(leader.confirmed_by(3) < leader.round());
+}
+
 }  // namespace quoll::cluster

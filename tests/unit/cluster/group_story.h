@@ -41,6 +41,7 @@ class GroupStory {
   // What was told since the last time.
   std::string told();
   GroupCore& core(Member m) { return *members_[m].core; }
+  base::Millis now() const { return now_; }
 
  private:
   struct Person {

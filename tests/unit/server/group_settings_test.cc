@@ -57,6 +57,18 @@ TEST_CASE("group settings: quorums in numbers and words") {
   }
 }
 
+TEST_CASE("group settings: a lease counts as a majority of reads") {
+  auto config = group_config(settings_of({{"cluster-group", kThree},
+                                          {"cluster-group-member", "0"},
+                                          {"cluster-read-quorum", "lease"}}));
+  REQUIRE_MESSAGE(config, config.error());
+  CHECK(config.value().lease);
+  CHECK(config.value().read_quorum == 2);
+  CHECK_FALSE(group_config(settings_of({{"cluster-group", kThree}, {"cluster-group-member", "0"}}))
+                  .value()
+                  .lease);
+}
+
 TEST_CASE("group settings: contradictions are refused") {
   auto error = [](std::initializer_list<std::pair<const char*, const char*>> lines) {
     return group_config(settings_of(lines)).error();
