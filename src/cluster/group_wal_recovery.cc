@@ -126,6 +126,12 @@ void WalRecovery::choose_files() {
   } else {
     found_.files.push_back({begin->sequence, begin->header.before});
   }
+  // Nothing goes back behind the base: left over from before a damage.
+  std::erase_if(seen_, [this, &block](const Seen& seen) {
+    const bool over = seen.readable && seen.header.before.index < block.base.index;
+    if (over) found_.obsolete.push_back(seen.sequence);
+    return over;
+  });
   limit_files();
   read_file(0);
 }
@@ -295,7 +301,7 @@ void WalRecovery::finish() {
   for (const Seen& seen : seen_) {
     const bool used = std::any_of(found_.files.begin(), found_.files.end(),
                                   [&](const WalFile& f) { return f.sequence == seen.sequence; });
-    if (!found_.damaged && !used) found_.obsolete.push_back(seen.sequence);
+    if (!used) found_.obsolete.push_back(seen.sequence);
   }
   on_found_(std::move(found_));
 }

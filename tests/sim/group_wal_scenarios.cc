@@ -39,6 +39,7 @@ struct Truth {
   // Damage was told, and no file that begins behind it is on disk: the next start finds it again.
   bool damage_stands = false;
   bool unsettled = false;  // damage was told and its consequence is not saved
+  uint64_t settling = 0;   // the state that does
 };
 
 struct Habits {
@@ -196,13 +197,16 @@ class Member final : public cluster::GroupWalEvents {
     if (!truth_.unsettled) truth_.synced = truth_.written = found_;
     ++truth_.epoch;  // no position is used twice
     ready_ = true;
-    if (truth_.unsettled) save();
+    if (truth_.unsettled) {
+      save();
+      truth_.settling = truth_.state_asked;
+    }
     work();
   }
 
   void judge(const cluster::GroupWal::Recovery& recovery) {
     // Its consequence was saved, and the crash came before that was told.
-    const bool accepted = truth_.unsettled && recovery.state.epoch == truth_.state_asked;
+    const bool accepted = truth_.unsettled && recovery.state.epoch >= truth_.settling;
     const bool whole = holds(truth_.synced) && holds(truth_.written);
     const bool lossy = habits_.durability == Durability::memory || truth_.rotten ||
                        world_.plan().flipped_bit_ppm > 0 || truth_.unsettled ||

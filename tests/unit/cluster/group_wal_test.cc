@@ -438,6 +438,10 @@ TEST_CASE_FIXTURE(Bench, "a last state that may or may not be on disk is taken b
 TEST_CASE_FIXTURE(Bench, "a state that could not be saved is tried again by close, at once") {
   REQUIRE(open());
   put(1, 1, 5);
+  for (int i = 0; i < 3; ++i) {
+    loop.pass(kWalSyncEvery);
+    pump();
+  }
   disk.sync_error = "Input/output error";
   save(3);
   CHECK(told == std::vector<std::string>{"state Input/output error"});
