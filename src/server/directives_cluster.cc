@@ -170,6 +170,7 @@ constexpr Directive kRows[] = {
     {.name = "cluster-election-timeout",
      .value = Integer{&Settings::cluster_election_timeout_ms, 10, 600'000},
      .flags = kImmutable},
+    {.name = "cluster-log-size", .value = Memory{&Settings::cluster_log_size}, .flags = kImmutable},
 };
 
 }  // namespace
