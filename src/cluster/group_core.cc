@@ -151,7 +151,10 @@ void GroupCore::tick(base::Millis now) {
   now_ = now;
   if (leads()) {
     if (members_heard(now) < quorum_needed()) return become_follower(state_.epoch, kNoMember);
-    if (lacks_data() && commit_ >= noop_) transfer();
+    // Who is too far behind needs data, perhaps before anything can be committed.
+    bool lagging = false;
+    each_peer([&](Member, const Peer& peer) { lagging |= peer.feed == Feed::lagging; });
+    if (lacks_data() && (commit_ >= noop_ || lagging)) transfer();
     return propose_rejoins();
   }
   if (now < election_at_) return;
@@ -551,14 +554,14 @@ Index GroupCore::propose(std::span<const store::Effect> effects, base::Millis wa
 }
 
 bool GroupCore::restored(Position at, Index commit) {
-  const bool behind = at.index > log_.last().index;
-  if (behind) {
+  const bool begins = !holds(at);
+  if (begins) {
     log_.restart(at);
     handed_ = written_ = synced_ = at.index;
   }
   commit_ = std::min(commit, at.index);
   applied_ = at.index;
-  return behind;
+  return begins;
 }
 
 void GroupCore::installed(Position at, Index commit) {

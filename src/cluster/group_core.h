@@ -117,7 +117,8 @@ class GroupCore {
   // The state handed out by take_state() is on disk.
   void state_saved();
   // At the start: the data are those as of entry `at`, and entries up to `commit` were committed.
-  // True: the log did not reach so far, and must begin behind `at` on disk, too.
+  // True: the log does not hold that entry (data came, and the process ended before the log had
+  // begun anew), and must begin behind `at` on disk, too.
   bool restored(Position at, Index commit);
   // All entries up to here are in the data. The driver applies committed entries in order; a
   // leader's own are applied before they are proposed.

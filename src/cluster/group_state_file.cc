@@ -24,6 +24,13 @@ void GroupStateFile::write() {
                            });
 }
 
+void GroupStateFile::try_now() {
+  in_trouble_ = false;
+  if (retry_timer_ == 0) return;
+  loop_.cancel(std::exchange(retry_timer_, 0));
+  write();
+}
+
 void GroupStateFile::written(const base::Result<>& result) {
   auto alive = alive_;
   if (!result) {

@@ -30,7 +30,7 @@ constexpr base::Nanos kGroupStateRetryAfter = 1'000 * base::kNanosPerMilli;
 class GroupStateFile {
  public:
   using OnTrouble = std::function<void(const std::string& error)>;
-  // `on_trouble` hears of the first failure of a row.
+  // `on_trouble` hears of the first failure of a row, and of the first behind try_now().
   GroupStateFile(host::Disk& disk, host::Loop& loop, std::string dir, OnTrouble on_trouble);
   ~GroupStateFile();
   GroupStateFile(const GroupStateFile&) = delete;
@@ -45,8 +45,9 @@ class GroupStateFile {
     waiting_.push_back(std::move(done));
     if (serving_.empty() && retry_timer_ == 0) write();
   }
+  // What failed is tried again now, not in a while.
+  void try_now();
   bool idle() const { return serving_.empty() && waiting_.empty(); }
-  bool in_trouble() const { return in_trouble_; }
 
  private:
   void write();

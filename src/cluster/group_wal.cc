@@ -46,8 +46,8 @@ GroupWal::GroupWal(host::Disk& disk, host::Loop& loop, std::string dir, GroupWal
       events_(events),
       file_bytes_(file_bytes),
       state_file_(disk, loop, dir_, [this](const std::string& error) {
-        if (close_done_) return finish_close(base::Error{error});
         events_.wal_state_failed(error);
+        give_up_close(error);
       }) {}
 
 GroupWal::~GroupWal() {
@@ -175,8 +175,11 @@ void GroupWal::step() {
   if (sync_due()) start_sync();
   arm_tick();
   if (!close_done_ || !drained()) return;
-  if (auto state = std::exchange(last_state_, std::nullopt)) return save_state(*state, nullptr);
-  finish_close({});
+  if (auto state = std::exchange(last_state_, std::nullopt)) {
+    state_before_ = state_file_.block().state;
+    return save_state(*state, nullptr);
+  }
+  finish_close();
 }
 
 void GroupWal::hand_over() {
@@ -248,7 +251,10 @@ void GroupWal::synced(uint64_t number, const Result<>& result) {
   syncs_.erase(ended);
   if (sync.ends_old) close_file(old_);
   const uint64_t life = life_;
-  if (sync.sequence == file_sequence_) file_on_disk();
+  if (sync.sequence == file_sequence_)
+    file_on_disk();
+  else
+    newest_synced_ = std::max(newest_synced_, sync.sequence);
   if (life != life_) return;
   if (sync.last.index > synced_.index) {
     synced_ = sync.last;
@@ -282,11 +288,23 @@ void GroupWal::tick() {
 
 void GroupWal::close(host::OnDone done, std::optional<SavedState> last) {
   QUOLL_CHECK(open_ && !close_done_);
-  last_state_ = std::move(last);
   close_done_ = std::move(done);
-  if (held_) return finish_close({});
-  if (trouble_ || state_file_.in_trouble()) return finish_close(base::Error{"the disk has failed"});
+  if (held_) return finish_close();
+  if (trouble_) return give_up_close("the disk has failed");
+  last_state_ = std::move(last);
+  state_file_.try_now();
   step();
+}
+
+// What is on disk now nobody knows: nothing is written before the state that holds is.
+void GroupWal::give_up_close(const std::string& error) {
+  if (!close_done_) return;
+  last_state_.reset();
+  if (auto state = std::exchange(state_before_, std::nullopt)) {
+    held_ = true;
+    save_state(*state, nullptr);
+  }
+  std::exchange(close_done_, nullptr)(base::Error{error});
 }
 
 bool GroupWal::drained() const {

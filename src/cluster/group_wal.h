@@ -113,8 +113,8 @@ class GroupWal {
   void trim(Index upto);
   // The log is empty behind `at`, whatever it held.
   void restart(Position at);
-  // Writes and syncs what there is, then saves `last`; an error when that is not possible now.
-  // Nothing else is told.
+  // Writes and syncs what there is, then saves `last`, and is closed. An error when the disk fails
+  // meanwhile: then the log goes on as behind any failure, with the state saved before.
   void close(host::OnDone done, std::optional<SavedState> last = {});
 
   size_t waiting_bytes() const { return collected_.size() + in_flight_bytes_; }
@@ -189,7 +189,8 @@ class GroupWal {
   void remove_files(const std::vector<uint64_t>& sequences);
   void describe(GroupSuperblock& block) const;
   void save_block(host::Task done);
-  void finish_close(base::Result<> result);
+  void finish_close();
+  void give_up_close(const std::string& error);
   std::string path(uint64_t sequence) const { return dir_ + "/" + wal_file_name(sequence); }
 
   host::Disk& disk_;
@@ -242,7 +243,8 @@ class GroupWal {
   host::TimerId retry_timer_ = 0;
   host::TimerId tick_timer_ = 0;
   host::OnDone close_done_;
-  std::optional<SavedState> last_state_;  // to be saved before the close is done
+  std::optional<SavedState> last_state_;    // to be saved before the close is done
+  std::optional<SavedState> state_before_;  // it, while it is being saved
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

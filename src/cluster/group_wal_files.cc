@@ -105,12 +105,12 @@ void GroupWal::fail(const std::string& error) {
   forget_unwritten();
   runs_.truncate(synced_.index);
   handed_ = written_ = synced_;
-  if (close_done_) return finish_close(base::Error{error});
   retry_timer_ = loop_.after(kWalRetryAfter, guarded([this] {
                                retry_timer_ = 0;
                                step();
                              }));
   if (!std::exchange(trouble_, true)) events_.wal_failed(error);
+  give_up_close(error);
 }
 
 // The log goes on behind what is synced: of a file that never was, nothing counts. One that has
@@ -198,12 +198,12 @@ void GroupWal::restart(Position at) {
   step();
 }
 
-void GroupWal::finish_close(Result<> result) {
+void GroupWal::finish_close() {
   forget_unwritten();
   open_ = false;
   for (host::TimerId* timer : {&retry_timer_, &tick_timer_})
     if (*timer != 0) loop_.cancel(std::exchange(*timer, 0));
-  std::exchange(close_done_, nullptr)(std::move(result));
+  std::exchange(close_done_, nullptr)({});
 }
 
 }  // namespace quoll::cluster

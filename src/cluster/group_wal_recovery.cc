@@ -101,7 +101,11 @@ void WalRecovery::header_read(size_t at, int tries, base::Bytes bytes) {
 void WalRecovery::choose_files() {
   GroupSuperblock& block = found_.superblock;
   // Left over: from before the first one, or from a restart that did not come to its end.
-  const uint64_t first = found_.had_superblock || seen_.empty() ? block.first : seen_[0].sequence;
+  uint64_t first = block.first;
+  if (!found_.had_superblock) {
+    auto readable = std::ranges::find_if(seen_, &Seen::readable);
+    if (readable != seen_.end()) first = readable->sequence;
+  }
   std::erase_if(seen_, [this, first](const Seen& seen) {
     const bool over =
         seen.sequence < first || (seen.readable && seen.header.restart && seen.sequence > first);
@@ -122,21 +126,32 @@ void WalRecovery::choose_files() {
   } else {
     found_.files.push_back({begin->sequence, begin->header.before});
   }
+  // Nothing goes back behind the base: left over from before a damage.
+  std::erase_if(seen_, [this, &block](const Seen& seen) {
+    const bool over = seen.readable && seen.header.before.index < block.base.index;
+    if (over) found_.obsolete.push_back(seen.sequence);
+    return over;
+  });
   limit_files();
   read_file(0);
 }
 
 const WalRecovery::Seen* WalRecovery::first_file() {
   const GroupSuperblock& block = found_.superblock;
-  auto usable = [](const Seen& seen) { return seen.readable; };
+  const bool known = found_.had_superblock && block.newest >= block.first;
+  // Where none is known to be on disk, the first one may not have come there; those behind it that
+  // begin elsewhere are of no use then. What they promise still tells whether that matters.
+  auto usable = [&](const Seen& seen) {
+    const bool begins = known || !found_.had_superblock || seen.header.before == block.base;
+    return seen.readable && begins;
+  };
   auto first = std::find_if(seen_.begin(), seen_.end(), usable);
-  if (!found_.had_superblock || block.newest < block.first)
-    return first == seen_.end() ? nullptr : &*first;
-  for (uint64_t known : {block.first, block.newest}) {
-    auto there = std::find_if(seen_.begin(), seen_.end(), [known](const Seen& seen) {
-      return seen.sequence == known && seen.readable;
+  if (!known) return first == seen_.end() ? nullptr : &*first;
+  for (uint64_t needed : {block.first, block.newest}) {
+    auto there = std::find_if(seen_.begin(), seen_.end(), [needed](const Seen& seen) {
+      return seen.sequence == needed && seen.readable;
     });
-    if (there == seen_.end()) damage(path(known) + " is missing or its header is damaged");
+    if (there == seen_.end()) damage(path(needed) + " is missing or its header is damaged");
   }
   return first == seen_.end() || first->sequence != block.first ? nullptr : &*first;
 }
@@ -286,7 +301,7 @@ void WalRecovery::finish() {
   for (const Seen& seen : seen_) {
     const bool used = std::any_of(found_.files.begin(), found_.files.end(),
                                   [&](const WalFile& f) { return f.sequence == seen.sequence; });
-    if (!found_.damaged && !used) found_.obsolete.push_back(seen.sequence);
+    if (!used) found_.obsolete.push_back(seen.sequence);
   }
   on_found_(std::move(found_));
 }

@@ -191,6 +191,7 @@ constexpr Directive kClusterRows[] = {
     {.name = "cluster-election-timeout",
      .value = Integer{&Settings::cluster_election_timeout_ms, 10, 600'000},
      .flags = kImmutable},
+    {.name = "cluster-log-size", .value = Memory{&Settings::cluster_log_size}, .flags = kImmutable},
 };
 
 }  // namespace

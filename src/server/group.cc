@@ -118,7 +118,7 @@ void ReplicaGroup::send(Member to, const cluster::GroupMessage& message) {
 }
 
 void ReplicaGroup::tick() {
-  if (!core_) return;
+  if (!core_ || ending_) return;
   const base::Millis now = steady_ms();
   if (const Member leader = core_->leader(); leader != leader_seen_) {
     leader_seen_ = leader;
@@ -134,8 +134,10 @@ void ReplicaGroup::tick() {
   if (incoming_ && !incoming_->over && incoming_->epoch != core_->epoch())
     give_up_incoming("another member leads");
   if (!wrong_keys_.empty()) ask_for_keys();
-  if (all_wrong_) ask_for_data();
+  if (all_wrong_ || data_wanted_ == core_->epoch()) ask_for_data();
+  send_owed();
   consider_checkpoint();
+  consider_beginning_anew();
 }
 
 void ReplicaGroup::update_members() {
@@ -443,7 +445,10 @@ void ReplicaGroup::link_up(const cluster::Preamble& preamble) {
 void ReplicaGroup::link_down(Member member) {
   log::verbose("Group: lost the connection to member {}", member);
   core_->unlinked(member);
-  if (sending_[member]) sending_[member]->failure = "the connection ended";
+  if (sending_[member])
+    sending_[member]->failure = "the connection ended";
+  else
+    core_->sync_ended(member);  // if it has taken them, it will say so by its log
   if (incoming_ && incoming_->from == member) give_up_incoming("the connection ended");
 }
 
@@ -455,7 +460,9 @@ bool ReplicaGroup::link_frame(Member member, cluster::FrameType type, base::Byte
     case sync_data:
       return !incoming_ || incoming_->from != member || incoming_bytes(body);
     case sync_end:
-      return !incoming_ || incoming_->from != member || incoming_ends(body);
+      if (incoming_ && incoming_->from == member) return incoming_ends(body);
+      if (core_->leader() == member) want_data();  // the beginning was not for us, then
+      return true;
     case sync_taken:
       core_->sync_ended(member);
       return true;

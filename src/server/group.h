@@ -42,10 +42,9 @@ namespace quoll::server {
 class Server;
 
 constexpr base::Nanos kGroupTick = 20 * base::kNanosPerMilli;
-constexpr size_t kUncommittedBytesMax = size_t{64} << 20;     // then clients are not read
-constexpr uint64_t kCheckpointLogBytes = uint64_t{64} << 20;  // of log since the last checkpoint
-constexpr size_t kIncomingWaitingMax = size_t{8} << 20;       // received and not yet on disk
-constexpr size_t kWrongKeysMax = 100'000;                     // then all data are asked for
+constexpr size_t kUncommittedBytesMax = size_t{64} << 20;  // then clients are not read
+constexpr size_t kIncomingWaitingMax = size_t{8} << 20;    // received and not yet on disk
+constexpr size_t kWrongKeysMax = 100'000;                  // then all data are asked for
 
 class ReplicaGroup final : public ClusterView,
                            public store::CommitSink,
@@ -57,7 +56,8 @@ class ReplicaGroup final : public ClusterView,
 
   // Recovers what the disk holds and takes part from then on. The error ends the start.
   void start(host::OnDone done);
-  // The log is written and synced; leadership is handed on first, if we have it.
+  // The log is written and synced; leadership is handed on first, if we have it. An error: we go on
+  // as a member.
   void end(host::OnDone done);
 
   // ClusterView
@@ -108,7 +108,7 @@ class ReplicaGroup final : public ClusterView,
   uint64_t version(store::DbIndex db, base::Bytes key);
 
   // Leadership goes to a member that has the whole log; false: there is none.
-  bool hand_over() { return core_->transfer(); }
+  bool hand_over() { return core_ && core_->transfer(); }
 
   const cluster::GroupCore* core() const { return core_.get(); }
   struct Counters {
@@ -203,6 +203,9 @@ class ReplicaGroup final : public ClusterView,
   void checkpoint_found(const host::OnDone& done);
   void log_read(cluster::GroupWal::Recovery recovery, const host::OnDone& done);
   void join(cluster::SavedState state, const host::OnDone& done);
+  void consider_beginning_anew();
+  void begin_anew();
+  void begin_from_disk();
   bool fill_state(cluster::SavedState& state, const cluster::GroupWal::Recovery& recovery);
   base::Result<> open_bus();
   void consider_checkpoint();
@@ -219,6 +222,7 @@ class ReplicaGroup final : public ClusterView,
   void install_keys();
   void ask_for_data();
   void send_all(cluster::Member to);
+  void send_owed();
   void sending_ended(cluster::Member to, base::Result<> result);
   void begin_stream(cluster::Member to);
   bool incoming_begins(cluster::Member from, base::Bytes body);
@@ -227,7 +231,9 @@ class ReplicaGroup final : public ClusterView,
   void write_incoming(std::string bytes);
   void finish_incoming();
   void install_incoming();
+  void begin_loading();
   void give_up_incoming(const std::string& why);
+  void want_data();
   void data_loaded(base::Result<> result);
   template <class Callback>
   auto of_incoming(Callback callback);
@@ -246,6 +252,8 @@ class ReplicaGroup final : public ClusterView,
   host::TimerId timer_ = 0;
   host::TimerId moment_timer_ = 0;  // what the core holds back has then waited long enough
   bool ending_ = false;
+  bool joined_ = false;           // once
+  base::Millis stuck_since_ = 0;  // our data are not the log's, and nobody repairs them; 0: no
 
   // The leader's part.
   bool serving_ = false;
@@ -262,14 +270,17 @@ class ReplicaGroup final : public ClusterView,
   bool written_ = false;
   bool writing_dropped_ = false;  // what it holds was undone
   bool publishing_ = false;
-  uint64_t log_bytes_ = 0;  // handed to the disk since the last checkpoint
+  uint64_t log_bytes_ = 0;         // handed to the disk since the last checkpoint
+  uint64_t checkpoint_bytes_ = 0;  // of the last one we wrote
 
   // Data to and from others.
   std::array<std::shared_ptr<Sending>, cluster::kMembersMax> sending_;
+  uint32_t owed_ = 0;  // bit m: member m is to get them once ours are the log's
   std::unique_ptr<Incoming> incoming_;
   bool loading_ = false;           // what came is being read into the store
   std::set<WrongKey> wrong_keys_;  // differ from the log
   bool all_wrong_ = false;
+  cluster::Epoch data_wanted_ = 0;  // in which data came that we could not take
   uint64_t ask_number_ = 0;
   base::Millis asked_at_ = 0;
   std::optional<KeyAnswer> answer_;

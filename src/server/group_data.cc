@@ -64,6 +64,12 @@ class ReplicaGroup::Outgoing final : public persist::SnapshotOutput {
 
 void ReplicaGroup::send_all(Member to) {
   if (sending_[to]) return;  // on its way
+  if (!config_.is_witness(to) && (witness() || !core_->data_stands())) {
+    if (!(owed_ >> to & 1))
+      log::warning("Group: member {} is too far behind, and here are no data to help it", to);
+    owed_ |= 1u << to;
+    return;
+  }
   auto sending = std::make_shared<Sending>(Sending{core_->epoch(), {}});
   sending_[to] = sending;
   if (config_.is_witness(to)) {
@@ -94,6 +100,15 @@ void ReplicaGroup::begin_stream(Member to) {
   cluster::begin_frame(FrameType::sync_begin, sizeof at, frame);
   FieldWriter(frame).position(at);
   links_->send(to, frame);
+}
+
+// Members that were owed data while ours were not the log's.
+void ReplicaGroup::send_owed() {
+  if (!core_->leads()) owed_ = 0;
+  if (owed_ == 0 || witness() || !core_->data_stands()) return;
+  const uint32_t owed = std::exchange(owed_, 0);
+  for (Member m = 0; m < members_.size(); ++m)
+    if (owed >> m & 1) send_all(m);
 }
 
 // The member says when it has taken them; until then the log is kept.
@@ -127,6 +142,7 @@ bool ReplicaGroup::incoming_begins(Member from, base::Bytes body) {
   if (core_->leader() != from || loading_) return true;
   if (incoming_) give_up_incoming("they begin anew");
   log::notice("Group: all data come from member {}, as of entry {}", from, at.index);
+  data_wanted_ = 0;
   incoming_ = std::make_unique<Incoming>();
   incoming_->from = from;
   incoming_->epoch = core_->epoch();
@@ -139,7 +155,7 @@ bool ReplicaGroup::incoming_begins(Member from, base::Bytes body) {
               incoming_->file = opened.value();
               incoming_->open = true;
               write_incoming(std::exchange(incoming_->early, {}));
-              if (incoming_ && incoming_->over) finish_incoming();
+              if (incoming_ && incoming_->over && incoming_->waiting == 0) finish_incoming();
             }));
   return true;
 }
@@ -168,6 +184,11 @@ void ReplicaGroup::write_incoming(std::string bytes) {
                                                 if (incoming_->waiting == 0 && incoming_->over)
                                                   finish_incoming();
                                               }));
+}
+
+void ReplicaGroup::want_data() {
+  data_wanted_ = core_->epoch();
+  asked_at_ = steady_ms();
 }
 
 bool ReplicaGroup::incoming_ends(base::Bytes body) {
@@ -220,16 +241,21 @@ void ReplicaGroup::install_incoming() {
   if (witness()) return;
   loading_ = true;
   core_->data_stands(false);
-  Persistence& persistence = server_.persistence();
-  persistence.begin_sync(false);
+  begin_loading();
+  server_.persistence().load_checkpoint(checkpoints_.path(),
+                                        [this, alive = alive_](base::Result<> loaded) {
+                                          if (*alive) data_loaded(std::move(loaded));
+                                        });
+}
+
+// Until Persistence::end_sync().
+void ReplicaGroup::begin_loading() {
+  server_.persistence().begin_sync(false);
   store::Store& store = server_.store();
   for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
   server_.scripts().libraries().flush();
   server_.tracking().flushed();
   server_.watches().dirty_all();
-  persistence.load_checkpoint(checkpoints_.path(), [this, alive = alive_](base::Result<> loaded) {
-    if (*alive) data_loaded(std::move(loaded));
-  });
 }
 
 void ReplicaGroup::data_loaded(base::Result<> result) {
@@ -244,8 +270,10 @@ void ReplicaGroup::data_loaded(base::Result<> result) {
   log::notice("Group: all data are loaded, as of entry {}", core_->applied());
 }
 
+// As long as the same member leads, it is asked again after a while.
 void ReplicaGroup::give_up_incoming(const std::string& why) {
   log::warning("Group: all data from member {} are given up: {}", incoming_->from, why);
+  if (incoming_->epoch == core_->epoch()) want_data();
   if (incoming_->open) server_.persistence().storage().disk.close(incoming_->file);
   links_->pause_reads(incoming_->from, false);
   incoming_.reset();
@@ -387,7 +415,7 @@ void ReplicaGroup::install_keys() {
     const base::Bytes restore[] = {"RESTORE", key, until, payload, "ABSTTL"};
     apply_.run_effect(at, restore);
   }
-  asked_at_ = 0;
+  asked_at_ = stuck_since_ = 0;
   if (!wrong_keys_.empty()) return;
   core_->data_stands(true);
   log::notice("Group: the data are those of the log again, as of entry {}", core_->applied());

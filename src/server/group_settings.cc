@@ -72,6 +72,7 @@ Result<cluster::GroupConfig> group_config(const Settings& settings) {
                           ? cluster::Durability::fsync
                           : cluster::Durability::memory;
   config.election_timeout_ms = settings.cluster_election_timeout_ms;
+  config.log_keep_bytes = settings.cluster_log_size;
   if (auto checked = cluster::check_quorums(config); !checked) return Error{checked.error()};
   return config;
 }

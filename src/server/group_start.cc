@@ -15,6 +15,10 @@ using cluster::SavedState;
 
 namespace {
 
+constexpr base::Millis kStuckMs = 3000;  // and so many election timeouts without help
+constexpr base::Millis kStuckTimeouts = 5;
+constexpr uint64_t kLogFileBytesMin = uint64_t{16} << 10;  // so that a small log is not all files
+
 // Members that were told different things do not talk.
 uint64_t config_hash(const cluster::GroupConfig& config, const cluster::GroupList& list) {
   std::string text = cluster::format_group_list(list) + "|" + std::to_string(config.write_quorum) +
@@ -47,7 +51,9 @@ void ReplicaGroup::checkpoint_found(const host::OnDone& done) {
   auto read_log = [this, done](base::Result<> loaded) {
     if (!loaded) return done(std::move(loaded));
     const host::Host& storage = server_.persistence().storage();
-    wal_ = std::make_unique<cluster::GroupWal>(storage.disk, storage.loop, dir_, *this);
+    const uint64_t file_bytes =
+        std::clamp<uint64_t>(config_.log_keep_bytes, kLogFileBytesMin, cluster::kWalFileBytes);
+    wal_ = std::make_unique<cluster::GroupWal>(storage.disk, storage.loop, dir_, *this, file_bytes);
     wal_->set_sync(config_.durability);
     wal_->open(
         [this](const cluster::Entry& entry, base::Bytes bytes) {
@@ -127,11 +133,60 @@ void ReplicaGroup::join(SavedState state, const host::OnDone& done) {
   options.silence_ms = 3 * config_.election_timeout_ms;
   links_ = std::make_unique<cluster::GroupLinks>(server_.host(), std::move(options), *this);
   if (auto listening = open_bus(); !listening) return done(std::move(listening));
-  server_.store().commits().add_sink(*this);
+  if (!std::exchange(joined_, true)) server_.store().commits().add_sink(*this);
   log::notice("Group: member {} of {}, log up to entry {} of epoch {}", config_.self,
               config_.members, core_->last().index, core_->epoch());
   schedule();
   done({});
+}
+
+// Data that are not the log's are repaired by the leader. Where that is we, or a witness, or
+// nobody, they are made anew of our own checkpoint and log, as at a start.
+void ReplicaGroup::consider_beginning_anew() {
+  const bool busy = loading_ || incoming_ || writing_ || publishing_ ||
+                    std::ranges::any_of(sending_, [](const auto& one) { return one != nullptr; });
+  if (witness() || busy || core_->data_stands()) {
+    stuck_since_ = 0;
+    return;
+  }
+  const base::Millis now = steady_ms();
+  if (stuck_since_ == 0) stuck_since_ = now;
+  if (now - stuck_since_ >= kStuckMs + kStuckTimeouts * config_.election_timeout_ms) begin_anew();
+}
+
+void ReplicaGroup::begin_anew() {
+  log::warning("Group: nobody repairs our data: they are loaded anew from disk");
+  stuck_since_ = 0;
+  ending_ = true;
+  wal_->close([this, alive = alive_](base::Result<> closed) {
+    ending_ = closed.ok();
+    if (!closed) return;
+    server_.host().loop.post([this, alive] {
+      if (*alive) begin_from_disk();
+    });
+  });
+}
+
+void ReplicaGroup::begin_from_disk() {
+  server_.host().loop.cancel(timer_);
+  links_.reset();
+  core_.reset();
+  wal_.reset();
+  recovered_ = {};
+  wrong_keys_.clear();
+  answer_.reset();
+  all_wrong_ = ending_ = may_commit_ = false;
+  owed_ = 0;
+  data_wanted_ = 0;
+  leader_seen_ = cluster::kNoMember;
+  begin_loading();
+  start([this, alive = alive_](base::Result<> started) {
+    if (!*alive) return;
+    if (started) return server_.persistence().end_sync();
+    server_.host().loop.after(kStuckMs * base::kNanosPerMilli, [this, alive] {
+      if (*alive) begin_from_disk();
+    });
+  });
 }
 
 base::Result<> ReplicaGroup::open_bus() {
@@ -156,20 +211,24 @@ void ReplicaGroup::end(host::OnDone done) {
   // All of it is on disk then: a new boot of the machine is none that lost something.
   SavedState state = core_->state();
   state.unsynced_boot.clear();
-  wal_->close(done, std::move(state));
+  auto closed = [this, done = std::move(done)](base::Result<> result) {
+    ending_ = result.ok();  // else the server goes on, and so do we
+    done(std::move(result));
+  };
+  wal_->close(std::move(closed), std::move(state));
 }
 
 // --- checkpoints -------------------------------------------------------------------------------
 
-// The log since the last one may grow to the size of the data, or 64 MiB.
+// The log since the last one may grow to the size of the data, or cluster-log-size.
 void ReplicaGroup::consider_checkpoint() {
   if (witness()) {
-    if (log_bytes_ < kCheckpointLogBytes) return;
+    if (log_bytes_ < config_.log_keep_bytes) return;
     log_bytes_ = 0;
     return wal_->trim(core_->commit());
   }
   if (writing_ || loading_ || incoming_ || !core_->data_stands() || ending_) return;
-  const uint64_t limit = std::max<uint64_t>(kCheckpointLogBytes, base::memory_used() / 2);
+  const uint64_t limit = std::max<uint64_t>(config_.log_keep_bytes, checkpoint_bytes_);
   if (log_bytes_ < limit) return;
   writing_.emplace();
   written_ = writing_dropped_ = false;
@@ -184,7 +243,10 @@ void ReplicaGroup::consider_checkpoint() {
 
 void ReplicaGroup::checkpoint_written(base::Result<> result) {
   written_ = result.ok();
-  if (result) return publish_checkpoint();
+  if (result) {
+    checkpoint_bytes_ = server_.persistence().finished_job_bytes();
+    return publish_checkpoint();
+  }
   log::warning("Group: the checkpoint could not be written: {}", result.error());
   writing_.reset();
 }

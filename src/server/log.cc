@@ -15,6 +15,10 @@ struct State {
   Options options;
   std::shared_ptr<spdlog::logger> logger;
 };
+std::function<void(const std::string&)>& listener() {
+  static std::function<void(const std::string&)> told;
+  return told;
+}
 State& state() {
   static State value;
   return value;
@@ -103,10 +107,16 @@ base::Result<> reopen() { return open(state().options); }
 
 void set_level(LogLevel level) { state().options.level = level; }
 
-bool enabled(LogLevel level) { return state().logger && level >= state().options.level; }
+void listen(std::function<void(const std::string& text)> told) { listener() = std::move(told); }
+
+bool enabled(LogLevel level) {
+  if (listener() && level >= LogLevel::notice) return true;
+  return state().logger && level >= state().options.level;
+}
 
 void write(LogLevel level, const std::string& text) {
-  if (!enabled(level)) return;
+  if (listener() && level >= LogLevel::notice) listener()(text);
+  if (!state().logger || level < state().options.level) return;
   state().logger->info(line_of(state().options, level, text));
 }
 

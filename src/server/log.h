@@ -30,6 +30,9 @@ base::Result<> open(Options options);
 // Opens the same file again (after log rotation).
 base::Result<> reopen();
 void set_level(LogLevel level);
+// Hears every line from notice on, wherever else it goes; for a world in which many servers share
+// the process. Empty: nobody does.
+void listen(std::function<void(const std::string& text)> told);
 bool enabled(LogLevel level);
 void write(LogLevel level, const std::string& text);
 

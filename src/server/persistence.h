@@ -109,6 +109,8 @@ class Persistence {
   void abandon_backup();
   // Of RDB files that must hold everything.
   unsigned complete_rdb_version() const;
+  // What a snapshot job wrote, as long as it tells that it is done.
+  uint64_t finished_job_bytes() const { return finished_job_ ? finished_job_->bytes() : 0; }
   // Null while it waits, or when there is none.
   const persist::SnapshotJob* backup_job() const;
 

@@ -259,9 +259,13 @@ Bytes ScriptHost::refusal(Command& command) const {
 // What the script did not declare is looked at, too.
 Bytes ScriptHost::slot_refusal(const Command& command) {
   const SlotUse use = server_.routes().use_of(command, args_);
-  switch (server_.routes().find(*run_.caller, command, use)) {
+  const Route route = server_.routes().find(*run_.caller, command, use);
+  switch (route) {
     case Route::here:
       break;
+    case Route::no_quorum:
+      refusal_ = server_.routes().error(route, use);
+      return refusal_;
     case Route::down:
       return "ERR Script attempted to execute a command while the cluster is down";
     case Route::read_only:

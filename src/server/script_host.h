@@ -142,6 +142,7 @@ class ScriptHost {
   std::vector<Bytes> args_;
   std::string numbers_;  // texts of number arguments
   std::string joined_;   // a reply of several chunks
+  std::string refusal_;
 };
 
 }  // namespace quoll::server

@@ -195,6 +195,7 @@ struct Settings {
   Durability cluster_durability = Durability::memory;
   int64_t cluster_write_timeout_ms = 2000;
   int64_t cluster_election_timeout_ms = 1000;
+  uint64_t cluster_log_size = uint64_t{64} << 20;
 
   // Memory, eviction, freeing
   uint64_t maxmemory = 0;  // in force, whether given as a number or as "auto"

@@ -39,6 +39,7 @@ struct Truth {
   // Damage was told, and no file that begins behind it is on disk: the next start finds it again.
   bool damage_stands = false;
   bool unsettled = false;  // damage was told and its consequence is not saved
+  uint64_t settling = 0;   // the state that does
 };
 
 struct Habits {
@@ -55,6 +56,14 @@ std::string bytes_of(Position at) {
   cluster::encode_entry({at, static_cast<base::Millis>(at.index), 7, cluster::EntryKind::effects},
                         std::string(size, static_cast<char>('a' + at.index % 26)), bytes);
   return bytes;
+}
+
+cluster::SavedState state_of(uint64_t number) {
+  cluster::SavedState state;
+  state.id = std::string(40, 'a');
+  state.epoch = number;
+  state.unsynced_boot = "boot 1";
+  return state;
 }
 
 // What a member is to its log.
@@ -74,7 +83,8 @@ class Member final : public cluster::GroupWalEvents {
   bool ready() const { return ready_; }
   bool doubtful() const { return doubtful_; }
   bool settled() const {
-    return ready_ && !closing_ && !wal_->in_trouble() && truth_.synced == last() &&
+    const bool synced = log_.empty() || truth_.synced == last();
+    return ready_ && !closing_ && !wal_->in_trouble() && synced &&
            truth_.state_saved == truth_.state_asked && !truth_.unsettled;
   }
   int rounds() const { return rounds_; }
@@ -87,12 +97,19 @@ class Member final : public cluster::GroupWalEvents {
   void finish(std::function<void(bool)> done) {
     closing_ = true;
     wal_->flush();
-    wal_->close([this, done](Result<> closed) {
-      ready_ = false;
+    const uint64_t number = ++truth_.state_asked;
+    auto ended = [this, number, done](Result<> closed) {
       truth_.closed = closed.ok() && !truth_.unsettled;
-      if (truth_.closed) truth_.synced = last();
+      if (truth_.closed) {
+        truth_.synced = last();
+        truth_.state_saved = number;
+      }
+      ready_ = !closed.ok();
+      closing_ = false;
+      if (ready_) save();  // it goes on
       done(closed.ok());
-    });
+    };
+    wal_->close(std::move(ended), state_of(number));
   }
 
   void wal_written(Position position) override {
@@ -164,7 +181,9 @@ class Member final : public cluster::GroupWalEvents {
     const cluster::GroupWal::Recovery& recovery = found.value();
     base_ = recovery.base;
     run_.check(recovery.last == last(), "the last entry is not the last one");
-    run_.check(base_.index <= truth_.covered, "entries without a checkpoint are gone");
+    // Without its state file a log may begin with files that a restart had left behind.
+    run_.check(base_.index <= truth_.covered || recovery.damaged,
+               "entries without a checkpoint are gone");
     if (!log_.empty()) {
       run_.check(truth_.before.contains(log_.front()) && truth_.before[log_.front()] == base_ &&
                      log_.front().index == base_.index + 1,
@@ -178,13 +197,16 @@ class Member final : public cluster::GroupWalEvents {
     if (!truth_.unsettled) truth_.synced = truth_.written = found_;
     ++truth_.epoch;  // no position is used twice
     ready_ = true;
-    if (truth_.unsettled) save();
+    if (truth_.unsettled) {
+      save();
+      truth_.settling = truth_.state_asked;
+    }
     work();
   }
 
   void judge(const cluster::GroupWal::Recovery& recovery) {
     // Its consequence was saved, and the crash came before that was told.
-    const bool accepted = truth_.unsettled && recovery.state.epoch == truth_.state_asked;
+    const bool accepted = truth_.unsettled && recovery.state.epoch >= truth_.settling;
     const bool whole = holds(truth_.synced) && holds(truth_.written);
     const bool lossy = habits_.durability == Durability::memory || truth_.rotten ||
                        world_.plan().flipped_bit_ppm > 0 || truth_.unsettled ||
@@ -213,7 +235,7 @@ class Member final : public cluster::GroupWalEvents {
   void work() {
     host_.loop.after(chance().between(20, 3000) * base::kNanosPerMicro, [this] {
       if (ready_ && !closing_ && habits_.works) round();
-      if (!closing_) work();
+      work();
     });
   }
 
@@ -260,11 +282,7 @@ class Member final : public cluster::GroupWalEvents {
 
   void save() {
     const uint64_t number = ++truth_.state_asked;
-    cluster::SavedState state;
-    state.id = std::string(40, 'a');
-    state.epoch = number;
-    state.unsynced_boot = "boot 1";
-    wal_->save_state(state, [this, number] {
+    wal_->save_state(state_of(number), [this, number] {
       run_.check(number > truth_.state_saved, "states are saved out of order");
       truth_.state_saved = number;
       if (!std::exchange(truth_.unsettled, false)) return;
@@ -330,10 +348,14 @@ struct Stage {
 
   void end_life() {
     if (world.chance().ppm(habits.close_ppm)) {
-      bool ended = false;
-      member->finish([&ended](bool) { ended = true; });
+      bool ended = false, closed = false;
+      member->finish([&](bool ok) {
+        ended = true;
+        closed = ok;
+      });
       run.check(world.run_until([&] { return ended || run.failed(); }, 60 * kSecond),
                 "the log does not close");
+      if (!closed) world.run_for(world.chance().between(1, 3000) * kMilli);
     }
     const bool kill = world.chance().ppm(habits.kill_ppm) && !member->doubtful();
     const bool keeps = kill && habits.durability == Durability::memory;
@@ -367,10 +389,11 @@ struct Stage {
     habits.close_ppm = 1'000'000;
     if (!world.run_until([&] { return member->settled() || run.failed(); }, 60 * kSecond))
       run.check(false, "the log does not recover by itself: " + member->describe());
+    world.run_for(3 * kSecond);  // what was under way may have failed yet
     if (run.failed()) return;
-    const Position last = truth.synced;
     end_life();
     run.check(truth.closed, "a healthy log cannot be closed");
+    const Position last = truth.synced;
     if (start()) run.check(truth.synced == last, "entries are missing after healing");
   }
 

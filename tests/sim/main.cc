@@ -26,8 +26,11 @@ struct Options {
 };
 
 char repeat_command[512];  // of the run under way, ready for a signal handler
+const Run* current = nullptr;
 
+// A broken assertion: the world still stands.
 void on_abort(int) {
+  if (current) std::fprintf(stderr, "%s", current->last_events().c_str());
   std::fprintf(stderr, "%s\n", repeat_command);
   std::fflush(stderr);
 }
@@ -45,7 +48,9 @@ bool run_one(const Scenario& scenario, uint64_t seed, const std::string& plan_te
     return false;
   }
   Run run(seed, plan.value(), options.trace, options.full);
+  current = &run;
   scenario.run(run);
+  current = nullptr;
   if (!run.failed()) return true;
   std::printf("%sFAILED %s: %s\n%s\n", run.tail().c_str(), std::string(scenario.name).c_str(),
               run.failure().c_str(), repeat_command);

@@ -3,6 +3,7 @@
 // declared and one row.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -22,9 +23,14 @@ class Run {
   const bool trace;  // pass on to SimWorld::trace
   const bool full;   // the sizes the product promises, not those of a quick run
 
-  // The world whose last events the report of a failure shows.
+  // The world whose last events the report of a failure shows; or what a scenario tells instead.
   void follow(const SimWorld& world) { world_ = &world; }
-  void unfollow() { world_ = nullptr; }
+  void follow(std::function<std::string()> told) { told_ = std::move(told); }
+  void unfollow() {
+    world_ = nullptr;
+    told_ = nullptr;
+  }
+  std::string last_events() const;
   // Records the first failure; returns `holds` so that a scenario can stop.
   bool check(bool holds, std::string_view what) {
     if (!holds && failure_.empty()) fail(what);
@@ -38,6 +44,7 @@ class Run {
   void fail(std::string_view what);
 
   const SimWorld* world_ = nullptr;
+  std::function<std::string()> told_;
   std::string tail_;
   std::string failure_;
 };

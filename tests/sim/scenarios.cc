@@ -67,6 +67,9 @@ void replication_changes_parts(Run& run);
 void workload_of_one(Run& run);
 void workload_through_crashes(Run& run);
 void workload_finds_loss(Run& run);
+// group_servers_scenarios.cc
+void group_servers(Run& run);
+void group_shutdown_fails(Run& run);
 // server_world_scenarios.cc
 void server_counters(Run& run);
 void server_transfers(Run& run);
@@ -76,7 +79,12 @@ void server_same_seed(Run& run);
 
 void Run::fail(std::string_view what) {
   failure_ = what;
-  if (world_) tail_ = world_->tail();
+  tail_ = last_events();
+}
+
+std::string Run::last_events() const {
+  if (told_) return told_();
+  return world_ ? world_->tail() : "";
 }
 
 const Scenario kScenarios[] = {
@@ -138,6 +146,12 @@ const Scenario kScenarios[] = {
     {"workload_through_crashes", "crash resets,crash,crash_every_ms=3000",
      workload_through_crashes},
     {"workload_finds_loss", "crash,crash_every_ms=2000", workload_finds_loss},
+    {"group_servers",
+     "calm choppy,reset_ppm=300 disk,failed_append_ppm=300,failed_sync_ppm=500 clock "
+     "disk,choppy,flipped_bit_ppm=5000,failed_append_ppm=300,failed_sync_ppm=500",
+     group_servers},
+    {"group_shutdown_fails", "calm disk,failed_append_ppm=0,failed_sync_ppm=0",
+     group_shutdown_fails},
     {"server_counters", "calm choppy resets", server_counters},
     {"server_transfers", "calm choppy resets", server_transfers},
     {"server_locks", "calm choppy resets", server_locks},

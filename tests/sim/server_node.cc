@@ -49,7 +49,12 @@ class ServerNode::Occupant final : public store::CommitSink {
       node_.measure_turn(host.clock.steady() - host.loop.turn_start());
       if (node_.after_turn_end) node_.after_turn_end();
     });
-    auto started = server_->start([](base::Result<> ready) { QUOLL_CHECK(ready.ok()); });
+    auto started = server_->start([&world, &node](base::Result<> ready) {
+      QUOLL_CHECK(ready.ok() || node.start_failed);
+      if (ready) return;
+      node.start_failed(ready.error());
+      world.stop_soon(node.id_);
+    });
     QUOLL_CHECK(started.ok());
   }
   ~Occupant() override {

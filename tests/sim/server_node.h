@@ -31,6 +31,8 @@ class ServerNode {
   server::Server& server() const { return *server_; }
   base::Millis wall() const { return world_.host(id_).clock.wall(); }
 
+  // Hears why the server could not start: its process ends then. Unset: it must start.
+  std::function<void(const std::string& error)> start_failed;
   // Before and after what the server itself does at the end of a turn.
   std::function<void()> before_turn_end;
   std::function<void()> after_turn_end;

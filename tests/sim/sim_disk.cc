@@ -170,6 +170,14 @@ void SimDrive::sync_dir(const std::string& path) {
   });
 }
 
+bool SimDrive::doubtful() const {
+  return std::ranges::any_of(names_, [](const auto& name) { return name.second->doomed; });
+}
+
+void SimDrive::settle_doubts() {
+  for (auto& [name, file] : names_) file->doomed = false;
+}
+
 void SimDrive::lose_power(SimChance& chance, bool torn) {
   ++power_losses_;
   auto kept = static_cast<size_t>(chance.between(0, static_cast<int64_t>(unsynced_names_.size())));
@@ -201,7 +209,7 @@ Nanos SimDisk::latency() {
   SimChance& chance = world_.chance();
   int64_t micros = chance.between(plan.disk_latency_min_us, plan.disk_latency_max_us);
   if (chance.ppm(plan.slow_disk_ppm)) micros += chance.between(1, plan.slow_disk_max_ms) * 1000;
-  return micros * base::kNanosPerMicro;
+  return micros * base::kNanosPerMicro + drive_.trouble.slow;
 }
 
 SimDisk::Handle* SimDisk::handle(host::FileId file) {
@@ -269,10 +277,11 @@ void SimDisk::append(host::FileId file, std::string bytes, host::OnDone done) {
   const char* error = "";
   if (gathers_ && h->failing > 0) {
     error = kIoError;
-  } else if (plan.disk_bytes_max > 0 &&
-             drive_.bytes_used() + bytes.size() > static_cast<size_t>(plan.disk_bytes_max)) {
+  } else if (drive_.trouble.full ||
+             (plan.disk_bytes_max > 0 &&
+              drive_.bytes_used() + bytes.size() > static_cast<size_t>(plan.disk_bytes_max))) {
     error = kNoSpace;
-  } else if (world_.chance().ppm(plan.failed_append_ppm)) {
+  } else if (drive_.trouble.fails || world_.chance().ppm(plan.failed_append_ppm)) {
     error = kIoError;
   } else {
     h->file->append(bytes);
@@ -289,7 +298,7 @@ void SimDisk::sync(host::FileId file, host::OnDone done) {
   Handle* h = handle(file);
   if (frozen_) return;
   if (h == nullptr) return fail(done, kBadFile);
-  bool fails = world_.chance().ppm(world_.plan().failed_sync_ppm);
+  bool fails = world_.chance().ppm(world_.plan().failed_sync_ppm) || drive_.trouble.fails;
   uint64_t change = h->file->changes_issued();
   complete(file, [target = h->file, fails, change, done] {
     if (fails) {
@@ -377,7 +386,7 @@ void SimDisk::make_dir(const std::string& path, host::OnDone done) {
 }
 
 void SimDisk::sync_dir(const std::string& path, host::OnDone done) {
-  bool fails = world_.chance().ppm(world_.plan().failed_sync_ppm);
+  bool fails = world_.chance().ppm(world_.plan().failed_sync_ppm) || drive_.trouble.fails;
   on_path(
       "sync_dir",
       [this, name = SimDrive::normal(path), fails]() -> const char* {

@@ -62,6 +62,18 @@ class SimDrive {
   void lose_power(SimChance& chance, bool torn);
   uint64_t power_losses() const { return power_losses_; }
 
+  // What ails this machine's disk, beside what the plan does to all.
+  struct Trouble {
+    bool full = false;
+    bool fails = false;  // every append and every sync
+    Nanos slow = 0;      // per request
+  };
+  Trouble trouble;
+  // Some file holds what a failed sync has lost: readable until the machine ends.
+  bool doubtful() const;
+  // The kernel wrote it after all.
+  void settle_doubts();
+
   static std::string normal(const std::string& path);
   static std::string parent(const std::string& path);
 

@@ -72,7 +72,7 @@ void SimWorld::start(NodeId id) {
   node.free_at = now_;
   node.seats = std::make_unique<Seats>(*this, id, node, chance_.draw());
   if (!node.boot) return;
-  take_turn(node, [&node] { node.occupant = node.boot(node.seats->host); });
+  take_turn(id, [&node] { node.occupant = node.boot(node.seats->host); });
 }
 
 void SimWorld::crash(NodeId id, CrashKind kind) {
@@ -111,6 +111,12 @@ void SimWorld::jump_clock(NodeId node, base::Millis by) {
   nodes_.at(node)->oscillator.offset_us += by * 1000;
 }
 
+void SimWorld::pause(NodeId id, Nanos time) {
+  Node& node = *nodes_.at(id);
+  note("pause", std::to_string(id));
+  node.free_at = std::max(node.free_at, now_ + time);
+}
+
 void SimWorld::set_look_cost(NodeId id, Nanos cost) {
   Node& node = *nodes_.at(id);
   node.look_cost = cost;
@@ -132,10 +138,13 @@ void SimWorld::after(Nanos delay, host::Task task) {
   schedule(kNobody, now_ + delay, "driver", std::move(task));
 }
 
-void SimWorld::take_turn(Node& node, const host::Task& task) {
+void SimWorld::take_turn(NodeId id, const host::Task& task) {
+  Node& node = *nodes_.at(id);
+  const NodeId before = std::exchange(acting_, id);
   node.seats->loop.begin_turn();
   task();
   if (node.running) node.free_at = node.seats->loop.end_turn();
+  acting_ = before;
 }
 
 bool SimWorld::step() {
@@ -160,7 +169,7 @@ void SimWorld::deliver(Position position, Event event) {
   }
   ++delivered_;
   note(event.kind, std::to_string(event.node) + " " + std::to_string(now_));
-  take_turn(node, event.task);
+  take_turn(event.node, event.task);
 }
 
 void SimWorld::hear_nested(NodeId id, Nanos until) {
@@ -248,6 +257,8 @@ void SimWorld::calm_down() {
   plan_ = calm;
   network_.heal_all();
   for (auto& [id, node] : nodes_) {
+    node->drive.trouble = {};
+    if (node->running) node->free_at = std::min(node->free_at, now_);
     if (!node->running) restart(id);
   }
 }

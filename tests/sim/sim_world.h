@@ -58,6 +58,9 @@ class SimWorld {
   static std::string address_of(NodeId node);  // "127.0.0.1" for node 0
   NodeId clients() const { return kClients; }  // the node whose transport the clients use
   void jump_clock(NodeId node, base::Millis by);
+  // The node's process stands still, as under SIGSTOP: what is due waits.
+  void pause(NodeId node, Nanos time);
+  NodeId acting() const { return acting_; }  // whose turn it is; kNobody: the driver's
   // What each look of the node's occupant at the steady clock takes; survives its crashes.
   void set_look_cost(NodeId node, Nanos cost);
   // Called after every received() on the node, with the connection's remote address.
@@ -128,7 +131,7 @@ class SimWorld {
 
   void start(NodeId id);
   void deliver(Position position, Event event);
-  void take_turn(Node& node, const host::Task& task);
+  void take_turn(NodeId id, const host::Task& task);
   void plan_partition();
   void plan_clock_jump();
   void plan_crash();
@@ -146,6 +149,7 @@ class SimWorld {
   std::array<Line, kTailLines> tail_;  // a ring
   bool tracing_ = false;
   bool calmed_ = false;
+  NodeId acting_ = kNobody;
   NodeId hearing_ = kNobody;  // the node inside whose turn others go on
   std::map<Position, Event> queue_;
   SimNetwork network_;

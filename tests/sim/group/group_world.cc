@@ -1,6 +1,7 @@
 #include "tests/sim/group/group_world.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 
 namespace quoll::sim {
@@ -98,12 +99,12 @@ void GroupWorld::at(Micros when, std::function<void()> task) {
   queue_.emplace(std::pair(std::max(when, now_), ++sequence_), std::move(task));
 }
 
-void GroupWorld::on_node(Member m, Micros when, std::function<void()> task) {
-  at(when, [this, m, life = nodes_[m].life, task = std::move(task)] {
+void GroupWorld::on_node(Member m, Micros when, std::function<void()> task, bool timer) {
+  at(when, [this, m, timer, life = nodes_[m].life, task = std::move(task)] {
     Node& node = nodes_[m];
     if (node.life != life || !node.core) return;
     if (node.paused)
-      return node.missed.push_back([this, m, life, task] {
+      return (timer ? node.late : node.missed).push_back([this, m, life, task] {
         if (nodes_[m].life == life && nodes_[m].core) turn(m, task);
       });
     turn(m, task);
@@ -223,7 +224,8 @@ void GroupWorld::tick(Member m) {
                                           node.data.begin() + static_cast<std::ptrdiff_t>(upto));
     }
   }
-  on_node(m, now_ + kTick, [this, m] { tick(m); });
+  on_node(
+      m, now_ + kTick, [this, m] { tick(m); }, true);
 }
 
 void GroupWorld::end(Member m, bool machine_too) {
@@ -233,6 +235,7 @@ void GroupWorld::end(Member m, bool machine_too) {
   node.core.reset();
   ++node.life;
   node.missed.clear();
+  node.late.clear();
   node.pending.clear();
   Machine& machine = node.machine;
   if (machine_too) {
@@ -462,15 +465,18 @@ void GroupWorld::begin_sync(Member from, Member to) {
       Node& node = nodes_[to];
       if (link(from, to).life != life || node.core->epoch() != epoch || node.disk_fails) return;
       if (node.core->commit() > at_entry.index) return;
+      node.machine.checkpoint = at_entry;
+      node.machine.checkpoint_commit = std::min(commit, at_entry.index);
+      node.machine.checkpoint_data = *data;
+      // They are on disk, and the log there has not begun anew.
+      if (!peace_ && chance_.between(1, 100) <= faults_.sync_alone / 4)
+        return fall(to, false, chance_.between(10, 3000) * kMilliMicros);
       node.data = *data;
       if (!node.core->holds(at_entry)) {
         node.queue.clear();
         node.machine.records.assign(1, Record{at_entry, "", true});
         node.machine.synced = 1;
       }
-      node.machine.checkpoint = at_entry;
-      node.machine.checkpoint_commit = std::min(commit, at_entry.index);
-      node.machine.checkpoint_data = *data;
       node.core->installed(at_entry, commit);
     });
     on_node(from, now_ + 20 * kMilliMicros,
@@ -506,6 +512,7 @@ void GroupWorld::pump(Member m) {
         bytes.remove_prefix(entry.bytes);
       }
     });
+  go_on_forgetting(m);
   write_next(m);
   for (GroupCore::Send& send : core.flush(steady(m))) this->send(m, send.to, send.message);
   if ((core.holds_back() || disk_waits) && !std::exchange(node.moment, true))
@@ -578,13 +585,13 @@ void GroupWorld::client_write() {
   for (int64_t i = 0; i < count; ++i) write(m);
 }
 
-void GroupWorld::write(Member m) {
+void GroupWorld::write(Member m, size_t bytes) {
   if (!nodes_[m].core || nodes_[m].paused || faults_.group.is_witness(m)) return;
-  on_node(m, now_, [this, m] {
+  on_node(m, now_, [this, m, bytes] {
     Node& node = nodes_[m];
     if (!node.core->serves() || !node.core->may_commit(steady(m))) return;
     const uint64_t value = next_value_++;
-    const std::string word = std::to_string(value);
+    const std::string word = std::to_string(value) + std::string(bytes, ' ');
     const base::Bytes words[] = {word};
     const store::Effect effect{0, words, store::kToAll};
     const Index index = node.core->propose({&effect, 1}, wall(m));
@@ -662,12 +669,17 @@ void GroupWorld::fall_from_power(Member m) {
   fall(m, machines_may_end(), chance_.between(10, 3000) * kMilliMicros);
 }
 
-// Two stories of three members that chance alone hardly ever tells.
+// Stories of three members that chance alone hardly ever tells.
 void GroupWorld::plot() {
   for (const Node& node : nodes_)
     if (!node.core || !node.core->intact() || node.paused) return;
   for (Member m = 0; m < size_; ++m)
-    if (nodes_[m].core->serves()) return chance_.between(0, 1) ? meet_the_lost(m) : depose_twice(m);
+    if (nodes_[m].core->serves()) {
+      constexpr std::array<void (GroupWorld::*)(Member), 4> kStories = {
+          &GroupWorld::meet_the_lost, &GroupWorld::depose_twice, &GroupWorld::hear_old_news,
+          &GroupWorld::forget_twice};
+      return (this->*kStories[static_cast<size_t>(chance_.between(0, kStories.size() - 1))])(m);
+    }
 }
 
 // The leader stands still; the others elect and go on. Then one of them loses its directory, the
@@ -715,6 +727,87 @@ void GroupWorld::go_on_deposing(Member m) {
   }
 }
 
+// The leader stands still while a reply to it is under way; the others elect and go on. Then one of
+// them loses its directory, the other one is cut off, and the reply arrives as the leader goes on:
+// for one more timeout it believes to lead, and an empty member is all it can talk to.
+void GroupWorld::hear_old_news(Member m) {
+  const auto lost = static_cast<Member>((m + chance_.between(1, 2)) % 3);
+  const auto other = static_cast<Member>(3 - m - lost);
+  const Micros timeout = faults_.group.election_timeout_ms * kMilliMicros;
+  cut(other, m, true);
+  at(now_ + timeout / 4, [=, this] {
+    if (peace_ || !nodes_[m].core) return cut(other, m, false);
+    const Micros still = chance_.between(2, 5) * timeout;
+    pause(m, still);
+    at(now_ + still - faults_.delay_max - kMilliMicros, [=, this] {
+      const bool all = std::ranges::all_of(
+          nodes_, [](const Node& node) { return node.core && node.core->intact(); });
+      if (peace_ || !nodes_[m].paused || !all) return cut(other, m, false);
+      sever(other, true);
+      wipe(lost);
+      boot(lost);
+      let_through(other, m);
+      for (int i = 0; i < 20; ++i)
+        at(now_ + faults_.delay_max + (i + 1) * timeout / 20, [this, m] { write(m); });
+      at(now_ + 3 * timeout, [this, other] { sever(other, false); });
+    });
+  });
+}
+
+// The first message that a cut holds up; the rest is still under way.
+void GroupWorld::let_through(Member from, Member to) {
+  Link& direction = link(from, to);
+  if (!direction.up || direction.held.empty()) return;
+  auto travel = std::move(direction.held.front());
+  direction.held.pop_front();
+  travel();
+}
+
+// A member forgets. When the leader has a REJOIN for it, the third one is cut off; whoever counts
+// the forgetful one acknowledges what follows. It forgets again and is let in by the same REJOIN,
+// before it has what follows once more; then the leader ends. What do the other two know?
+void GroupWorld::forget_twice(Member m) {
+  if (forgetting_.stage != forgetting_.none || machines_may_end()) return;
+  const auto member = static_cast<Member>((m + chance_.between(1, 2)) % 3);
+  forgetting_ = {forgetting_.forgets, m, member, static_cast<Member>(3 - m - member), 0};
+  fall(member, true, 10 * kMilliMicros);
+  at(now_ + 10 * kSecondMicros, [this] { stop_forgetting(); });
+}
+
+// At the end of every turn of a member, before it says anything.
+void GroupWorld::go_on_forgetting(Member m) {
+  auto& story = forgetting_;
+  const GroupCore& core = *nodes_[m].core;
+  if (story.stage == story.none) return;
+  if (m == story.leader && !core.leads()) return stop_forgetting();
+  if (story.stage == story.forgets && m == story.leader) {
+    Index upto;
+    cluster::Entry entry;
+    const Index last = core.last().index;
+    if (last <= core.log().base().index) return;
+    cluster::decode_entry(core.log().slice(last - 1, 1, upto), entry);
+    if (entry.header.kind != EntryKind::rejoin) return;
+    story.rejoin = last;
+    story.stage = story.acknowledges;
+    sever(story.third, true);
+    // Each in a message of its own.
+    for (int i = 0; i < 3; ++i) write(m, 2 * cluster::kLogPieceBytes);
+  } else if (story.stage == story.acknowledges && m == story.leader) {
+    if (core.commit() < story.rejoin + 3) return;
+    story.stage = story.forgets_again;
+    at(now_, [this] { fall(forgetting_.member, true, 10 * kMilliMicros); });
+  } else if (story.stage == story.forgets_again && m == story.member && core.intact()) {
+    at(now_, [this, leader = story.leader] { fall(leader, false, 6 * kSecondMicros); });
+    stop_forgetting();
+  }
+}
+
+void GroupWorld::stop_forgetting() {
+  if (forgetting_.stage == forgetting_.none) return;
+  forgetting_.stage = forgetting_.none;
+  at(now_, [this] { sever(forgetting_.third, false); });
+}
+
 void GroupWorld::sever(Member m, bool on) {
   for (Member other = 0; other < size_; ++other) {
     if (other == m) continue;
@@ -733,8 +826,10 @@ void GroupWorld::pause(Member m, Micros time) {
     node.paused = false;
     for (Pending& pending : node.pending) pending.began += now_ - began;
     note("member " + std::to_string(m) + " goes on");
-    auto missed = std::move(node.missed);
-    node.missed.clear();
+    // What arrived meanwhile may be heard before a timer looks at the clock.
+    auto missed = std::exchange(node.missed, {});
+    auto late = std::exchange(node.late, {});
+    missed.insert(chance_.between(0, 1) ? missed.begin() : missed.end(), late.begin(), late.end());
     for (auto& task : missed) task();
   });
 }

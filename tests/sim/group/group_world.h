@@ -131,6 +131,7 @@ class GroupWorld {
     std::vector<uint64_t> data;  // values as they were executed; 0: an entry without one
     std::deque<Pending> pending;
     std::deque<std::function<void()>> missed;  // while paused
+    std::deque<std::function<void()>> late;    // timers then
   };
   struct Link {  // one direction of a connection
     bool up = false;
@@ -142,7 +143,7 @@ class GroupWorld {
 
   void at(Micros when, std::function<void()> task);
   // Runs on the member's thread of this life, or not at all.
-  void on_node(Member m, Micros when, std::function<void()> task);
+  void on_node(Member m, Micros when, std::function<void()> task, bool timer = false);
   void turn(Member m, const std::function<void()>& task);
   void pump(Member m);
   void boot(Member m);
@@ -167,7 +168,7 @@ class GroupWorld {
   void settle(Member m);
   void client_write();
   void client_read();
-  void write(Member m);
+  void write(Member m, size_t bytes = 0);
   // All machines' unsynced bytes may go without that the group must stop.
   bool machines_may_end() const { return faults_.group.durability == cluster::Durability::fsync; }
   void elected(Member m);
@@ -176,6 +177,11 @@ class GroupWorld {
   void meet_the_lost(Member m);
   void depose_twice(Member m);
   void go_on_deposing(Member m);
+  void hear_old_news(Member m);
+  void let_through(Member from, Member to);
+  void forget_twice(Member m);
+  void go_on_forgetting(Member m);
+  void stop_forgetting();
   void sever(Member m, bool on);  // from all others, or no longer
   void pause(Member m, Micros time);
   void plan(int every, const std::function<void()>& fault);
@@ -203,6 +209,11 @@ class GroupWorld {
   Member deposed_ = cluster::kNoMember;  // by depose_twice()
   Member deposed_second_ = cluster::kNoMember;
   int deposed_times_ = 0;
+  struct {  // by forget_twice()
+    enum { none, forgets, acknowledges, forgets_again } stage = none;
+    Member leader, member, third;
+    Index rejoin;  // the member's
+  } forgetting_;
   bool tracing_ = false;
   uint64_t next_value_ = 1;
   std::vector<uint64_t> committed_;  // value of entry i at i - 1; 0: none

@@ -80,6 +80,12 @@ MUTANTS = [
         (CORE, 'reply.flag = !led && may_vote() &&', 'reply.flag = !led && disk_works_ &&'),
         (CORE, 'role_ == Role::follower && may_vote() && free',
          'role_ == Role::follower && disk_works_ && free')]),
+    ('amnesiacs-count', 'who lost its memory does not acknowledge', [
+        (CORE, 'if (peer.amnesia == 0) have[count++] = peer.match;',
+         'have[count++] = peer.match;')]),
+    ('readmitted-before-committed', 'a member is let in by a REJOIN that is committed', [
+        (CORE, 'if (rejoin_at_ == 0 || commit_ < rejoin_at_ || counted() < rejoin_at_) return;',
+         'if (rejoin_at_ == 0 || counted() < rejoin_at_) return;')]),
     ('empty-directory-is-whole', 'an empty directory counts as a loss unless all are empty', [
         (CORE, '  if (!all) return;\n', '')]),
     ('readmitted-at-once', 'a member is whole again when it has all up to its REJOIN', [
@@ -121,5 +127,5 @@ MUTANTS = [
     # --- the disk
     ('disk-trusted-after-a-failure', 'what a failed disk did not sync is written once more', [
         (CORE, '  handed_ = written_ = synced_ = ours ? durable.index : '
-               'std::min(durable.index, log_.base().index);\n', '  (void)ours;\n')]),
+               'std::max(log_.base().index, covered);\n', '  (void)ours, (void)covered;\n')]),
 ]

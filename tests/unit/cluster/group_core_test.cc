@@ -820,7 +820,7 @@ TEST_CASE("group core: a leader learns what the disks of others have when it ask
   encode_entry({{1, 2}, 0, 0, EntryKind::noop}, {}, entry);
   append.at = {1, 1};
   append.entries = entry;
-  append.flag = true;
+  append.soon = true;
   follower.receive(0, append, 0);
   said();
   CHECK(follower.sync_wish() == 2);
@@ -850,6 +850,32 @@ TEST_CASE("group core: entries and rounds by how many members have them") {
   CHECK(leader.synced_by(3) < 3);
   CHECK(leader.confirmed_by(2) == leader.round());
   CHECK(leader.confirmed_by(3) < leader.round());
+}
+
+TEST_CASE("group core: data that came take the place of a log that contradicts them") {
+  auto log_of = [](Epoch epoch, Index last) {
+    GroupLog log;
+    for (Index index = 1; index <= last; ++index)
+      log.append({{epoch, index}, 0, 0, EntryKind::noop},
+                 [](const EntryHeader& at, std::string& out) { encode_entry(at, {}, out); });
+    return log;
+  };
+  auto core_of = [&](Epoch epoch, Index last) {
+    return GroupCore(group_of(3, 2, 2), {}, log_of(epoch, last), 1, 0);
+  };
+  // The process ended when they were on disk and the log had not begun anew behind them.
+  GroupCore contradicted = core_of(1, 9);
+  CHECK(contradicted.restored({2, 5}, 4));
+  CHECK(contradicted.log().base() == Position{2, 5});
+  CHECK(contradicted.last() == Position{2, 5});
+  CHECK(contradicted.commit() == 4);
+  GroupCore behind = core_of(1, 3);
+  CHECK(behind.restored({1, 5}, 5));
+  CHECK(behind.last() == Position{1, 5});
+  GroupCore holds = core_of(1, 9);
+  CHECK_FALSE(holds.restored({1, 5}, 5));
+  CHECK(holds.last() == Position{1, 9});
+  CHECK(holds.applied() == 5);
 }
 
 }  // namespace quoll::cluster

@@ -132,9 +132,10 @@ struct Bench : GroupWalEvents {
     wal->save_state(state_of(epoch), [this, epoch] { saved = epoch; });
     pump();
   }
-  std::string close() {
+  std::string close(std::optional<SavedState> last = {}) {
     std::string outcome = "nothing";
-    wal->close([&](base::Result<> result) { outcome = result.ok() ? "" : result.error(); });
+    wal->close([&](base::Result<> result) { outcome = result.ok() ? "" : result.error(); },
+               std::move(last));
     pump();
     return outcome;
   }
@@ -390,6 +391,87 @@ TEST_CASE_FIXTURE(Bench, "close writes what waits and the last promise") {
   disk.append_error = "full";
   put(1, 6, 6);
   CHECK(close() == "the disk has failed");
+}
+
+TEST_CASE_FIXTURE(Bench, "a close that fails leaves the log open") {
+  REQUIRE(open());
+  save(3);
+  put(1, 1, 5);
+  disk.sync_error = "Input/output error";
+  add(1, 6, 6);
+  CHECK(close(state_of(4)) == "Input/output error");
+  CHECK(told == std::vector<std::string>{"Input/output error"});
+  disk.sync_error = "";
+  loop.pass(kWalRetryAfter);
+  pump();
+  CHECK(told.back() == "again 5");
+  put(1, 6, 7);
+  CHECK(synced == 7);
+  CHECK(close(state_of(5)) == "");
+  reopen();
+  CHECK(log() == "1:1-7");
+  CHECK(recovery.state.epoch == 5);
+}
+
+TEST_CASE_FIXTURE(Bench, "a last state that may or may not be on disk is taken back first") {
+  REQUIRE(open(Durability::memory));
+  save(3);
+  put(1, 1, 5);
+  for (int i = 0; i < 3; ++i) {  // all is synced, the promise is written
+    loop.pass(kWalSyncEvery);
+    pump();
+  }
+  disk.sync_error = "Input/output error";
+  CHECK(close(state_of(4)) == "Input/output error");
+  CHECK(told == std::vector<std::string>{"state Input/output error"});
+  put(1, 6, 6);
+  CHECK(written == 5);
+  disk.sync_error = "";
+  loop.pass(kGroupStateRetryAfter);
+  pump();
+  CHECK(written == 6);
+  reopen();
+  CHECK(recovery.state.epoch == 3);
+  CHECK(log() == "1:1-6");
+}
+
+TEST_CASE_FIXTURE(Bench, "a state that could not be saved is tried again by close, at once") {
+  REQUIRE(open());
+  put(1, 1, 5);
+  for (int i = 0; i < 3; ++i) {
+    loop.pass(kWalSyncEvery);
+    pump();
+  }
+  disk.sync_error = "Input/output error";
+  save(3);
+  CHECK(told == std::vector<std::string>{"state Input/output error"});
+  CHECK(close() == "Input/output error");
+  disk.sync_error = "";
+  CHECK(close() == "");
+  reopen();
+  CHECK(recovery.state.epoch == 3);
+}
+
+// The file that is left is synced for the first time when the next one has begun; then the next one
+// fails. What the first holds was reported synced, and a later entry replaces a part of it.
+TEST_CASE_FIXTURE(Bench, "a file whose first fsync is its last one counts as on disk") {
+  REQUIRE(open(Durability::memory, 400));
+  save(1);
+  put(1, 1, 10, 100);  // the file is full, and not synced
+  REQUIRE(synced == 10);
+  CHECK(names() == "log.0000000001 log.0000000002 state ");
+  disk.append_error = "full";
+  put(1, 11, 11);
+  save(2);  // says where the log begins
+  disk.append_error = "";
+  put(2, 5, 5);  // while nothing can be written
+  loop.pass(kWalRetryAfter);
+  pump();
+  CHECK(told.back() == "again 4");
+  put(2, 5, 6);
+  reopen(Durability::memory);
+  CHECK_FALSE(recovery.damaged);
+  CHECK(log() == "1:1-4 2:5-6");
 }
 
 // ---- damage

@@ -1,0 +1,483 @@
+#include "tests/sim/group_servers.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "cluster/quorum.h"
+#include "server/log.h"
+#include "tests/sim/sim_client.h"
+
+namespace quoll::sim {
+namespace {
+
+constexpr size_t kLinesKept = 160;
+constexpr const char* kDir = "group";
+constexpr base::Millis kClockMaxMs = 400;  // away from the others
+
+std::string number(uint64_t value) { return std::to_string(value); }
+std::string member_text(size_t member) { return "member " + number(member); }
+
+}  // namespace
+
+// ---- shape
+
+GroupShape GroupShape::drawn(uint64_t seed) {
+  SimChance chance(seed * 2654435761u + 29);
+  struct Quorums {
+    size_t members, witnesses;
+    unsigned write, read;
+    bool fsync;
+  };
+  static constexpr std::array<Quorums, 10> kQuorums = {{{3, 0, 2, 2, false},
+                                                        {3, 0, 2, 2, true},
+                                                        {3, 1, 2, 2, false},
+                                                        {5, 0, 3, 3, false},
+                                                        {3, 0, 3, 1, true},
+                                                        {5, 0, 2, 4, true},
+                                                        {3, 0, 2, 2, false},
+                                                        {4, 0, 2, 3, true},
+                                                        {3, 1, 2, 2, true},
+                                                        {5, 2, 3, 3, false}}};
+  const Quorums& quorums = kQuorums[seed % kQuorums.size()];
+  GroupShape shape;
+  shape.members = quorums.members;
+  shape.witnesses = quorums.witnesses;
+  shape.write_quorum = quorums.write;
+  shape.read_quorum = quorums.read;
+  shape.fsync = quorums.fsync;
+  shape.election_timeout_ms = chance.ppm(500'000) ? 1000 : 400;
+  if (chance.ppm(600'000)) shape.log_bytes = static_cast<size_t>(chance.between(2'000, 60'000));
+  return shape;
+}
+
+unsigned GroupShape::election_quorum() const {
+  return cluster::election_quorum(members, write_quorum, read_quorum);
+}
+
+std::string GroupShape::text() const {
+  return number(members) + " members" +
+         (witnesses > 0 ? ", " + number(witnesses) + " of them witnesses" : "") + ", W " +
+         number(write_quorum) + ", R " + number(read_quorum) + (fsync ? ", fsync" : ", memory") +
+         ", election timeout " + std::to_string(election_timeout_ms) + " ms, log " +
+         number(log_bytes) + " bytes";
+}
+
+std::vector<std::string> GroupShape::arguments(size_t member) const {
+  std::string list;
+  for (size_t m = 0; m < members; ++m) {
+    if (m > 0) list += ' ';
+    list += SimWorld::address_of(static_cast<NodeId>(m)) + ":6379";
+    if (m >= members - witnesses) list += "/witness";
+  }
+  return {"--cluster-enabled",
+          "yes",
+          "--cluster-group",
+          list,
+          "--cluster-group-member",
+          number(member),
+          "--cluster-write-quorum",
+          number(write_quorum),
+          "--cluster-read-quorum",
+          number(read_quorum),
+          "--cluster-durability",
+          fsync ? "fsync" : "memory",
+          "--cluster-election-timeout",
+          std::to_string(election_timeout_ms),
+          "--cluster-log-size",
+          number(log_bytes),
+          "--enable-debug-command",
+          "yes",
+          "--save",
+          ""};
+}
+
+// ---- members
+
+GroupServers::GroupServers(Run& run, SimWorld& world, const GroupShape& shape)
+    : run_(run), world_(world), shape_(shape), seen_(shape.members) {
+  run.follow([this] { return timeline(); });
+  server::log::listen([this](const std::string& text) {
+    const NodeId who = world_.acting();
+    if (who >= 0 && static_cast<size_t>(who) < seen_.size())
+      note(member_text(static_cast<size_t>(who)) + ": " + text);
+  });
+  note("a group of " + shape.text());
+  for (size_t m = 0; m < shape.members; ++m) {
+    nodes_.push_back(std::make_unique<ServerNode>(world, shape.arguments(m)));
+    QUOLL_CHECK(nodes_[m]->id() == static_cast<NodeId>(m));
+    nodes_[m]->after_turn_end = [this, m] { watch(m); };
+    nodes_[m]->start_failed = [this, m](const std::string& error) {
+      note(member_text(m) + " cannot start: " + error);
+      world_.after(1, [this, m] {
+        if (world_.running(nodes_[m]->id())) return;
+        // As if its machine had ended, where its pages cannot be trusted.
+        world_.after(up_to(2000), [this, m] { begin(m); });
+      });
+    };
+  }
+}
+
+GroupServers::~GroupServers() {
+  server::log::listen({});
+  run_.unfollow();
+}
+
+std::vector<NodeId> GroupServers::ids() const {
+  std::vector<NodeId> ids;
+  for (const auto& node : nodes_) ids.push_back(node->id());
+  return ids;
+}
+
+const cluster::GroupCore* GroupServers::core(size_t member) const {
+  if (member >= nodes_.size() || !nodes_[member]->up()) return nullptr;
+  const server::ReplicaGroup* group = nodes_[member]->server().group();
+  return group ? group->core() : nullptr;
+}
+
+size_t GroupServers::leader() const {
+  size_t leader = nodes_.size();
+  for (size_t m = 0; m < nodes_.size(); ++m) {
+    const cluster::GroupCore* core = this->core(m);
+    if (!core || !core->serves()) continue;
+    if (leader == nodes_.size() || core->epoch() > this->core(leader)->epoch()) leader = m;
+  }
+  return leader;
+}
+
+// After every turn of the member.
+void GroupServers::watch(size_t m) {
+  const cluster::GroupCore* core = this->core(m);
+  Seen& seen = seen_[m];
+  if (!core) return;
+  const server::ReplicaGroup::Counters& counters = nodes_[m]->server().group()->counters();
+  counts_.syncs += counters.syncs_received - std::exchange(seen.syncs, counters.syncs_received);
+  counts_.repaired_keys +=
+      counters.keys_repaired - std::exchange(seen.repaired, counters.keys_repaired);
+  if (!std::exchange(seen.looked, true) && seen.intact)
+    run_.check(core->intact(), member_text(m) + " has lost nothing and does not take part");
+  if (core->intact() != seen.intact) {
+    seen.intact = core->intact();
+    counts_.rejoins += seen.intact;
+    note(member_text(m) + (seen.intact ? " takes part" : " may have lost something"));
+  }
+  if (core->leads() && (!seen.leads || core->epoch() != seen.epoch)) {
+    seen.epoch = core->epoch();
+    auto [leader, fresh] = leaders_.emplace(core->epoch(), m);
+    counts_.elections += fresh;
+    run_.check(leader->second == m, "two leaders in epoch " + number(core->epoch()));
+  }
+  seen.leads = core->leads();
+  if (is_witness(m)) run_.check(!core->serves(), "a witness serves");
+}
+
+void GroupServers::end(size_t m, CrashKind kind) {
+  if (!world_.running(nodes_[m]->id())) return;
+  SimDrive& drive = world_.drive(nodes_[m]->id());
+  if (kind == CrashKind::killed && drive.doubtful()) {
+    if (shape_.fsync || may_forget(m))
+      kind = CrashKind::power;
+    else
+      drive.settle_doubts();
+  }
+  const bool power = kind == CrashKind::power;
+  ++(power ? counts_.power_losses : counts_.kills);
+  note(member_text(m) + (power ? "'s machine ends" : "'s process ends"));
+  world_.crash(nodes_[m]->id(), kind);
+  Seen& seen = seen_[m];
+  seen.leads = seen.looked = false;
+  seen.syncs = seen.repaired = 0;
+  if (power && !shape_.fsync) seen.intact = false;
+}
+
+void GroupServers::begin(size_t m) {
+  if (world_.running(nodes_[m]->id())) return;
+  note(member_text(m) + " begins");
+  world_.restart(nodes_[m]->id());
+}
+
+// Whether enough others know everything. Witnesses do not keep what it takes to make data of it.
+bool GroupServers::may_forget(size_t member) const {
+  unsigned intact = 0;
+  bool data = shape_.witnesses == 0 || is_witness(member);
+  for (size_t m = 0; m < nodes_.size(); ++m) {
+    if (m == member) continue;
+    intact += seen_[m].intact;
+    data |= !is_witness(m) && has_everything(m);
+  }
+  return data && intact >= shape_.election_quorum();
+}
+
+bool GroupServers::has_everything(size_t member) const {
+  const cluster::GroupCore* core = this->core(member);
+  if (!core || !core->intact() || !core->data_stands()) return false;
+  for (size_t m = 0; m < nodes_.size(); ++m)
+    if (const cluster::GroupCore* other = this->core(m))
+      if (other->commit() > core->commit()) return false;
+  return true;
+}
+
+// ---- what is waited for
+
+bool GroupServers::form(Nanos limit) {
+  return world_.run_until(
+      [this] {
+        if (run_.failed()) return true;
+        for (size_t m = 0; m < nodes_.size(); ++m)
+          if (!core(m) || !core(m)->intact()) return false;
+        return leader() < nodes_.size();
+      },
+      limit);
+}
+
+bool GroupServers::serves_within(Nanos limit) {
+  return world_.run_until(
+      [this] {
+        const size_t leader = this->leader();
+        return run_.failed() ||
+               (leader < nodes_.size() && nodes_[leader]->server().group()->may_commit());
+      },
+      limit);
+}
+
+std::string GroupServers::differences(Nanos limit) {
+  std::string missing;
+  auto caught_up = [&] {
+    missing.clear();
+    const size_t leader = this->leader();
+    if (leader == nodes_.size()) missing = "nobody leads";
+    for (size_t m = 0; m < nodes_.size() && missing.empty(); ++m) {
+      const cluster::GroupCore* core = this->core(m);
+      const cluster::Position last = this->core(leader)->last();
+      if (!core)
+        missing = member_text(m) + " is not there";
+      else if (!core->intact())
+        missing = member_text(m) + " was not let in again";
+      else if (core->last() != last || core->commit() != last.index ||
+               core->applied() != last.index)
+        missing = member_text(m) + " has the log up to " + number(core->last().index) +
+                  ", committed " + number(core->commit()) + ", applied " + number(core->applied()) +
+                  "; the leader's ends at " + number(last.index);
+      else if (!is_witness(m) && !core->data_stands())
+        missing = member_text(m) + " has no data to rely on";
+    }
+    return missing.empty() || run_.failed();
+  };
+  if (!world_.run_until(caught_up, limit)) return missing;
+  // A lock may expire between two looks; then another one follows.
+  constexpr int kLooks = 4;
+  for (int look = 0; look < kLooks; ++look) {
+    std::map<std::string, std::string> digests;
+    for (size_t m = 0; m < nodes_.size(); ++m) {
+      if (is_witness(m)) continue;
+      SimClient client(world_, nodes_[m]->id());
+      digests[client.call({"DEBUG", "DIGEST"})] += " " + number(m);
+    }
+    if (digests.size() == 1) return "";
+    missing = "the data differ:";
+    for (const auto& [digest, who] : digests) missing += who + " has " + digest + ";";
+    world_.run_for(2 * kSecond);
+  }
+  return missing;
+}
+
+// ---- faults
+
+Nanos GroupServers::up_to(int64_t ms) { return chance().between(1, ms) * kMilli; }
+
+size_t GroupServers::any() {
+  const size_t leader = this->leader();
+  if (leader < nodes_.size() && chance().ppm(500'000)) return leader;
+  return static_cast<size_t>(chance().between(0, static_cast<int64_t>(nodes_.size()) - 1));
+}
+
+void GroupServers::plan(int64_t every_ms, void (GroupServers::*fault)()) {
+  world_.after(up_to(2 * every_ms), [this, every_ms, fault, number = torment_] {
+    if (torment_ != number || run_.failed()) return;
+    (this->*fault)();
+    plan(every_ms, fault);
+  });
+}
+
+void GroupServers::torment(Nanos time) {
+  torment_ = ++torments_;
+  struct Fault {
+    int64_t every_ms;
+    void (GroupServers::*act)();
+  };
+  constexpr std::array<Fault, 9> kFaults = {{{2'500, &GroupServers::someone_ends},
+                                             {9'000, &GroupServers::all_end},
+                                             {2'000, &GroupServers::a_link_is_cut},
+                                             {3'500, &GroupServers::someone_is_cut_off},
+                                             {2'000, &GroupServers::a_link_clogs},
+                                             {2'500, &GroupServers::connections_break},
+                                             {4'000, &GroupServers::someone_stands_still},
+                                             {4'000, &GroupServers::a_disk_is_ill},
+                                             {5'000, &GroupServers::a_clock_jumps}}};
+  // Some of them, so that each is met alone, too.
+  for (const Fault& fault : kFaults)
+    if (chance().ppm(600'000)) plan(fault.every_ms, fault.act);
+  const Nanos until = world_.now() + time;
+  world_.run_until([&] { return world_.now() >= until || run_.failed(); }, time);
+  torment_ = 0;
+}
+
+void GroupServers::heal() {
+  torment_ = 0;
+  note("peace");
+  world_.calm_down();
+}
+
+void GroupServers::someone_ends() {
+  const size_t m = any();
+  if (!world_.running(nodes_[m]->id())) return;
+  const bool may_forget = this->may_forget(m);
+  const bool machine = chance().ppm(500'000) && (shape_.fsync || may_forget);
+  end(m, machine ? CrashKind::power : CrashKind::killed);
+  if (chance().ppm(150'000) && may_forget) rot(m);
+  world_.after(up_to(chance().ppm(300'000) ? 6'000 : 500), [this, m] { begin(m); });
+}
+
+void GroupServers::all_end() {
+  const bool machines = shape_.fsync && chance().ppm(500'000);
+  const int64_t longest = chance().ppm(500'000) ? 250 : 4'000;
+  for (size_t m = 0; m < nodes_.size(); ++m) {
+    if (chance().ppm(250'000)) continue;
+    end(m, machines ? CrashKind::power : CrashKind::killed);
+    world_.after(up_to(longest), [this, m] { begin(m); });
+  }
+}
+
+// One bit of one file of a machine that is down; of the data's own files it would be the end.
+void GroupServers::rot(size_t m) {
+  SimDrive& drive = world_.drive(nodes_[m]->id());
+  std::vector<std::string> names = drive.list(kDir);
+  std::erase_if(names, [](const std::string& name) { return name.ends_with(".rdb"); });
+  if (names.empty()) return;
+  const std::string path =
+      std::string(kDir) + "/" +
+      names[static_cast<size_t>(chance().between(0, static_cast<int64_t>(names.size()) - 1))];
+  std::string bytes = drive.content(path);
+  if (bytes.empty()) return;
+  const int64_t bit = chance().between(0, static_cast<int64_t>(bytes.size()) * 8 - 1);
+  bytes[static_cast<size_t>(bit / 8)] ^= static_cast<char>(1 << (bit % 8));
+  drive.put(path, bytes);
+  ++counts_.rotten;
+  seen_[m].intact = false;
+  note(member_text(m) + ": a bit of " + path + " flips");
+}
+
+void GroupServers::a_link_is_cut() {
+  const size_t from = any(), to = any();
+  if (from == to) return;
+  const NodeId a = nodes_[from]->id(), b = nodes_[to]->id();
+  const bool both = chance().ppm(500'000);
+  const Nanos time = up_to(4'000);
+  ++counts_.cuts;
+  note("link " + number(from) + (both ? " <-> " : " -> ") + number(to) + " is cut for " +
+       std::to_string(time / kMilli) + " ms");
+  for (auto [one, other] : {std::pair(a, b), std::pair(b, a)}) {
+    if (one == b && !both) continue;
+    world_.network().block(one, other);
+    world_.after(time, [this, one = one, other = other] { world_.network().heal(one, other); });
+  }
+}
+
+void GroupServers::someone_is_cut_off() {
+  const size_t m = any();
+  const NodeId self = nodes_[m]->id();
+  const int64_t how = chance().between(0, 2);
+  const Nanos time = up_to(5'000);
+  ++counts_.cuts;
+  note(member_text(m) +
+       (how == 0   ? " hears nobody for "
+        : how == 1 ? " is not heard for "
+                   : " is cut off for ") +
+       std::to_string(time / kMilli) + " ms");
+  for (const auto& node : nodes_) {
+    const NodeId other = node->id();
+    if (other == self) continue;
+    for (auto [from, to] : {std::pair(other, self), std::pair(self, other)}) {
+      if (how == (from == self ? 0 : 1)) continue;
+      world_.network().block(from, to);
+      world_.after(time, [this, from = from, to = to] { world_.network().heal(from, to); });
+    }
+  }
+}
+
+void GroupServers::a_link_clogs() {
+  const size_t from = any(), to = any();
+  if (from == to) return;
+  world_.network().clog(nodes_[from]->id(), nodes_[to]->id(), world_.now() + up_to(3'000));
+  note("link " + number(from) + " -> " + number(to) + " clogs");
+}
+
+void GroupServers::connections_break() {
+  const size_t from = any(), to = any();
+  if (from == to) return;
+  world_.network().reset_streams(nodes_[from]->id(), nodes_[to]->id());
+  note("the connection of " + number(from) + " and " + number(to) + " breaks");
+}
+
+void GroupServers::someone_stands_still() {
+  const size_t m = any();
+  if (!world_.running(nodes_[m]->id())) return;
+  const Nanos time = up_to(chance().ppm(500'000) ? 6'000 : 600);
+  ++counts_.pauses;
+  note(member_text(m) + " stands still for " + std::to_string(time / kMilli) + " ms");
+  world_.pause(nodes_[m]->id(), time);
+}
+
+void GroupServers::a_disk_is_ill() {
+  const size_t m = any();
+  SimDrive& drive = world_.drive(nodes_[m]->id());
+  const int64_t how = chance().between(0, 2);
+  drive.trouble = {how == 0, how == 1, how == 2 ? up_to(300) : 0};
+  ++counts_.disks;
+  note(member_text(m) + "'s disk " + (how == 0 ? "is full" : how == 1 ? "fails" : "is slow"));
+  world_.after(up_to(3'000), [this, m, &drive] {
+    drive.trouble = {};
+    note(member_text(m) + "'s disk is well again");
+  });
+}
+
+void GroupServers::a_clock_jumps() {
+  const size_t m = any();
+  const base::Millis to = chance().between(-kClockMaxMs, kClockMaxMs);
+  world_.jump_clock(nodes_[m]->id(), to - std::exchange(seen_[m].clock, to));
+  note(member_text(m) + "'s clock jumps to " + std::to_string(to) + " ms off");
+}
+
+// ---- the timeline
+
+void GroupServers::note(const std::string& line) {
+  char stamp[32];
+  std::snprintf(stamp, sizeof stamp, "%12.3f ms  ", static_cast<double>(world_.now()) / 1e6);
+  if (run_.trace) std::fprintf(stderr, "%s%s\n", stamp, line.c_str());
+  lines_.push_back(stamp + line);
+  if (lines_.size() > kLinesKept) lines_.pop_front();
+}
+
+std::string GroupServers::timeline() const {
+  std::string text;
+  for (const std::string& line : lines_) text += line + "\n";
+  for (size_t m = 0; m < nodes_.size(); ++m) {
+    const cluster::GroupCore* core = this->core(m);
+    text += member_text(m);
+    if (!core) {
+      text += world_.running(nodes_[m]->id()) ? " is starting\n" : " is down\n";
+      continue;
+    }
+    text += (core->serves()  ? " serves"
+             : core->leads() ? " leads"
+                             : " follows") +
+            std::string(": epoch ") + number(core->epoch()) + ", log " +
+            number(core->log().base().index) + " to " + number(core->last().index) +
+            ", committed " + number(core->commit()) + ", applied " + number(core->applied()) +
+            (core->intact() ? "" : ", amnesiac") + (core->data_stands() ? "" : ", without data") +
+            "\n";
+  }
+  return text;
+}
+
+}  // namespace quoll::sim
