@@ -28,7 +28,7 @@ MUTANTS = [
     ('suspects-are-not-told', 'who is suspected is told so in what it is sent', [
         (CORE, 'member && member->state != NodeState::alive)', 'member && false)')]),
     ('failed-are-never-asked', 'failed nodes are asked now and then', [
-        (CORE, 'if (failed == 0) return;', 'return;')]),
+        (CORE, 'if (away == 0) return;', 'return;')]),
     ('farewell-in-passing', 'who leaves says so in everything it says', [
         (CORE, '  if (leaving_)\n    datagram.news.push_back',
          '  if (false)\n    datagram.news.push_back')]),
