@@ -44,7 +44,7 @@ MUTANTS = [
     ('forgotten-are-heard', 'who is in no topology as new as its own is not heard', [
         (CORE, '  if (datagram.topology > topology_) return true;\n', '  return true;\n')]),
     ('other-clusters-are-heard', 'what another cluster says is not heard', [
-        (FRAMES, 'datagram.cluster != cluster', 'false')]),
+        (FRAMES, 'datagram.cluster != cluster', 'cluster == 0')]),
     ('topologies-are-not-asked-for', 'who has an older topology asks for the newer', [
         (CORE, '  actions_.pull = {datagram.from, datagram.topology};\n', '')]),
 ]

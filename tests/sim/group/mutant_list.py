@@ -110,5 +110,5 @@ MUTANTS = [
     # --- the disk
     ('disk-trusted-after-a-failure', 'what a failed disk did not sync is written once more', [
         (CORE, '  handed_ = written_ = synced_ = ours ? durable.index : '
-               'std::min(durable.index, log_.base().index);\n', '  (void)ours;\n')]),
+               'std::max(log_.base().index, covered);\n', '  (void)ours;\n  (void)covered;\n')]),
 ]
