@@ -15,8 +15,6 @@ MUTANTS = [
         (CORE, 'some_alive(kAskedPerProbe, probe_.target)', 'some_alive(0, probe_.target)')]),
     ('failed-at-once', 'a suspicion lasts before it is a death', [
         (CORE, 'if (member.fails_at <= now_)', 'if (true)')]),
-    ('never-failed', 'a suspicion ends', [
-        (CORE, 'if (member.fails_at <= now_)', 'if (false)')]),
     ('old-suspicions-count', 'a suspicion of an earlier incarnation is void', [
         (CORE, '  if (news.incarnation < member.incarnation) return;\n'
                '  if (news.incarnation == member.incarnation && member.state > '
