@@ -248,12 +248,13 @@ void GossipCore::end_probe() {
   hear({target, probe_.incarnation, NodeState::suspect, config_.self, {}});
 }
 
+// Those that left, too: they may be back, and take us for one that left.
 void GossipCore::revive() {
-  const size_t failed = count(NodeState::fail);
-  if (failed == 0) return;
-  size_t skip = below(failed);
+  const size_t away = count(NodeState::fail) + count(NodeState::left);
+  if (away == 0) return;
+  size_t skip = below(away);
   for (const Member& member : members_)
-    if (member.state == NodeState::fail && skip-- == 0) {
+    if (member.state >= NodeState::fail && skip-- == 0) {
       send(Datagram::Type::ping, member.index, member.address, ++sequence_);
       return;
     }

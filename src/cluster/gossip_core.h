@@ -28,15 +28,18 @@
 //   5. A node whose main loop does not turn for kLoopAgeMax is as good as dead, and keeps silent.
 //   6. A node tells its address with its incarnation; the higher incarnation's counts. An address
 //      that only the network says is used to answer, never noted.
-//   7. Failed nodes are asked now and then, so that halves of a cluster find each other again. Who
-//      hears from one that it takes for suspect or failed tells it; it then raises its incarnation.
+//   7. Nodes that failed or left are asked now and then, so that halves of a cluster find each
+//      other again. Who hears from one that it takes for suspect, failed or left tells it; that one
+//      then raises its incarnation.
 //
 // Cost: 57 bytes per datagram without news, 2.2 datagrams a second; O(1) per datagram but for the
 // news in it; 72 bytes per member. Measured with 1,000 nodes and 1 % loss (scripts/run-sim --gossip
 // --full), IP and UDP included: 191 bytes a second sent per node, 3.8 KB/s by the busiest while two
 // halves of the cluster find each other again; a death known to all after 17 to 20 s; in an hour
-// nobody taken for dead who lives, with TCP or without. Sources: Das, Gupta, Motivala, "SWIM"
-// (2002); Dadgar, Phillips, Currey, "Lifeguard" (2018), and the values of HashiCorp's memberlist.
+// nobody taken for dead who lives, with TCP or without.
+//
+// Sources: Das, Gupta, Motivala, "SWIM" (2002); Dadgar, Phillips, Currey, "Lifeguard" (2018), and
+// the values of HashiCorp's memberlist.
 //
 // To be driven by a thread of its own that owns the UDP socket and the age of the main loop, so
 // that a long script is no death. Time is steady ms from the driver; chance a seed; what it wants
@@ -62,7 +65,7 @@ constexpr unsigned kHealthMax = 7;        // patience is one more times as long
 constexpr unsigned kSuspicionMult = 4;    // periods per decimal digit of the number of nodes
 constexpr unsigned kSuspicionSpread = 6;  // the longest suspicion is so many times the shortest
 constexpr unsigned kConfirmationsMax = 2;
-constexpr unsigned kReviveEvery = 5;              // periods between pings of a failed node
+constexpr unsigned kReviveEvery = 5;              // periods between pings of one that is away
 constexpr unsigned kAnnounceTo = 3;               // nodes that hear urgent news at once
 constexpr base::Millis kPauseMs = 1000;           // so late a turn counts as a pause
 constexpr base::Millis kLoopAgeMax = 5000;        // of a main loop that may be busy

@@ -63,7 +63,7 @@ class Subject(typing.NamedTuple):
 SUBJECTS = [
     Subject('group', GROUP_MUTANTS, ['--seed', '1', '--seeds', str(SEEDS), '--until-failure'],
             seen_by_groups),
-    Subject('gossip', GOSSIP_MUTANTS, [], seen_by_gossip),
+    Subject('gossip', GOSSIP_MUTANTS, ['--until-failure'], seen_by_gossip),
 ]
 
 

@@ -153,7 +153,7 @@ void GossipWorld::keep_busy(NodeIndex n, Millis time) {
 }
 
 void GossipWorld::leave(NodeIndex n) {
-  nodes_[n].left = true;
+  nodes_[n].left = nodes_[n].left_before = true;
   nodes_[n].core->leave(now_);
   after(n);
 }
@@ -351,8 +351,10 @@ std::string GossipWorld::difference() const {
                                             : NodeState::fail;
       const std::string whom = "n" + std::to_string(m);
       if (!core.is_member(m)) return who + " does not know " + whom;
-      // Who left unheard has failed to some.
-      if (core.state(m) != state && !(other.left && core.state(m) == NodeState::fail))
+      // Who left unheard has failed to some; who is gone, and left before, has left to others.
+      const bool both_gone = other.left_before && state != NodeState::alive &&
+                             (core.state(m) == NodeState::fail || core.state(m) == NodeState::left);
+      if (core.state(m) != state && !both_gone)
         return who + " takes " + whom + " for " + std::to_string(static_cast<int>(core.state(m))) +
                ", not " + std::to_string(static_cast<int>(state));
       if (state == NodeState::alive && *core.address(m) != other.address)

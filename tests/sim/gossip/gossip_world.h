@@ -108,6 +108,7 @@ class GossipWorld {
     NodeAddress address;
     bool lives = false;
     bool left = false;
+    bool left_before = false;  // in any of its lives
     bool forgotten = false;
     bool deaf = false;
     bool paused = false;

@@ -2,6 +2,7 @@
 //   gossip-sim                                 every scenario, as `make test` does
 //   gossip-sim --full                          an hour of loss at 1,000 nodes, 2,000 random lives
 //   gossip-sim --scenario S [--nodes N] [--seed S] [--seeds N] [--minutes T]
+//              [--until-failure]
 // What a scenario measures is printed; the last line is "N passed, N failed".
 #include <cstdio>
 #include <cstdlib>
@@ -65,9 +66,9 @@ Outcome death(const Settings& settings) {
   const Millis took = suspected + known;
   const double busy_most = world.most_sent_per_second(std::max<Millis>(took, kSecond));
   std::string failure;
+  if (std::max(quiet_most, busy_most) > kBytesPerSecondMost) failure = "too many bytes";
   if (suspected < 0 || known < 0 || took > kDeathKnownWithin) failure = "a death is not known";
   if (world.counts().false_deaths > 0) failure = "somebody who lives was taken for dead";
-  if (std::max(quiet_most, busy_most) > kBytesPerSecondMost) failure = "too many bytes";
   return ended(world, failure,
                text("%zu nodes, 1 %% lost: suspected by all after %.1f s, known dead to all after "
                     "%.1f s; sent per node %.0f B/s (busiest %.0f), then busiest %.0f B/s",
@@ -114,9 +115,9 @@ Outcome partition(const Settings& settings) {
   const Millis together = world.until(kPeaceWithin, [&] { return world.difference().empty(); });
   const double most = world.most_sent_per_second(std::max<Millis>(together, kSecond));
   std::string failure;
+  if (most > kBytesPerSecondMost) failure = "too many bytes";
   if (apart < 0) failure = "the halves do not notice";
   if (together < 0) failure = "after it healed: " + world.difference();
-  if (most > kBytesPerSecondMost) failure = "too many bytes";
   return ended(
       world, failure,
       text("%zu nodes in halves: the others dead to the first two after %.1f s; healed, all "
@@ -349,12 +350,14 @@ constexpr Scenario kScenarios[] = {
 
 int main(int argc, char** argv) {
   const char* only = nullptr;
-  bool full = false;
+  bool full = false, until_failure = false;
   Settings given{.seeds = 0, .nodes = 0};
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
     if (name == "--full") {
       full = true;
+    } else if (name == "--until-failure") {
+      until_failure = true;
     } else if (i + 1 < argc && name == "--scenario") {
       only = argv[++i];
     } else if (i + 1 < argc && (name == "--seed" || name == "--seeds" || name == "--nodes" ||
@@ -367,7 +370,7 @@ int main(int argc, char** argv) {
     } else {
       std::fprintf(stderr,
                    "usage: gossip-sim [--full] [--scenario S] [--nodes N] [--seed S] [--seeds N] "
-                   "[--minutes T]\n");
+                   "[--minutes T] [--until-failure]\n");
       return 2;
     }
   }
@@ -385,6 +388,7 @@ int main(int argc, char** argv) {
     if (!outcome.failure.empty()) std::printf("  %s\n", outcome.failure.c_str());
     std::fflush(stdout);
     outcome.failure.empty() ? ++passed : ++failed;
+    if (failed && until_failure) break;
   }
   std::printf("%d passed, %d failed\n", passed, failed);
   return failed || !passed ? 1 : 0;

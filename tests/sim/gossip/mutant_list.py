@@ -15,8 +15,6 @@ MUTANTS = [
         (CORE, 'some_alive(kAskedPerProbe, probe_.target)', 'some_alive(0, probe_.target)')]),
     ('failed-at-once', 'a suspicion lasts before it is a death', [
         (CORE, 'if (member.fails_at <= now_)', 'if (true)')]),
-    ('never-failed', 'a suspicion ends', [
-        (CORE, 'if (member.fails_at <= now_)', 'if (false)')]),
     ('old-suspicions-count', 'a suspicion of an earlier incarnation is void', [
         (CORE, '  if (news.incarnation < member.incarnation) return;\n'
                '  if (news.incarnation == member.incarnation && member.state > '
@@ -28,7 +26,7 @@ MUTANTS = [
     ('suspects-are-not-told', 'who is suspected is told so in what it is sent', [
         (CORE, 'member && member->state != NodeState::alive)', 'member && false)')]),
     ('failed-are-never-asked', 'failed nodes are asked now and then', [
-        (CORE, 'if (failed == 0) return;', 'return;')]),
+        (CORE, 'if (away == 0) return;', 'return;')]),
     ('farewell-in-passing', 'who leaves says so in everything it says', [
         (CORE, '  if (leaving_)\n    datagram.news.push_back',
          '  if (false)\n    datagram.news.push_back')]),
@@ -44,7 +42,7 @@ MUTANTS = [
     ('forgotten-are-heard', 'who is in no topology as new as its own is not heard', [
         (CORE, '  if (datagram.topology > topology_) return true;\n', '  return true;\n')]),
     ('other-clusters-are-heard', 'what another cluster says is not heard', [
-        (FRAMES, 'datagram.cluster != cluster', 'false')]),
+        (FRAMES, 'datagram.cluster != cluster', 'cluster == 0')]),
     ('topologies-are-not-asked-for', 'who has an older topology asks for the newer', [
         (CORE, '  actions_.pull = {datagram.from, datagram.topology};\n', '')]),
 ]

@@ -249,7 +249,9 @@ b -> c  ack; c left 1 says b
 a -> c  ack; c left 1 says a
 c -> a  ping; c left 1
 a -> c  ack; c left 1 says a
+b -> c  ping; c left 1 says b
 b -> a  ping; c left 1
+c -> b  ack; c left 1
 a -> b  ack; c left 1
 )");
 }
@@ -394,6 +396,32 @@ TEST_CASE("gossip core: who gets no answers, and hears from nobody, grows patien
   }
   alone.live(now + 120'000);
   CHECK(alone.core.health() == 0);
+}
+
+TEST_CASE("gossip core: who failed or left is asked now and then, and told what it is taken for") {
+  for (const NodeState state : {NodeState::fail, NodeState::left}) {
+    Alone alone(3);
+    Datagram d = alone.datagram(Datagram::Type::ack, 1);
+    d.news.push_back({2, 1, state, 1, {}});
+    alone.say(d, kStart);
+    REQUIRE(alone.core.state(2) == state);
+    unsigned asked = 0;
+    while (alone.core.next_wake() < kStart + 60'000) {
+      const base::Millis now = alone.core.next_wake();
+      alone.core.tick(now);
+      for (const auto& sent : alone.core.take().sends) {
+        Datagram said;
+        REQUIRE(decode_datagram(sent.bytes, kCluster, alone.cipher, said) == DatagramFault::none);
+        if (sent.to != Alone::at(2)) continue;
+        ++asked;
+        CHECK(said.type == Datagram::Type::ping);
+        CHECK(said.news[0] == News{2, 1, state, 0, {}});
+      }
+      alone.core.tcp_answered(1, now);
+      alone.core.tcp_answered(3, now);
+    }
+    CHECK(asked == 60 / kReviveEvery);
+  }
 }
 
 TEST_CASE("gossip core: a main loop that does not turn for five seconds silences") {
