@@ -334,6 +334,41 @@ TEST_CASE("group core: reads that come while a round is under way share the next
   CHECK(leader.confirmed_round() == 4);
 }
 
+TEST_CASE("group core: what is sent before a round begins does not confirm it") {
+  GroupStory story(group_of(3, 2, 2));
+  elect_first(story);
+  GroupCore& leader = story.core(0);
+  constexpr base::Millis kNow = 2'000'000;
+  const auto rounds_sent = [&] {
+    std::vector<uint64_t> rounds;
+    for (const GroupCore::Send& send : leader.flush(kNow)) rounds.push_back(send.message.round);
+    return rounds;
+  };
+  const auto answer = [&](Member from, bool follows, uint64_t round) {
+    GroupMessage reply;
+    reply.kind = GroupMessage::Kind::append_reply;
+    reply.flag = follows;
+    reply.epoch = leader.epoch();
+    reply.round = round;
+    leader.receive(from, reply, kNow);
+  };
+  leader.confirm_read();
+  rounds_sent();
+  CHECK(leader.confirm_read() == 2);
+  CHECK(rounds_sent().empty());
+  answer(2, false, 1);  // confirms the first round, and wants older entries
+  leader.confirm_read();
+  leader.confirm_read();  // the second round begins now, with three reads
+  CHECK(leader.confirmed_round() == 1);
+  CHECK(rounds_sent().back() == 2);
+  CHECK(leader.confirm_read() == 3);  // held back: there are fewer, and none is confirmed
+  answer(2, false, 1);
+  CHECK(rounds_sent() == std::vector<uint64_t>{2});
+  answer(2, false, 2);
+  CHECK(leader.confirmed_round() == 2);
+  CHECK(leader.confirm_read() == 3);
+}
+
 TEST_CASE("group core: when the member that was asked is silent, the round asks the others") {
   GroupStory story(group_of(3, 2, 2));
   elect_first(story);
