@@ -66,6 +66,7 @@ struct GroupFaults {
   int plot_every = 0;       // one of the stories told on purpose
   int outage_every = 0;     // several members end at once
   int hand_over_every = 0;  // the leader hands its part on
+  int promise_every = 0;    // who is bound by a lease ends, and the leader is alone
   // In a hundred: who has just voted ends; who has just been elected ends or is cut off.
   int voter_ends = 0;
   int leader_falls = 0;
@@ -175,6 +176,8 @@ class GroupWorld {
   void meet_the_lost(Member m);
   void depose_twice(Member m);
   void go_on_deposing(Member m);
+  void hand_over(Member m);
+  void forget_a_promise(Member m);
   void sever(Member m, bool on);  // from all others, or no longer
   void pause(Member m, Micros time);
   void plan(int every, const std::function<void()>& fault);
