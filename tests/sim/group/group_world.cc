@@ -178,7 +178,11 @@ void GroupWorld::boot(Member m) {
   } else if (!state.unsynced_boot.empty() && state.unsynced_boot != boot_id && state.amnesia == 0) {
     state.amnesia = chance_.draw() | 1;
     changed = true;
+  } else if (log.last().index < machine.promised && state.amnesia == 0) {
+    state.amnesia = chance_.draw() | 1;
+    changed = true;
   }
+  machine.promised = 0;
   if (faults_.group.durability == Durability::memory && state.unsynced_boot != boot_id) {
     state.unsynced_boot = boot_id;
     changed = true;
@@ -268,6 +272,7 @@ void GroupWorld::write_next(Member m) {
     if (batch.empty()) return;
     const Position last = batch.back().at;
     for (Record& record : batch) self.machine.records.push_back(std::move(record));
+    if (last.index >= self.machine.promised) self.machine.promised = 0;
     self.core->written(last);
     if (faults_.group.durability == Durability::fsync) sync_now(m);
     write_next(m);
@@ -840,6 +845,8 @@ void GroupWorld::plan_faults() {
       // Everything that was not synced is written once more.
       ++node.file;
       node.writing = false;
+      if (!machines_may_end() && node.machine.records.size() > node.machine.synced)
+        node.machine.promised = node.machine.records.back().at.index;
       node.machine.records.resize(node.machine.synced);
       Position durable;
       if (!node.machine.records.empty()) durable = node.machine.records.back().at;

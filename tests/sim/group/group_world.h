@@ -98,6 +98,8 @@ class GroupWorld {
   struct Machine {
     std::vector<Record> records;  // as the operating system has them
     size_t synced = 0;
+    // A file that begins anew behind what was synced tells what the one before had promised.
+    Index promised = 0;
     cluster::SavedState state;
     bool has_state = false;
     uint64_t state_number = 0;  // of the write that brought it
