@@ -183,14 +183,17 @@ unsigned GroupCore::members_heard(base::Millis now) const {
   return heard;
 }
 
+// What is known of a leader's log, and its rounds, begin anew with every epoch, also when the same
+// member leads again.
 void GroupCore::become_follower(Epoch epoch, Member leader) {
+  const bool anew = epoch > state_.epoch || role_ != Role::follower || leader != leader_;
   if (epoch > state_.epoch) {
     state_.epoch = epoch;
     state_.vote = kNoMember;
     vote_owed_ = kNoMember;
     change_state();
   }
-  if (role_ != Role::follower || leader != leader_) {
+  if (anew) {
     known_ = sync_asked_ = 0;
     reply_due_ = refuse_ = false;
     reply_round_ = replied_round_ = 0;

@@ -34,7 +34,8 @@ PROBE_PATIENCE = 0.3  # of the first client, which soon sees that service is bac
 SERVICE_LIMIT = 30.0  # seconds until a healed group must serve
 REGISTERS, COUNTERS, LISTS = 6, 3, 3
 REFUSALS = (b"MOVED", b"ASK", b"CLUSTERDOWN", b"LOADING", b"TRYAGAIN", b"MASTERDOWN", b"READONLY", b"MISCONF", b"EXECABORT")
-ACQUIRE = ("if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return redis.call('INCR', KEYS[2]) end return 0")
+ACQUIRE = "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return redis.call(%s) end return 0"
+COUNTED, FENCED = ACQUIRE % "'INCR', KEYS[2]", ACQUIRE % "'OBJECT', 'VERSION', KEYS[1]"  # of a server alone, of a group
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
@@ -148,7 +149,8 @@ class Client(threading.Thread):
 
     def lock(self):
         owner, milliseconds = self.fresh(), self.chance.randrange(50, 800)
-        reply, invoked, returned = self.ask(b"EVAL", ACQUIRE, 2, b"{lock}", b"{lock}:fence", owner, milliseconds)
+        script = FENCED if len(self.group.members) > 1 else COUNTED
+        reply, invoked, returned = self.ask(b"EVAL", script, 2, b"{lock}", b"{lock}:fence", owner, milliseconds)
         if not reply or reply[1] == 0:
             return
         hold = Hold(self.number, reply[1], invoked, returned, milliseconds / 1000)

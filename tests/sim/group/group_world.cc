@@ -81,6 +81,7 @@ GroupFaults GroupFaults::drawn(uint64_t seed) {
   faults.leader_falls = maybe(5, 50);
   group.lease = q.n > 1 && q.r == q.n / 2 + 1 && chance.between(0, 2) == 0;
   if (group.lease) faults.hand_over_every = maybe(3, 20);
+  if (group.lease && q.n == 3) faults.promise_every = maybe(3, 15);
   return faults;
 }
 
@@ -178,7 +179,11 @@ void GroupWorld::boot(Member m) {
   } else if (!state.unsynced_boot.empty() && state.unsynced_boot != boot_id && state.amnesia == 0) {
     state.amnesia = chance_.draw() | 1;
     changed = true;
+  } else if (log.last().index < machine.promised && state.amnesia == 0) {
+    state.amnesia = chance_.draw() | 1;
+    changed = true;
   }
+  machine.promised = 0;
   if (faults_.group.durability == Durability::memory && state.unsynced_boot != boot_id) {
     state.unsynced_boot = boot_id;
     changed = true;
@@ -270,6 +275,7 @@ void GroupWorld::write_next(Member m) {
     if (batch.empty()) return;
     const Position last = batch.back().at;
     for (Record& record : batch) self.machine.records.push_back(std::move(record));
+    if (last.index >= self.machine.promised) self.machine.promised = 0;
     self.core->written(last);
     if (faults_.group.durability == Durability::fsync) sync_now(m);
     write_next(m);
@@ -663,7 +669,7 @@ void GroupWorld::fall_from_power(Member m) {
   if (deposed_ == m) {
     deposed_ = kNoMember;
     fall(m, false, 6 * kSecondMicros);
-    return sever(deposed_second_, false);
+    return sever(deposed_second_ == kNoMember ? m : deposed_second_, false);
   }
   if (chance_.between(0, 2) == 0) return isolate(m);
   fall(m, machines_may_end(), chance_.between(10, 3000) * kMilliMicros);
@@ -705,6 +711,7 @@ void GroupWorld::meet_the_lost(Member m) {
 // Algorithm", 2014.)
 void GroupWorld::depose_twice(Member m) {
   deposed_ = m;
+  deposed_second_ = kNoMember;
   deposed_times_ = 0;
   sever(m, true);
   for (int i = 0; i < 3; ++i) write(m);
@@ -808,6 +815,34 @@ void GroupWorld::stop_forgetting() {
   at(now_, [this] { sever(forgetting_.third, false); });
 }
 
+// Sometimes it hears no more of what follows.
+void GroupWorld::hand_over(Member m) {
+  if (!nodes_[m].core->transfer() || chance_.between(0, 1)) return;
+  for (Member other = 0; other < size_; ++other) {
+    if (other == m) continue;
+    cut(other, m, true);
+    at(now_ + 2 * faults_.group.election_timeout_ms * kMilliMicros,
+       [=, this] { cut(other, m, false); });
+  }
+}
+
+// One member has not heard the leader for so long that it asks for votes. The other one has just
+// heard it and is bound; it ends, begins again, and the leader is alone. It has its lease still.
+void GroupWorld::forget_a_promise(Member m) {
+  const auto bound = static_cast<Member>((m + chance_.between(1, 2)) % 3);
+  const auto waiting = static_cast<Member>(3 - m - bound);
+  const Micros timeout = faults_.group.election_timeout_ms * kMilliMicros;
+  cut(m, waiting, true);
+  cut(waiting, m, true);
+  at(now_ + timeout + chance_.between(0, timeout), [=, this] {
+    if (!peace_ && nodes_[m].core && nodes_[m].core->serves()) {
+      sever(m, true);
+      fall(bound, false, 10 * kMilliMicros);
+    }
+    at(now_ + 2 * timeout, [this, m] { sever(m, false); });
+  });
+}
+
 void GroupWorld::sever(Member m, bool on) {
   for (Member other = 0; other < size_; ++other) {
     if (other == m) continue;
@@ -878,10 +913,13 @@ void GroupWorld::plan_faults() {
   });
   plan(faults_.pause_every, [this] { pause(any(), chance_.between(100, 5000) * kMilliMicros); });
   plan(faults_.plot_every, [this] { plot(); });
+  plan(faults_.promise_every, [this] {
+    for (Member m = 0; m < size_; ++m)
+      if (nodes_[m].core && nodes_[m].core->serves()) return forget_a_promise(m);
+  });
   plan(faults_.hand_over_every, [this] {
     for (Member m = 0; m < size_; ++m)
-      if (nodes_[m].core && nodes_[m].core->serves())
-        on_node(m, now_, [this, m] { nodes_[m].core->transfer(); });
+      if (nodes_[m].core && nodes_[m].core->serves()) on_node(m, now_, [this, m] { hand_over(m); });
   });
   plan(faults_.split_every, [=, this] {  // into two sides
     const auto side = static_cast<uint64_t>(chance_.between(1, (1 << size_) - 2));
@@ -905,6 +943,8 @@ void GroupWorld::plan_faults() {
       // Everything that was not synced is written once more.
       ++node.file;
       node.writing = false;
+      if (!machines_may_end() && node.machine.records.size() > node.machine.synced)
+        node.machine.promised = node.machine.records.back().at.index;
       node.machine.records.resize(node.machine.synced);
       Position durable;
       if (!node.machine.records.empty()) durable = node.machine.records.back().at;

@@ -66,6 +66,7 @@ struct GroupFaults {
   int plot_every = 0;       // one of the stories told on purpose
   int outage_every = 0;     // several members end at once
   int hand_over_every = 0;  // the leader hands its part on
+  int promise_every = 0;    // who is bound by a lease ends, and the leader is alone
   // In a hundred: who has just voted ends; who has just been elected ends or is cut off.
   int voter_ends = 0;
   int leader_falls = 0;
@@ -97,6 +98,8 @@ class GroupWorld {
   struct Machine {
     std::vector<Record> records;  // as the operating system has them
     size_t synced = 0;
+    // A file that begins anew behind what was synced tells what the one before had promised.
+    Index promised = 0;
     cluster::SavedState state;
     bool has_state = false;
     uint64_t state_number = 0;  // of the write that brought it
@@ -182,6 +185,8 @@ class GroupWorld {
   void forget_twice(Member m);
   void go_on_forgetting(Member m);
   void stop_forgetting();
+  void hand_over(Member m);
+  void forget_a_promise(Member m);
   void sever(Member m, bool on);  // from all others, or no longer
   void pause(Member m, Micros time);
   void plan(int every, const std::function<void()>& fault);

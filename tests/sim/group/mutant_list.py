@@ -15,8 +15,8 @@ MUTANTS = [
         (CORE, 'return group_.durability == Durability::fsync ? synced_ : written_;',
          'return written_;')]),
     ('acknowledged-by-one-less', 'W members have an entry before it is committed', [
-        (CORE, '({have.data(), count}, group_.write_quorum);',
-         '({have.data(), count}, group_.write_quorum - (group_.write_quorum > 1));')]),
+        (CORE, 'stored_by(group_.write_quorum);',
+         'stored_by(group_.write_quorum - (group_.write_quorum > 1));')]),
     ('elected-by-a-majority', 'as many elect as meet every W and every R', [
         (QUORUM, 'return std::max(n / 2 + 1, n - std::min(write, read) + 1);',
          'return n / 2 + 1 + 0 * (write + read);')]),
@@ -44,8 +44,8 @@ MUTANTS = [
         (CORE, '  round_open_ = true;\n  return round_;',
          '  round_open_ = true;\n  return round_ - 1;')]),
     ('reads-confirmed-by-one-less', 'R members confirm a read', [
-        (CORE, '({rounds.data(), count}, group_.read_quorum)',
-         '({rounds.data(), count}, group_.read_quorum - (group_.read_quorum > 1))')]),
+        (CORE, 'confirmed_by(group_.read_quorum)',
+         'confirmed_by(group_.read_quorum - (group_.read_quorum > 1))')]),
     ('round-not-carried', 'a reply carries the round it answers', [
         (CORE, '  reply.round = reply_round_;\n', '')]),
     # --- the lease
@@ -99,6 +99,9 @@ MUTANTS = [
     ('commits-what-it-does-not-know', 'a follower commits what it knows to be the leader\'s', [
         (CORE, 'note_commit(std::min(message.index, known_));',
          'note_commit(std::min(message.index, log_.last().index));')]),
+    ('known-over-an-epoch', 'what is known of a leader\'s log begins anew with every epoch', [
+        (CORE, 'const bool anew = epoch > state_.epoch || role_ != Role::follower',
+         'const bool anew = role_ != Role::follower')]),
     ('acknowledges-what-it-does-not-know', 'a follower acknowledges what is the leader\'s', [
         (CORE, 'std::min(known_, counted());', 'counted();')]),
     ('old-leader-obeyed', 'a leader of an older epoch is refused', [
@@ -117,7 +120,8 @@ MUTANTS = [
     ('log-trimmed-beyond-a-sync', 'the log is kept from where all data were taken', [
         (CORE, 'if (peer.sync_from > 0) needed_after', 'if (false) needed_after')]),
     ('progress-kept-over-a-break', 'what a member has is learnt anew when it comes back', [
-        (CORE, 'peer.rejoin_proposed = peer.match = 0;', 'peer.rejoin_proposed = 0;')]),
+        (CORE, 'peer.rejoin_proposed = peer.match = peer.synced = peer.sync_told = 0;',
+         'peer.rejoin_proposed = peer.synced = peer.sync_told = 0;')]),
     ('witness-serves', 'who has no data does not serve', [
         (HEADER, 'applied_ >= noop_ && !lacks_data();', 'applied_ >= noop_ && data_stands_;')]),
     # --- leadership ends

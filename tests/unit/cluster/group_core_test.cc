@@ -871,6 +871,38 @@ TEST_CASE("group core: a leader learns what the disks of others have when it ask
   CHECK(replies[0].synced == 2);
 }
 
+TEST_CASE("group core: the same leader in a later epoch is another one") {
+  GroupConfig group = group_of(3, 2, 2);
+  group.self = 1;
+  GroupCore follower(group, {}, {}, 1, 0);
+  follower.linked(0);
+  std::string entries;
+  for (Index index = 1; index <= 3; ++index)
+    encode_entry({{1, index}, 0, 0, EntryKind::noop}, {}, entries);
+  GroupMessage append;
+  append.kind = GroupMessage::Kind::append;
+  append.epoch = 1;
+  append.round = 7;
+  append.entries = entries;
+  follower.receive(0, append, 0);
+  // It led again meanwhile, and has committed others behind the first.
+  append.epoch = 3;
+  append.at = {1, 1};
+  append.index = 3;
+  append.round = 1;
+  append.entries = {};
+  follower.receive(0, append, 0);
+  CHECK(follower.commit() == 1);
+  if (follower.take_state()) follower.state_saved();
+  follower.hand_over([](base::Bytes, Index) {});
+  follower.written({1, 3});
+  const GroupMessage reply = follower.flush(0).back().message;
+  CHECK(reply.kind == GroupMessage::Kind::append_reply);
+  CHECK(reply.epoch == 3);
+  CHECK(reply.index == 1);
+  CHECK(reply.round == 1);
+}
+
 TEST_CASE("group core: entries and rounds by how many members have them") {
   GroupStory story(group_of(3, 2, 2));
   elect_first(story);
