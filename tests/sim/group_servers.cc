@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 
+#include "cluster/group_wal_format.h"
 #include "cluster/quorum.h"
 #include "server/log.h"
 #include "tests/sim/sim_client.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr size_t kLinesKept = 160;
 constexpr const char* kDir = "group";
+constexpr const char* kStateFile = "group/state";
 constexpr base::Millis kClockMaxMs = 400;  // away from the others
 
 std::string number(uint64_t value) { return std::to_string(value); }
@@ -187,6 +189,8 @@ void GroupServers::end(size_t m, CrashKind kind) {
   Seen& seen = seen_[m];
   seen.leads = seen.looked = false;
   seen.syncs = seen.repaired = 0;
+  const auto block = cluster::decode_superblock(drive.content(kStateFile));
+  seen.intact = block && !block->state.id.empty() && block->state.amnesia == 0;
   if (power && !shape_.fsync) seen.intact = false;
 }
 
