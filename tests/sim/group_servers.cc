@@ -187,10 +187,13 @@ void GroupServers::end(size_t m, CrashKind kind) {
   note(member_text(m) + (power ? "'s machine ends" : "'s process ends"));
   world_.crash(nodes_[m]->id(), kind);
   Seen& seen = seen_[m];
-  seen.leads = seen.looked = false;
+  seen.leads = false;
   seen.syncs = seen.repaired = 0;
-  const auto block = cluster::decode_superblock(drive.content(kStateFile));
-  seen.intact = block && !block->state.id.empty() && block->state.amnesia == 0;
+  // Who ends before it has begun finds what the life before it left.
+  if (std::exchange(seen.looked, false)) {
+    const auto block = cluster::decode_superblock(drive.content(kStateFile));
+    seen.intact = block && !block->state.id.empty() && block->state.amnesia == 0;
+  }
   if (power && !shape_.fsync) seen.intact = false;
 }
 
