@@ -81,6 +81,7 @@ unit: $(OUT)/unit-tests
 
 sim: $(OUT)/sim-tests $(OUT)/group-sim
 	$(OUT)/sim-tests
+	scripts/run-sim --servers
 	scripts/run-sim --group
 
 # Builds of the replica group's core with one rule broken each; group-sim must see every one.
