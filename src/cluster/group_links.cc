@@ -180,12 +180,13 @@ void GroupLinks::accepted(std::unique_ptr<host::Peer> peer) {
   strangers_.push_back(std::make_unique<Link>(*this, std::move(peer), kNoMember));
 }
 
+// What a network swallowed the system tries again at ever longer intervals, for minutes: we do not
+// wait for it. The first that succeeds counts.
 void GroupLinks::dial(Member member) {
-  dialing_[member] = true;
+  dial_at_[member] = now_ + kDialAgainMs;
   host_.transport.dial(options_.members[member], [this, member, alive = alive_](auto peer) {
     if (!*alive) return;
-    dialing_[member] = false;
-    dial_at_[member] = now_ + kRedialMs;
+    if (!peer) dial_at_[member] = std::min(dial_at_[member], now_ + kRedialMs);
     if (!peer || links_[member]) return;
     links_[member] = std::make_unique<Link>(*this, std::move(peer.value()), member);
     links_[member]->flush();
@@ -243,7 +244,7 @@ void GroupLinks::tick(base::Millis now) {
       const bool lost = link->greeted() ? now - link->heard() > options_.silence_ms
                                         : now - link->since() > kHandshakeMs;
       if (lost) drop(m);
-    } else if (m < options_.self && !dialing_[m] && now >= dial_at_[m]) {
+    } else if (m < options_.self && now >= dial_at_[m]) {
       dial(m);
     }
   }

@@ -23,6 +23,7 @@ namespace quoll::cluster {
 constexpr size_t kReceiveBytes = 256 * 1024;  // of one look at a connection
 constexpr size_t kGatheredParts = 16;
 constexpr base::Millis kRedialMs = 100;      // after a connection ended
+constexpr base::Millis kDialAgainMs = 2000;  // when nobody answers
 constexpr base::Millis kHandshakeMs = 2000;  // until the preamble is there
 constexpr size_t kStrangersMax = 64;         // connections that have not yet said who they are
 
@@ -88,7 +89,6 @@ class GroupLinks {
   Links strangers_;
   Links buried_;  // until the turn ends
   std::array<base::Millis, kMembersMax> dial_at_{};
-  std::array<bool, kMembersMax> dialing_{};
   std::vector<char> scratch_;  // what a connection receives at once
   base::Millis now_ = 0;
   uint64_t frames_sent_ = 0;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 
+#include "cluster/group_wal_format.h"
 #include "cluster/quorum.h"
 #include "server/log.h"
 #include "tests/sim/sim_client.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr size_t kLinesKept = 160;
 constexpr const char* kDir = "group";
+constexpr const char* kStateFile = "group/state";
 constexpr base::Millis kClockMaxMs = 400;  // away from the others
 
 std::string number(uint64_t value) { return std::to_string(value); }
@@ -185,8 +187,13 @@ void GroupServers::end(size_t m, CrashKind kind) {
   note(member_text(m) + (power ? "'s machine ends" : "'s process ends"));
   world_.crash(nodes_[m]->id(), kind);
   Seen& seen = seen_[m];
-  seen.leads = seen.looked = false;
+  seen.leads = false;
   seen.syncs = seen.repaired = 0;
+  // Who ends before it has begun finds what the life before it left.
+  if (std::exchange(seen.looked, false)) {
+    const auto block = cluster::decode_superblock(drive.content(kStateFile));
+    seen.intact = block && !block->state.id.empty() && block->state.amnesia == 0;
+  }
   if (power && !shape_.fsync) seen.intact = false;
 }
 

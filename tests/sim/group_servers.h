@@ -104,7 +104,7 @@ class GroupServers {
   GroupShape shape_;
   std::vector<std::unique_ptr<ServerNode>> nodes_;
   struct Seen {
-    bool intact = false;  // when it was last looked at
+    bool intact = false;  // when it was last looked at; of who is down: what its disk says
     bool looked = false;  // at this life
     bool leads = false;
     uint64_t epoch = 0;

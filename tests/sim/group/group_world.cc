@@ -74,7 +74,7 @@ GroupFaults GroupFaults::drawn(uint64_t seed) {
   faults.wipe_every = chance.between(0, 3) == 0 ? static_cast<int>(chance.between(15, 40)) : 0;
   faults.outage_every = chance.between(0, 2) == 0 ? static_cast<int>(chance.between(5, 30)) : 0;
   faults.split_every = maybe(3, 15);
-  if (q.n == 3 && chance.between(0, 3) == 0)
+  if (q.n == 3 && chance.between(0, 3) < 2)
     faults.plot_every = static_cast<int>(chance.between(5, 20));
   faults.voter_ends = maybe(2, 30);
   faults.sync_alone = maybe(10, 80);
