@@ -10,6 +10,8 @@
 #include "server/group.h"
 #include "server/log.h"
 #include "server/persistence.h"
+#include "server/script_host.h"
+#include "server/script_libraries.h"
 #include "server/server.h"
 
 namespace quoll::server {
@@ -278,6 +280,7 @@ void Persistence::reload_aof(host::OnDone done) {
     }
     store::Store& store = server_.store();
     for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
+    server_.scripts().libraries().flush();
     server_.tracking().flushed();
     load_aof(thaw);
   });

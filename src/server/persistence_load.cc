@@ -248,8 +248,9 @@ base::Result<> Persistence::feed_aof(std::string bytes) {
 base::Result<> Persistence::load_functions() {
   const std::vector<std::string>& codes = loading_->rdb->functions();
   if (codes.empty()) return {};
-  auto done =
-      server_.scripts().libraries().load_all(codes, ScriptLibraries::OnPresent::replace, false);
+  using OnPresent = ScriptLibraries::OnPresent;
+  auto done = server_.scripts().libraries().load_all(
+      codes, loading_->options.refuse_present ? OnPresent::refuse : OnPresent::replace, false);
   if (!done) return base::Error{"Failed creating the library: " + done.error()};
   return {};
 }
