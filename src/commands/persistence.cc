@@ -38,7 +38,7 @@ void bgsave(Call& call) {
         "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE "
         "in "
         "order to schedule a BGSAVE whenever possible.");
-  bool later = persistence.snapshot_active();
+  bool later = persistence.snapshot_active() || call.session.in_exec;
   persistence.save_in_background();
   call.reply.simple(later ? "Background saving scheduled" : "Background saving started");
 }
@@ -47,7 +47,7 @@ void bgrewriteaof(Call& call) {
   Persistence& persistence = call.server.persistence();
   if (persistence.rewriting())
     return call.reply.error("ERR Background append only file rewriting already in progress");
-  bool later = persistence.snapshot_active();
+  bool later = persistence.snapshot_active() || call.session.in_exec;
   persistence.rewrite_aof();
   call.reply.simple(later ? "Background append only file rewriting scheduled"
                           : "Background append only file rewriting started");

@@ -244,7 +244,11 @@ void Persistence::turn_aof(bool on) {
   log_lost_.clear();
   if (on) {
     make_aof();
-    if (job_)
+    if (server_.store().commits().open())
+      log::notice(
+          "AOF was enabled during a transaction. An AOF background was scheduled to start when "
+          "possible.");
+    else if (job_)
       log::notice(
           "AOF was enabled but there is already another background operation. An AOF background "
           "was "
@@ -263,11 +267,11 @@ void Persistence::turn_aof(bool on) {
 
 // DEBUG LOADAOF.
 void Persistence::reload_aof(host::OnDone done) {
-  if (!aof_ || !aof_->log.is_open()) return done(base::Error{"appendonly is off"});
   if (rewriting_) {  // it removes the files that would be read
     server_.host().loop.after(kLookForRewriteEnd, [this, done] { reload_aof(done); });
     return;
   }
+  if (!aof_ || !aof_->log.is_open()) return done(base::Error{"appendonly is off"});
   server_.freeze(Freeze::reload, true);
   auto thaw = [this, done = std::move(done)](base::Result<> result) {
     server_.freeze(Freeze::reload, false);
@@ -297,7 +301,8 @@ Persistence::AofInfo Persistence::aof_info() const {
   info.enabled = aof_on_;
   // Switched on without a base yet: the next tick begins one.
   const bool due = aof_on_ && !aof_stands_ && !rewriting_;
-  info.scheduled = due || (rewriting_ && !(job_ && current_.aof_base));
+  // While another snapshot is taken; else it is under way, also when its files are only prepared.
+  info.scheduled = due || (rewriting_ && job_ && !current_.aof_base);
   info.last_seconds = rewrite_seconds_;
   if (job_ && current_.aof_base)
     info.running_seconds = (server_.now() - rewrite_started_ms_) / 1000;

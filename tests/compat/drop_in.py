@@ -107,6 +107,8 @@ def run_until_exit(binary, arguments):
 # 1. Command line
 
 def test_command_line():
+    for binary in (REFERENCE, OURS):
+        check("must be one of the following" in run_until_exit(binary, ["--shutdown-on-sigint"])[2], "a bare --shutdown-on-sigint")
     for arguments in (["--invalid"], ["--port"], ["--user", "foo", "--user", "foo"]):
         for binary in (REFERENCE, OURS):
             status, out, errors = run_until_exit(binary, arguments)
@@ -353,6 +355,32 @@ def test_debug_switches_act():
         check_equal(one.call("GET", "only"), None)
 
 
+def test_what_tests_ask_for():
+    for binary in (REFERENCE, OURS):
+        with ServerUnderTest(binary, DEBUG) as server:
+            one, waiting = server.connect(), server.connect()
+            # A log that was just switched on: it is being written, and what needs it waits.
+            one.call("CONFIG", "SET", "appendonly", "yes")
+            if binary == OURS:  # the reference is only ready when its rewrite has ended
+                check_equal(one.call("DEBUG", "LOADAOF"), b"OK")
+            eventually(lambda: info(one, "aof_rewrite_in_progress") == "0", "the first log is written", timeout=PATIENCE)
+            check_equal(one.call("DEBUG", "LOADAOF"), b"OK")
+            # A key that is over but still there.
+            one.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+            one.call("SET", "k", "v", "PX", "1")
+            one.call("DEBUG", "SLEEP", "0.01")
+            check(one.raw("DEBUG", "OBJECT", "k").startswith(b"+Value at:"), "DEBUG OBJECT")
+            # A wait that is ended by an error has failed.
+            one.call("CONFIG", "RESETSTAT")
+            identity = waiting.call("CLIENT", "ID")
+            waiting.send(resp.encode(["BLPOP", "nothing", "0"]))
+            eventually(lambda: info(one, "blocked_clients") == "1", "it waits", timeout=PATIENCE)
+            one.call("CLIENT", "UNBLOCK", identity, "ERROR")
+            check(waiting.read().startswith(b"-UNBLOCKED"), "unblocked")
+            check("rejected_calls=0,failed_calls=1" in info(one, "cmdstat_blpop"), "%s: %s" % (binary, info(one, "cmdstat_blpop")))
+            check_equal(info(one, "errorstat_UNBLOCKED"), "count=1")
+
+
 def test_digests_are_equal():
     with ServerUnderTest(args=DEBUG) as primary, ServerUnderTest(args=DEBUG + ["--replicaof", "127.0.0.1 %d" % primary.port]) as replica:
         one, other = primary.connect(), replica.connect()
@@ -361,6 +389,7 @@ def test_digests_are_equal():
             one.call(*words)
         digest = one.call("DEBUG", "DIGEST")
         eventually(lambda: other.call("DEBUG", "DIGEST") == digest, "the replica's digest", timeout=PATIENCE)
+        check_equal(info(one, "connected_clients"), "1", "replicas are not among the clients")
         one.call("DEBUG", "RELOAD")
         check_equal(one.call("DEBUG", "DIGEST"), digest, "after a reload")
 
@@ -382,6 +411,7 @@ def test_save_and_load_are_slowed():
         eventually(lambda: info(one, "rdb_bgsave_in_progress") == "0", "the save ends once it is not slowed", timeout=PATIENCE)
     with ServerUnderTest(args=["--dir", directory, "--key-load-delay", "2500", "--loading-process-events-interval-bytes", "1024"], wait=False) as server:
         eventually(lambda: asked(server).startswith(b"-LOADING"), "-LOADING", timeout=PATIENCE)
+        check(server.connect().raw("CONFIG", "SET", "appendonly", "yes").startswith(b"-LOADING"), "CONFIG SET appendonly while loading")
         server.wait_until_answering()
         check("Done loading RDB, keys loaded: 1000, keys expired: 0" in server.log(), server.log())
         check(re.search(r"Loading dump.rdb: \d+%, \d+ keys/s", server.log()), server.log())
@@ -475,6 +505,8 @@ def test_damaged_files_are_named():
     for files, arguments, line in cases:
         status, log = start_with(files, arguments)
         check(status == 1 and line in log, "status %s, no %r in:\n%s" % (status, line, log))
+        if "reading the append only file" in line:
+            check(line in log.strip().splitlines()[-1], "%r is not the last line of:\n%s" % (line, log))
 
 
 # 12. Beside the server
