@@ -81,7 +81,7 @@ void info_clients(Server& server, InfoWriter& out) {
   for (const auto& [id, session] : server.sessions()) {
     input_max = std::max(input_max, session->parser().own_bytes());
     output_max = std::max(output_max, session->out().footprint());
-    blocked += session->postponed() == Postponed::blocked;
+    blocked += session->postponed() != Postponed::no;  // also by a pause
     timed += session->waits_with_timeout();
     replicas += session->is_replica();
   }

@@ -255,6 +255,11 @@ void Persistence::turn_aof(bool on) {
           "scheduled to start when possible.");
     if (!rewriting_) rewrite_aof();
   } else if (aof_->log.is_open()) {
+    if (job_ && current_.aof_base && job_->walking()) {
+      // There is no child: the words are those that tools wait for.
+      log::notice("Killing running AOF rewrite child: {}", server_.host().process.pid());
+      job_->abandon("appendonly was switched off");
+    }
     aof_closing_ = true;
     aof_->log.close([this](base::Result<> closed) {
       if (!closed) log::warning("Error closing the append only file: {}", closed.error());

@@ -365,6 +365,21 @@ def test_what_tests_ask_for():
                 check_equal(one.call("DEBUG", "LOADAOF"), b"OK")
             eventually(lambda: info(one, "aof_rewrite_in_progress") == "0", "the first log is written", timeout=PATIENCE)
             check_equal(one.call("DEBUG", "LOADAOF"), b"OK")
+            # Switched off, it is written no more.
+            one.call("CONFIG", "SET", "aof-use-rdb-preamble", "no")
+            one.call("MSET", "a", "1", "b", "2", "c", "3")
+            one.call("CONFIG", "SET", "rdb-key-save-delay", "10000000")
+            one.call("BGREWRITEAOF")
+            one.call("CONFIG", "SET", "appendonly", "no")
+            server.wait_for_log("Killing running AOF rewrite child", timeout=PATIENCE)
+            one.call("CONFIG", "SET", "rdb-key-save-delay", "0")
+            eventually(lambda: info(one, "aof_rewrite_in_progress") == "0", "the rewrite was given up", timeout=PATIENCE)
+            # Who is held up by a pause counts as blocked.
+            one.call("CLIENT", "PAUSE", "100000", "WRITE")
+            waiting.send(resp.encode(["SET", "x", "1"]))
+            eventually(lambda: info(one, "blocked_clients") == "1", "the pause holds it up", timeout=PATIENCE)
+            one.call("CLIENT", "UNPAUSE")
+            check_equal(waiting.read(), b"+OK\r\n")
             # A key that is over but still there.
             one.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
             one.call("SET", "k", "v", "PX", "1")
@@ -390,6 +405,9 @@ def test_digests_are_equal():
         digest = one.call("DEBUG", "DIGEST")
         eventually(lambda: other.call("DEBUG", "DIGEST") == digest, "the replica's digest", timeout=PATIENCE)
         check_equal(info(one, "connected_clients"), "1", "replicas are not among the clients")
+        one.call("INCR", "counted")
+        eventually(lambda: "calls=1," in (info(other, "cmdstat_incr") or ""), "a replica counts the commands of its primary", timeout=PATIENCE)
+        digest = one.call("DEBUG", "DIGEST")
         one.call("DEBUG", "RELOAD")
         check_equal(one.call("DEBUG", "DIGEST"), digest, "after a reload")
 
@@ -479,7 +497,7 @@ def start_with(files, arguments):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as out:
             out.write(content)
-    done = subprocess.run([OURS, "--port", str(free_port()), "--dir", directory] + arguments, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run([OURS, "--port", str(free_port()), "--dir", directory, "--pidfile", os.path.join(directory, "pid")] + arguments, capture_output=True, text=True, timeout=PATIENCE)
     shutil.rmtree(directory)
     return done.returncode, done.stdout + done.stderr
 
