@@ -119,7 +119,7 @@ void Persistence::load_aof(host::OnDone done) {
   options.keep_expired = true;
   aof_bytes_ = aof_base_bytes_ = 0;
   load(std::move(plans), std::move(options), [this, done](base::Result<> result) {
-    if (!result) return done(std::move(result));
+    if (!result || !aof_on_) return done(std::move(result));
     open_log(done);
   });
 }
@@ -276,22 +276,34 @@ void Persistence::reload_aof(host::OnDone done) {
     server_.host().loop.after(kLookForRewriteEnd, [this, done] { reload_aof(done); });
     return;
   }
-  if (!aof_ || !aof_->log.is_open()) return done(base::Error{"appendonly is off"});
+  make_aof();
   server_.freeze(Freeze::reload, true);
   auto thaw = [this, done = std::move(done)](base::Result<> result) {
     server_.freeze(Freeze::reload, false);
     done(std::move(result));
   };
-  aof_->log.close([this, thaw](base::Result<> closed) {
-    if (!closed) {
-      lose_log(closed.error());
-      return thaw(std::move(closed));
-    }
+  auto replace = [this, thaw] {
+    if (aof_->directory.manifest().empty()) return thaw(base::Error{"there is no log"});
     store::Store& store = server_.store();
     for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
     server_.scripts().libraries().flush();
     server_.tracking().flushed();
     load_aof(thaw);
+  };
+  if (!aof_->log.is_open()) {
+    // It is off, or broken: the files show what they hold, and stay as they are.
+    if (aof_->loaded) return replace();
+    aof_->directory.load([this, thaw, replace](base::Result<std::vector<std::string>> loaded) {
+      if (!loaded) return thaw(base::Error{loaded.error()});
+      aof_->loaded = true;
+      replace();
+    });
+    return;
+  }
+  aof_->log.close([this, thaw, replace](base::Result<> closed) {
+    if (closed) return replace();
+    lose_log(closed.error());
+    thaw(std::move(closed));
   });
 }
 

@@ -374,6 +374,9 @@ def test_what_tests_ask_for():
             server.wait_for_log("Killing running AOF rewrite child", timeout=PATIENCE)
             one.call("CONFIG", "SET", "rdb-key-save-delay", "0")
             eventually(lambda: info(one, "aof_rewrite_in_progress") == "0", "the rewrite was given up", timeout=PATIENCE)
+            # A log may be loaded that is off.
+            check_equal(one.call("DEBUG", "LOADAOF"), b"OK")
+            check_equal(one.call("DBSIZE"), 3, "keys of the log")
             # Who is held up by a pause counts as blocked.
             one.call("CLIENT", "PAUSE", "100000", "WRITE")
             waiting.send(resp.encode(["SET", "x", "1"]))
