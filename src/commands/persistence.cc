@@ -4,6 +4,7 @@
 #include "commands/families.h"
 #include "persist/dump_payload.h"
 #include "server/debug_switches.h"
+#include "server/log.h"
 #include "server/replication.h"
 #include "server/server.h"
 
@@ -148,6 +149,7 @@ void restore(Call& call) {
     case persist::PayloadFault::footer:
       return call.reply.error("ERR DUMP payload version or checksum are wrong");
     case persist::PayloadFault::value:
+      log::warning("The payload of a RESTORE is no value: integrity check failed");
       return call.reply.error("ERR Bad data format");
     case persist::PayloadFault::none:
       break;
