@@ -127,11 +127,15 @@ class PidFile {
   }
   PidFile(const PidFile&) = delete;
   ~PidFile() {
-    if (!path_.empty() && unlink(path_.c_str()) == 0) server::log::notice("Removing the pid file.");
+    const bool removed = !path_.empty() && unlink(path_.c_str()) == 0;
+    if (removed && !quiet_) server::log::notice("Removing the pid file.");
   }
+  // After a failure the last line of the log is the one that tells it.
+  void say_nothing() { quiet_ = true; }
 
  private:
   std::string path_;
+  bool quiet_ = false;
 };
 
 // Pages that became free go back to the system from a thread of jemalloc's own: behind the deletion
@@ -277,6 +281,7 @@ int run(const std::vector<Bytes>& arguments, const std::string& program) {
     }
     uv.run();
   }
+  if (exit_code != 0) named.say_nothing();
   return exit_code;
 }
 

@@ -62,14 +62,18 @@ void ReplicaFeed::absorb(const store::Commit& commit) {
   }
   if (lines == 0) return;
   if (first) select(first->db);
-  if (lines > 1) out_ += "*1\r\n$5\r\nMULTI\r\n";
+  // Keys that expire or are evicted go one by one, as in Redis.
+  const bool one_by_one =
+      commit.origin == store::Origin::expiry || commit.origin == store::Origin::eviction;
+  const bool framed = lines > 1 && !one_by_one;
+  if (framed) out_ += "*1\r\n$5\r\nMULTI\r\n";
   for (const store::Effect& effect : commit.effects)
     if (effect.targets & store::kToReplicas)
       translate(effect.args, [&](base::Args line) { write(effect.db, line); });
   out_ += messages_;
   messages_.clear();
   message_count_ = 0;
-  if (lines > 1) out_ += "*1\r\n$4\r\nEXEC\r\n";
+  if (framed) out_ += "*1\r\n$4\r\nEXEC\r\n";
   hand_over();
   if (foreign) foreign_end_ = offset();
 }

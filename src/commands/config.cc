@@ -36,6 +36,8 @@ void config_set(Call& call) {
     if (Config::is_sensitive(call.arg(i))) call.redact(i + 1);
   SetContext context;
   context.local_client = call.session.peer().is_loopback();
+  const Persistence& persistence = call.server.persistence();
+  context.loading = persistence.loading() || persistence.syncing();
   const base::Result<> done = call.server.config().set(call.args.subspan(2), context);
   if (!done) return call.reply.error(done.error());
   call.reply.ok();

@@ -5,6 +5,7 @@
 #include "commands/words.h"
 #include "persist/dump_payload.h"
 #include "server/debug_switches.h"
+#include "server/log.h"
 #include "server/replication.h"
 #include "server/server.h"
 
@@ -38,7 +39,7 @@ void bgsave(Call& call) {
         "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE "
         "in "
         "order to schedule a BGSAVE whenever possible.");
-  bool later = persistence.snapshot_active();
+  bool later = persistence.snapshot_active() || call.session.in_exec;
   persistence.save_in_background();
   call.reply.simple(later ? "Background saving scheduled" : "Background saving started");
 }
@@ -47,7 +48,7 @@ void bgrewriteaof(Call& call) {
   Persistence& persistence = call.server.persistence();
   if (persistence.rewriting())
     return call.reply.error("ERR Background append only file rewriting already in progress");
-  bool later = persistence.snapshot_active();
+  bool later = persistence.snapshot_active() || call.session.in_exec;
   persistence.rewrite_aof();
   call.reply.simple(later ? "Background append only file rewriting scheduled"
                           : "Background append only file rewriting started");
@@ -148,6 +149,7 @@ void restore(Call& call) {
     case persist::PayloadFault::footer:
       return call.reply.error("ERR DUMP payload version or checksum are wrong");
     case persist::PayloadFault::value:
+      log::warning("The payload of a RESTORE is no value: integrity check failed");
       return call.reply.error("ERR Bad data format");
     case persist::PayloadFault::none:
       break;

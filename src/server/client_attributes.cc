@@ -69,6 +69,15 @@ Output output_of(const Session& session) {
           (rest + wire::kChunkBytes - 1) / wire::kChunkBytes, rest};
 }
 
+// As clients send it: "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".
+size_t request_bytes(Args args) {
+  constexpr size_t kMarks = 3;  // "*", "$" and the end of line
+  auto digits = [](size_t number) { return std::to_string(number).size(); };
+  size_t bytes = kMarks + digits(args.size());
+  for (Bytes argument : args) bytes += kMarks + digits(argument.size()) + argument.size() + 2;
+  return bytes;
+}
+
 }  // namespace
 
 void append_client_line(std::string& out, const Call& call, const Session& session) {
@@ -77,8 +86,11 @@ void append_client_line(std::string& out, const Call& call, const Session& sessi
   size_t pending = session.parser().pending_bytes();
   size_t own = session.parser().own_bytes();
   size_t argv_bytes = 0;
-  if (&session == &call.session)
+  if (&session == &call.session) {
     for (Bytes argument : call.args) argv_bytes += argument.size();
+    // In Redis the request that runs is still in the buffer.
+    pending += request_bytes(call.args);
+  }
   Output output = output_of(session);
   auto place = std::back_inserter(out);
   fmt::format_to(place, "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={}",

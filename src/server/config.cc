@@ -126,6 +126,8 @@ Result<> Config::admit(std::span<const Bytes> pairs, const SetContext& context,
       return Error{"ERR Unknown option or number of arguments for CONFIG SET - '" +
                    std::string(name) + "'"};
     }
+    // Tools set every parameter that is listed and that Redis would let them set.
+    if ((row->flags & kOwn) != 0 && read_value(*row, *this) == pairs[i + 1]) continue;
     if ((row->flags & kImmutable) != 0) return set_failed(name, "can't set immutable config");
     if ((row->flags & kProtected) != 0 && !allows_protected(context)) {
       return set_failed(name, "can't set protected config");

@@ -96,7 +96,9 @@ Result<> ConfigReader::apply_directive(const Directive& row, std::vector<std::st
   words.erase(words.begin());
   const bool multi = (row.flags & kMultiArgument) != 0;
   if (multi && words.size() == 1 && !words[0].empty()) words = split_at_blanks(words[0]);
-  if (multi && words.empty()) return Error{"wrong number of arguments"};
+  // No save points; or the directive has words of its own for what is missing.
+  const bool may_be_bare = row.name == "save" || row.name.starts_with("shutdown-on-");
+  if (multi && words.empty() && !may_be_bare) return Error{"wrong number of arguments"};
   Source source = Source::file_first;
   if (row.name == "save") {
     if (save_seen_) source = Source::file_again;

@@ -97,6 +97,7 @@ constexpr uint32_t kSensitive = 16;          // to be kept out of logs
 constexpr uint32_t kDenyLoading = 32;        // not while the data set is being loaded
 constexpr uint32_t kAlwaysWritten = 64;      // CONFIG REWRITE writes it even if it has the default
 constexpr uint32_t kUnsetAtDefault = 128;    // CONFIG REWRITE removes its line at the default
+constexpr uint32_t kOwn = 512;               // not Redis's: immutable, but may be set to what it is
 constexpr uint32_t kLinesIndependent = 256;  // of several lines, each is written only if it changed
 
 struct Directive {

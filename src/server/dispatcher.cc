@@ -298,6 +298,7 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
   store::Store& store = server_.store();
   store::CommitBuilder& commits = store.commits();
   uint64_t errors_before = session.reply().errors();
+  const uint64_t run_before = session.commands_run;
   uint64_t reply_start = session.out().end_offset();
   // A command begins where the one before it in the batch ended.
   base::Nanos start = std::max(stamp_, server_.clock_stamp());
@@ -322,6 +323,8 @@ void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_
         command.spec->access != Access::none)
       hold_reply(session, unsettled_seq(call), reply_start, false);
   }
+  // Errors of what EXEC ran are those commands' and were counted.
+  if (session.commands_run != run_before) errors_before = session.reply().errors();
   // What a transaction queued came with other requests.
   const size_t reply_bytes = session.out().end_offset() - reply_start;
   const bool large = std::max(request_bytes_, reply_bytes) >= server_.large_bytes();

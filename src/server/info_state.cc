@@ -77,15 +77,16 @@ void info_server(Server& server, InfoWriter& out) {
 }
 
 void info_clients(Server& server, InfoWriter& out) {
-  size_t input_max = 0, output_max = 0, blocked = 0, timed = 0;
+  size_t input_max = 0, output_max = 0, blocked = 0, timed = 0, replicas = 0;
   for (const auto& [id, session] : server.sessions()) {
     input_max = std::max(input_max, session->parser().own_bytes());
     output_max = std::max(output_max, session->out().footprint());
-    blocked += session->postponed() == Postponed::blocked;
+    blocked += session->postponed() != Postponed::no;  // also by a pause
     timed += session->waits_with_timeout();
+    replicas += session->is_replica();
   }
   out.section("Clients");
-  out.field("connected_clients", server.sessions().size());
+  out.field("connected_clients", server.sessions().size() - replicas);
   out.field("cluster_connections", 0);
   out.field("maxclients", server.settings().maxclients);
   out.field("client_recent_max_input_buffer", input_max);

@@ -1,5 +1,7 @@
 #include "server/memory_overview.h"
 
+#include <algorithm>
+
 #include "base/memory.h"
 #include "server/change_readers.h"
 #include "server/replication.h"
@@ -58,8 +60,12 @@ MemoryOverview memory_overview(Server& server) {
   base::allocator_stats(view.allocator);
   for (const auto& [id, session] : server.sessions())
     (session->is_replica() ? view.replicas : view.clients) += session->footprint();
-  view.replicas += server.replication().replicas().buffer_bytes();
+  // What of the stream is kept only because a replica has not got it yet is that replica's.
   view.backlog = server.replication().feed().backlog().footprint();
+  const auto backlog_max = static_cast<size_t>(server.settings().repl_backlog_size);
+  const size_t lag = view.backlog - std::min(view.backlog, backlog_max);
+  view.backlog -= lag;
+  view.replicas += server.replication().replicas().buffer_bytes() + lag;
   view.unwritten = server.persistence().waiting_bytes();
   view.changes = server.changes().stream().window().bytes();
   const store::Store& store = server.store();

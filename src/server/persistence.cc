@@ -71,6 +71,7 @@ std::unique_ptr<persist::SnapshotEncoder> Persistence::encoder(bool aof_base,
     options.version = complete_rdb_version();
   options.compress = settings.rdbcompression;
   options.checksum = settings.rdbchecksum;
+  options.functions = server_.scripts().libraries().codes();
   if (aof_base && !settings.aof_use_rdb_preamble)
     return std::make_unique<persist::AofSave>(options);
   using enum EvictionPolicy;
@@ -79,7 +80,6 @@ std::unique_ptr<persist::SnapshotEncoder> Persistence::encoder(bool aof_base,
     options.access = persist::SaveOptions::Access::frequency;
   else if (policy == volatile_lru || policy == allkeys_lru)
     options.access = persist::SaveOptions::Access::idle;
-  options.functions = server_.scripts().libraries().codes();
   base::Millis now = server_.host().clock.wall();
   options.aux = {{"redis-ver", std::string(kRedisVersion)},
                  {"redis-bits", "64"},

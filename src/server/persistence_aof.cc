@@ -10,6 +10,8 @@
 #include "server/group.h"
 #include "server/log.h"
 #include "server/persistence.h"
+#include "server/script_host.h"
+#include "server/script_libraries.h"
 #include "server/server.h"
 
 namespace quoll::server {
@@ -117,7 +119,7 @@ void Persistence::load_aof(host::OnDone done) {
   options.keep_expired = true;
   aof_bytes_ = aof_base_bytes_ = 0;
   load(std::move(plans), std::move(options), [this, done](base::Result<> result) {
-    if (!result) return done(std::move(result));
+    if (!result || !aof_on_) return done(std::move(result));
     open_log(done);
   });
 }
@@ -242,13 +244,22 @@ void Persistence::turn_aof(bool on) {
   log_lost_.clear();
   if (on) {
     make_aof();
-    if (job_)
+    if (server_.store().commits().open())
+      log::notice(
+          "AOF was enabled during a transaction. An AOF background was scheduled to start when "
+          "possible.");
+    else if (job_)
       log::notice(
           "AOF was enabled but there is already another background operation. An AOF background "
           "was "
           "scheduled to start when possible.");
     if (!rewriting_) rewrite_aof();
   } else if (aof_->log.is_open()) {
+    if (job_ && current_.aof_base && job_->walking()) {
+      // There is no child: the words are those that tools wait for.
+      log::notice("Killing running AOF rewrite child: {}", server_.host().process.pid());
+      job_->abandon("appendonly was switched off");
+    }
     aof_closing_ = true;
     aof_->log.close([this](base::Result<> closed) {
       if (!closed) log::warning("Error closing the append only file: {}", closed.error());
@@ -261,25 +272,38 @@ void Persistence::turn_aof(bool on) {
 
 // DEBUG LOADAOF.
 void Persistence::reload_aof(host::OnDone done) {
-  if (!aof_ || !aof_->log.is_open()) return done(base::Error{"appendonly is off"});
   if (rewriting_) {  // it removes the files that would be read
     server_.host().loop.after(kLookForRewriteEnd, [this, done] { reload_aof(done); });
     return;
   }
+  make_aof();
   server_.freeze(Freeze::reload, true);
   auto thaw = [this, done = std::move(done)](base::Result<> result) {
     server_.freeze(Freeze::reload, false);
     done(std::move(result));
   };
-  aof_->log.close([this, thaw](base::Result<> closed) {
-    if (!closed) {
-      lose_log(closed.error());
-      return thaw(std::move(closed));
-    }
+  auto replace = [this, thaw] {
+    if (aof_->directory.manifest().empty()) return thaw(base::Error{"there is no log"});
     store::Store& store = server_.store();
     for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
+    server_.scripts().libraries().flush();
     server_.tracking().flushed();
     load_aof(thaw);
+  };
+  if (!aof_->log.is_open()) {
+    // It is off, or broken: the files show what they hold, and stay as they are.
+    if (aof_->loaded) return replace();
+    aof_->directory.load([this, thaw, replace](base::Result<std::vector<std::string>> loaded) {
+      if (!loaded) return thaw(base::Error{loaded.error()});
+      aof_->loaded = true;
+      replace();
+    });
+    return;
+  }
+  aof_->log.close([this, thaw, replace](base::Result<> closed) {
+    if (closed) return replace();
+    lose_log(closed.error());
+    thaw(std::move(closed));
   });
 }
 
@@ -294,7 +318,8 @@ Persistence::AofInfo Persistence::aof_info() const {
   info.enabled = aof_on_;
   // Switched on without a base yet: the next tick begins one.
   const bool due = aof_on_ && !aof_stands_ && !rewriting_;
-  info.scheduled = due || (rewriting_ && !(job_ && current_.aof_base));
+  // While another snapshot is taken; else it is under way, also when its files are only prepared.
+  info.scheduled = due || (rewriting_ && job_ && !current_.aof_base);
   info.last_seconds = rewrite_seconds_;
   if (job_ && current_.aof_base)
     info.running_seconds = (server_.now() - rewrite_started_ms_) / 1000;

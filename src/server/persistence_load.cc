@@ -34,10 +34,10 @@ persist::LoadOptions Persistence::load_options() const {
 void Persistence::start(host::OnDone ready) {
   last_save_ms_ = server_.host().clock.wall();
   auto loaded = [this, ready = std::move(ready)](base::Result<> result) {
-    if (!result)
+    // Of the append-only file the last line is the one that tools wait for.
+    if (!result && !aof_on_)
       log::warning("Fatal error loading the DB, check server logs. Exiting.");
-    else
-      changes_saved_ = server_.store().commits().total_changes();
+    if (result) changes_saved_ = server_.store().commits().total_changes();
     ready_ = result.ok();
     if (ready_) server_.changes().stream().begin();
     if (ready_) server_.admit_connections();
@@ -135,7 +135,6 @@ void Persistence::read_more() {
 
 // `then_rest`: what follows has not been asked for yet.
 void Persistence::feed(std::string bytes, bool last, bool then_rest) {
-  uint64_t before = items_loaded();
   loading_->loaded_bytes += bytes.size();
   loading_->fed_bytes += bytes.size();
   auto unseen_bytes =
@@ -168,7 +167,7 @@ void Persistence::feed(std::string bytes, bool last, bool then_rest) {
   tell_progress();
   if (!fed) return end_file(std::move(fed));
   if (loading_->damaged) return end_aof_file();
-  if (then_rest) rest(items_loaded() - before, last);
+  if (then_rest) rest(items_loaded(), last);
 }
 
 uint64_t Persistence::items_loaded() const {
@@ -176,12 +175,13 @@ uint64_t Persistence::items_loaded() const {
          (loading_->replay ? loading_->replay->commands() : 0);
 }
 
-// key-load-delay: microseconds per key or command; -n: one microsecond for n of them.
+// key-load-delay: microseconds per key or command; -n: one microsecond for n of them. Timers are
+// coarser than that: it is the whole that lasts as long.
 void Persistence::rest(uint64_t items, bool last) {
   int64_t delay = server_.settings().key_load_delay_us;
   auto count = static_cast<int64_t>(items);
   int64_t micros = delay >= 0 ? count * delay : count / -delay;
-  go_on(server_.host().clock.steady() + micros * base::kNanosPerMicro, last);
+  go_on(loading_->start + micros * base::kNanosPerMicro, last);
 }
 
 void Persistence::go_on(base::Nanos due, bool last) {
@@ -248,8 +248,9 @@ base::Result<> Persistence::feed_aof(std::string bytes) {
 base::Result<> Persistence::load_functions() {
   const std::vector<std::string>& codes = loading_->rdb->functions();
   if (codes.empty()) return {};
-  auto done =
-      server_.scripts().libraries().load_all(codes, ScriptLibraries::OnPresent::replace, false);
+  using OnPresent = ScriptLibraries::OnPresent;
+  auto done = server_.scripts().libraries().load_all(
+      codes, loading_->options.refuse_present ? OnPresent::refuse : OnPresent::replace, false);
   if (!done) return base::Error{"Failed creating the library: " + done.error()};
   return {};
 }
@@ -267,11 +268,11 @@ void Persistence::end_aof_file() {
   if (end.kind == Kind::clean) return end_file({});
   bool cut = end.kind == Kind::torn && plan.last && server_.settings().aof_load_truncated;
   if (!cut) {
-    log::warning("{}", end.message(plan.name));
     log::warning("{}: {} at offset {}", plan.name,
                  end.reason.empty() ? "the file ends inside a command" : end.reason, end.offset);
     if (end.kind == Kind::torn && !plan.last)
       log::warning("Fatal error: the truncated file is not the last file");
+    log::warning("{}", end.message(plan.name));
     return end_file(base::Error{"damaged append only file"});
   }
   if (end.open_block)

@@ -80,7 +80,11 @@ base::Result<> Replay::run_in_commit(store::DbIndex db, Args args) {
   Call call{
       args, server_, *session_, *command, session_->reply(), server_.store(), kBeforeAllDeadlines,
       db};
+  const base::Nanos start = server_.host().clock.steady();
   call.run();
+  command->counters.nanos += static_cast<uint64_t>(server_.host().clock.steady() - start);
+  ++command->counters.calls;
+  ++server_.stats().commands;
   return outcome(errors);
 }
 

@@ -68,8 +68,8 @@ base::Result<LibraryHead> read_library_head(Bytes code) {
   LibraryHead head;
   head.bytes = end;
   std::vector<std::string> words;
-  if (!base::split_args(code.substr(2, end - 2), words)) return Error{"Invalid library metadata"};
-  if (!words.empty()) head.engine = words[0];
+  if (!base::split_args(code.substr(0, end), words)) return Error{"Invalid library metadata"};
+  head.engine = words[0].substr(2);  // "#!lua"
   bool named = false;
   for (size_t i = 1; i < words.size(); ++i) {
     if (!words[i].starts_with("name=")) return Error{"Invalid metadata value given: " + words[i]};

@@ -301,6 +301,7 @@ bool ScriptHost::call_command(lua_State* lua) {
     }
   }
   execute(*command);
+  lua_settop(lua, 0);  // the arguments may have taken all of the stack
   return push_reply(lua);
 }
 

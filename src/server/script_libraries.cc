@@ -12,6 +12,13 @@
 namespace quoll::server {
 namespace {
 
+// All of it, also behind a zero byte.
+std::string text_at(lua_State* lua, int index) {
+  size_t size;
+  const char* text = lua_tolstring(lua, index, &size);
+  return {text, size};
+}
+
 bool is_library_name(Bytes name) {
   return !name.empty() && std::ranges::all_of(name, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -88,7 +95,7 @@ const char* ScriptLibraries::read_named(lua_State* lua, Function& made) {
     if (base::equals_ignoring_case(key, "function_name")) {
       if (!lua_isstring(lua, -1))
         return "ERR function_name argument given to redis.register_function must be a string";
-      made.name = lua_tostring(lua, -1);
+      made.name = text_at(lua, -1);
       named = true;
     } else if (base::equals_ignoring_case(key, "description")) {
       if (!lua_isstring(lua, -1))
@@ -119,7 +126,7 @@ const char* ScriptLibraries::read_positional(lua_State* lua, Function& made) {
     return "ERR first argument to redis.register_function must be a string";
   if (!lua_isfunction(lua, 2))
     return "ERR second argument to redis.register_function must be a function";
-  made.name = lua_tostring(lua, 1);
+  made.name = text_at(lua, 1);
   lua_pushvalue(lua, 2);
   made.callback = luaL_ref(lua, LUA_REGISTRYINDEX);
   return nullptr;

@@ -232,6 +232,7 @@ bool Session::unblock(base::Bytes error) {
   } else {
     reply_.error(error);
     server_.note_error(reply_.last_error_code());
+    if (last_command) ++last_command->counters.failed;
   }
   end_command();
   output_written();

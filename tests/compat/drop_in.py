@@ -107,6 +107,8 @@ def run_until_exit(binary, arguments):
 # 1. Command line
 
 def test_command_line():
+    for binary in (REFERENCE, OURS):
+        check("must be one of the following" in run_until_exit(binary, ["--shutdown-on-sigint"])[2], "a bare --shutdown-on-sigint")
     for arguments in (["--invalid"], ["--port"], ["--user", "foo", "--user", "foo"]):
         for binary in (REFERENCE, OURS):
             status, out, errors = run_until_exit(binary, arguments)
@@ -134,11 +136,11 @@ def test_directives_of_harnesses():
     port = free_port()
     config = os.path.join(directory, "redis.conf")
     with open(config, "w") as out:
-        out.write(text + "port %d\n" % port)
+        out.write(text + "port %d\nsave\n" % port)
     with ServerUnderTest(port=port, plain_args=[config]) as server:
         one = server.connect()
         for name, value in (("zset-max-ziplist-entries", b"128"), ("hash-max-ziplist-value", b"64"), ("slave-read-only", b"yes"),
-                            ("lua-time-limit", b"5000"), ("save", b"900 1 300 10"), ("masterauth", b""), ("rdb-key-save-delay", b"0")):
+                            ("lua-time-limit", b"5000"), ("save", b""), ("masterauth", b""), ("rdb-key-save-delay", b"0")):
             check_equal(one.call("CONFIG", "GET", name)[1], value, name)
         with socket.socket(socket.AF_UNIX) as local:
             local.connect(os.path.join(directory, "socket"))
@@ -341,6 +343,8 @@ def test_debug_switches_act():
         check(one.raw("RESTORE", "r", "0", broken).startswith(b"-ERR DUMP payload version or checksum"), "a wrong checksum")
         one.call("DEBUG", "SET-SKIP-CHECKSUM-VALIDATION", "1")
         check_equal(one.call("RESTORE", "r", "0", broken), b"OK")
+        check(one.raw("RESTORE", "s", "0", b"\x0e\x01\x07" + payload[-10:]).startswith(b"-ERR Bad data format"), "a broken value")
+        check("integrity check failed" in server.log(), server.log())
         check(b"not allowed from script" in one.raw("EVAL", "return redis.call('DEBUG', 'JMAP')", "0"), "DEBUG in a script")
         one.call("DEBUG", "SET-DISABLE-DENY-SCRIPTS", "1")
         check_equal(one.call("EVAL", "return redis.call('DEBUG', 'SLEEP', '0')", "0"), b"OK")
@@ -353,6 +357,50 @@ def test_debug_switches_act():
         check_equal(one.call("GET", "only"), None)
 
 
+def test_what_tests_ask_for():
+    for binary in (REFERENCE, OURS):
+        with ServerUnderTest(binary, DEBUG) as server:
+            one, waiting = server.connect(), server.connect()
+            # A log that was just switched on: it is being written, and what needs it waits.
+            one.call("CONFIG", "SET", "appendonly", "yes")
+            if binary == OURS:  # the reference is only ready when its rewrite has ended
+                check_equal(one.call("DEBUG", "LOADAOF"), b"OK")
+            eventually(lambda: info(one, "aof_rewrite_in_progress") == "0", "the first log is written", timeout=PATIENCE)
+            check_equal(one.call("DEBUG", "LOADAOF"), b"OK")
+            # Switched off, it is written no more.
+            one.call("CONFIG", "SET", "aof-use-rdb-preamble", "no")
+            one.call("MSET", "a", "1", "b", "2", "c", "3")
+            one.call("CONFIG", "SET", "rdb-key-save-delay", "10000000")
+            one.call("BGREWRITEAOF")
+            one.call("CONFIG", "SET", "appendonly", "no")
+            server.wait_for_log("Killing running AOF rewrite child", timeout=PATIENCE)
+            one.call("CONFIG", "SET", "rdb-key-save-delay", "0")
+            eventually(lambda: info(one, "aof_rewrite_in_progress") == "0", "the rewrite was given up", timeout=PATIENCE)
+            # A log may be loaded that is off.
+            check_equal(one.call("DEBUG", "LOADAOF"), b"OK")
+            check_equal(one.call("DBSIZE"), 3, "keys of the log")
+            # Who is held up by a pause counts as blocked.
+            one.call("CLIENT", "PAUSE", "100000", "WRITE")
+            waiting.send(resp.encode(["SET", "x", "1"]))
+            eventually(lambda: info(one, "blocked_clients") == "1", "the pause holds it up", timeout=PATIENCE)
+            one.call("CLIENT", "UNPAUSE")
+            check_equal(waiting.read(), b"+OK\r\n")
+            # A key that is over but still there.
+            one.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+            one.call("SET", "k", "v", "PX", "1")
+            one.call("DEBUG", "SLEEP", "0.01")
+            check(one.raw("DEBUG", "OBJECT", "k").startswith(b"+Value at:"), "DEBUG OBJECT")
+            # A wait that is ended by an error has failed.
+            one.call("CONFIG", "RESETSTAT")
+            identity = waiting.call("CLIENT", "ID")
+            waiting.send(resp.encode(["BLPOP", "nothing", "0"]))
+            eventually(lambda: info(one, "blocked_clients") == "1", "it waits", timeout=PATIENCE)
+            one.call("CLIENT", "UNBLOCK", identity, "ERROR")
+            check(waiting.read().startswith(b"-UNBLOCKED"), "unblocked")
+            check("rejected_calls=0,failed_calls=1" in info(one, "cmdstat_blpop"), "%s: %s" % (binary, info(one, "cmdstat_blpop")))
+            check_equal(info(one, "errorstat_UNBLOCKED"), "count=1")
+
+
 def test_digests_are_equal():
     with ServerUnderTest(args=DEBUG) as primary, ServerUnderTest(args=DEBUG + ["--replicaof", "127.0.0.1 %d" % primary.port]) as replica:
         one, other = primary.connect(), replica.connect()
@@ -361,6 +409,10 @@ def test_digests_are_equal():
             one.call(*words)
         digest = one.call("DEBUG", "DIGEST")
         eventually(lambda: other.call("DEBUG", "DIGEST") == digest, "the replica's digest", timeout=PATIENCE)
+        check_equal(info(one, "connected_clients"), "1", "replicas are not among the clients")
+        one.call("INCR", "counted")
+        eventually(lambda: "calls=1," in (info(other, "cmdstat_incr") or ""), "a replica counts the commands of its primary", timeout=PATIENCE)
+        digest = one.call("DEBUG", "DIGEST")
         one.call("DEBUG", "RELOAD")
         check_equal(one.call("DEBUG", "DIGEST"), digest, "after a reload")
 
@@ -382,6 +434,7 @@ def test_save_and_load_are_slowed():
         eventually(lambda: info(one, "rdb_bgsave_in_progress") == "0", "the save ends once it is not slowed", timeout=PATIENCE)
     with ServerUnderTest(args=["--dir", directory, "--key-load-delay", "2500", "--loading-process-events-interval-bytes", "1024"], wait=False) as server:
         eventually(lambda: asked(server).startswith(b"-LOADING"), "-LOADING", timeout=PATIENCE)
+        check(server.connect().raw("CONFIG", "SET", "appendonly", "yes").startswith(b"-LOADING"), "CONFIG SET appendonly while loading")
         server.wait_until_answering()
         check("Done loading RDB, keys loaded: 1000, keys expired: 0" in server.log(), server.log())
         check(re.search(r"Loading dump.rdb: \d+%, \d+ keys/s", server.log()), server.log())
@@ -449,7 +502,7 @@ def start_with(files, arguments):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as out:
             out.write(content)
-    done = subprocess.run([OURS, "--port", str(free_port()), "--dir", directory] + arguments, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run([OURS, "--port", str(free_port()), "--dir", directory, "--pidfile", os.path.join(directory, "pid")] + arguments, capture_output=True, text=True, timeout=PATIENCE)
     shutil.rmtree(directory)
     return done.returncode, done.stdout + done.stderr
 
@@ -475,6 +528,8 @@ def test_damaged_files_are_named():
     for files, arguments, line in cases:
         status, log = start_with(files, arguments)
         check(status == 1 and line in log, "status %s, no %r in:\n%s" % (status, line, log))
+        if "reading the append only file" in line:
+            check(line in log.strip().splitlines()[-1], "%r is not the last line of:\n%s" % (line, log))
 
 
 # 12. Beside the server

@@ -643,6 +643,7 @@ def test_client_list_fields():
         check(not missing, "CLIENT LIST lacks %s" % missing)
         mine = [line for line in lines if line["name"] == "one"][0]
         check_equal((mine["db"], mine["cmd"], mine["flags"], mine["user"]), ("3", "client|list", "N", "default"))
+        check_equal(mine["qbuf"], "26", "the request that runs")
         theirs = [line for line in lines if line["name"] != "one"][0]
         check_equal((theirs["sub"], theirs["psub"], theirs["flags"]), ("1", "1", "P"))
         check_equal(one.call("CLIENT", "LIST", "ID", theirs["id"]).decode().count("\n"), 1)

@@ -420,6 +420,14 @@ def test_functions_survive_a_reload():
         one.call("FUNCTION", "LOAD", library("f", "return 'here'"))
         one.call("DEBUG", "RELOAD")
         check_equal(one.call("FCALL", "f", "0"), b"here")
+        check("Error trying to load the RDB" in one.error("DEBUG", "RELOAD", "NOFLUSH"), "a library that is there already")
+        check_equal(one.call("DEBUG", "RELOAD", "NOFLUSH", "MERGE"), b"OK")
+        check_equal(one.call("FCALL", "f", "0"), b"here")
+        one.call("CONFIG", "SET", "appendonly", "yes")
+        eventually(lambda: b"aof_rewrite_in_progress:0" in one.call("INFO", "persistence"), "the log has begun")
+        one.call("FUNCTION", "LOAD", library("g", "return 'in the log'"))
+        check_equal(one.call("DEBUG", "LOADAOF"), b"OK")
+        check_equal((one.call("FCALL", "f", "0"), one.call("FCALL", "g", "0")), (b"here", b"in the log"))
 
 
 def test_payloads_and_files_travel_both_ways():

@@ -64,6 +64,12 @@ TEST_CASE("feed: databases, frames and messages") {
   tell(feed, {{0, {"SET", "a", "1"}}});
   CHECK(said(feed, before) == "SELECT 0; SET a 1");
 
+  // What expires or is evicted in one go is no transaction.
+  before = feed.offset();
+  tell(feed, {{0, {"DEL", "a"}}, {0, {"DEL", "b"}}}, store::Origin::eviction);
+  tell(feed, {{0, {"DEL", "c"}}, {0, {"DEL", "d"}}}, store::Origin::expiry);
+  CHECK(said(feed, before) == "DEL a; DEL b; DEL c; DEL d");
+
   before = feed.offset();
   const base::Bytes message[] = {"PUBLISH", "c", "m"};
   feed.publish(message, false);

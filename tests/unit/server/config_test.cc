@@ -257,6 +257,22 @@ TEST_CASE("loading: file, then standard input, then command line") {
         "'io-threads' is accepted but has no effect: commands run on one thread");
 }
 
+TEST_CASE("what only this server has may be set to what it is") {
+  Fixture f;
+  CHECK(f.set({"admin-port", "0", "admin-bind", f.get("admin-bind"), "timeout", "3"}).ok());
+  CHECK(f.config.timeout_seconds == 3);
+  CHECK(f.set({"cluster-group", "", "cluster-write-quorum", "majority"}).ok());
+  CHECK(f.set({"admin-port", "1"}).error() == failed("admin-port", "can't set immutable config"));
+  CHECK(f.set({"databases", "16"}).error() == failed("databases", "can't set immutable config"));
+}
+
+TEST_CASE("loading: a bare save means no save points") {
+  Fixture f;
+  f.files.content["/start/a.conf"] = "save 5 6\nsave \n";
+  REQUIRE(f.load({"a.conf"}));
+  CHECK(f.config.save_points.empty());
+}
+
 TEST_CASE("loading: what has no effect is told once, and only where it asks for something else") {
   Fixture f;
   f.files.content["/start/a.conf"] =
