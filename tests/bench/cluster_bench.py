@@ -118,7 +118,7 @@ def cost_round(measured, turn, scale):
     alone = start(OURS)
     try:
         with group_of_three() as group:
-            leader = group.leader()
+            leader = until(group.leader, "a leader")
             followers = [member.child.pid for member in others(group, leader)]
             for server in (alone, Address(leader)):
                 load(server, keys, make).close()
@@ -129,7 +129,7 @@ def cost_round(measured, turn, scale):
                     for side in sides if turn % 2 == 0 else reversed(sides):
                         figures = benchmark(*sides[side], command, pipeline, int(count * scale), keys)
                         measured.setdefault((side, pipeline, command), []).append(figures)
-            if group.leader() is not leader:
+            if until(group.leader, "a leader") is not leader:
                 raise RuntimeError("another member leads now: the machine is too busy")
     finally:
         alone.stop()
@@ -231,7 +231,7 @@ def measure_failover(table, arguments):
 
 def sync_round(keys):
     with group_of_three() as group:
-        leader = group.leader()
+        leader = until(group.leader, "a leader")
         victim = others(group, leader)[0]
         one = load(Address(leader), keys, lambda i: (b"SET", key(i), VALUE))
         until(lambda: all(map(whole, group.members)), "the keys are everywhere")

@@ -333,10 +333,17 @@ def test_lost_tail():
         one.call("SET", "a", "1")
         one.call("SET", "b", "1")
         position, _ = read(one)
-        node.kill()
         folder = os.path.join(node.dir, "appendonlydir")
         name = [name for name in os.listdir(folder) if name.endswith(".incr.aof")][0]
         with open(os.path.join(folder, name), "r+b") as log:
+
+            def written():
+                log.seek(0)
+                return log.read().count(b"#CHANGES:") == 2
+
+            eventually(written, "the log is written")
+            node.kill()
+            log.seek(0)
             at = log.read().rindex(b"#CHANGES:")
             log.truncate(at)
         one = node.start().connect()
