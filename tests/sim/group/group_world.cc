@@ -21,7 +21,9 @@ constexpr Micros kSyncEvery = kSecondMicros;
 constexpr Micros kDiskRetry = kSecondMicros;
 constexpr Micros kReconnect = 100 * kMilliMicros;
 constexpr Micros kPeace = 30 * kSecondMicros;
-constexpr Micros kAnswerMax = 4 * kSecondMicros;  // until a client is answered, or given up
+// Until a client is answered, or given up: a disk may refuse for four seconds without a word, and
+// then a leader may take a timeout to see that it has no quorum.
+constexpr Micros kAnswerMax = 6 * kSecondMicros;
 constexpr int64_t kRateMax = 45;  // thousandths: the fastest clock against the slowest is 1.094
 
 // An entry of the world's clients: one effect of one word, its value.
