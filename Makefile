@@ -58,7 +58,7 @@ endif
 # What is meant for one file looks like a part of a header here.
 $(OUT)/joined/%.o: $(OUT)/joined/%.cc
 	@echo "  CXX $<"
-	@$(CXX) $(CXXFLAGS) $(FLAGS) -Wno-subobject-linkage -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
+	@$(CXX) $(CXXFLAGS) $(FLAGS) -include src/precompiled.h -Wno-subobject-linkage -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
 
 $(OUT)/libquoll.a: $(LIB_OBJECTS)
 	@rm -f $@ && ar rcs $@ $^

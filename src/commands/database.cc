@@ -169,6 +169,7 @@ void flushall(Call& call) {
     any = true;
   }
   if (!any) empty_database(call, call.db);
+  call.server.persistence().flushed_all();
   call.reply.ok();
 }
 

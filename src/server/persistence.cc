@@ -344,7 +344,11 @@ void Persistence::tick() {
   if (plain_loaded_) check_sealing();
   if (server_.settings().appendonly != aof_on_ && !server_.group())
     apply_settings();  // after a full synchronization
-  if (!saving_ && save_point_due()) save_in_background();
+  if (!saving_) {
+    const bool flushed =
+        std::exchange(save_wanted_, false) && !server_.settings().save_points.empty();
+    if (flushed || save_point_due()) save_in_background();
+  }
   if (!rewriting_ && rewrite_due()) rewrite_aof();
 }
 

@@ -58,6 +58,9 @@ class Persistence {
   void save(host::OnDone done);
   // BGSAVE: begins at once, or when what runs now has ended.
   void save_in_background();
+  // All data are gone: where save points are set the file shall not bring them back, however few
+  // changes that was.
+  void flushed_all() { save_wanted_ = true; }
   bool saving() const { return saving_; }
   bool snapshot_active() const { return job_ != nullptr; }
   // Whether a command that changes the key must wait because the snapshot has much of the value to
@@ -280,6 +283,7 @@ class Persistence {
 
   bool ready_ = false;          // what the disk held at the start, or at a reload, is in the store
   bool saving_ = false;         // an RDB file is being written or waits for its turn
+  bool save_wanted_ = false;    // at the next tick, by FLUSHALL
   bool syncing_ = false;        // with a primary that sends all data
   bool aof_closing_ = false;    // it was switched off, and what was gathered is written
   bool stale_rewrite_ = false;  // of data that went meanwhile: being given up

@@ -599,6 +599,25 @@ def test_shutdown_that_fails_leaves_all_at_work():
             check_equal([one.call("GET", key) for key in ("before", "after", "last")], [b"1", b"1", b"1"])
 
 
+def test_what_was_flushed_does_not_come_back():
+    """One change is not enough for the save point, but all data are gone by it."""
+    for binary in (OURS, REFERENCE):
+        with Node(binary, ["--save", "3600 1000"]) as node:
+            one = node.start().connect()
+            one.call("SET", "k", "v")
+            one.call("SAVE")
+            one.call("FLUSHALL")
+            path = os.path.join(node.dir, "dump.rdb")
+
+            def empty():
+                with open(path, "rb") as file:
+                    return b"\x01k\x01v" not in file.read()
+
+            eventually(empty, "the file is empty, too")
+            node.kill()
+            check_equal(node.start().connect().call("DBSIZE"), 0, binary)
+
+
 def test_loading_answers():
     with Node(OURS, RDB) as node:
         one = node.start().connect()
