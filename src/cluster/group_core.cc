@@ -286,13 +286,21 @@ void GroupCore::lead() {
   append_own(EntryKind::noop, {}, 0);
 }
 
+bool GroupCore::could_lead(Member m) const {
+  return m != group_.self && peers_[m].ready && peers_[m].amnesia == 0 && heard_of(m, now_);
+}
+
+bool GroupCore::may_transfer() const {
+  if (!leads()) return false;
+  for (Member m = 0; m < group_.members; ++m)
+    if (could_lead(m)) return true;
+  return false;
+}
+
 bool GroupCore::transfer() {
   if (!leads()) return false;
   for (Member m = 0; m < group_.members; ++m) {
-    const Peer& peer = peers_[m];
-    if (m == group_.self || !peer.ready || peer.amnesia != 0 || !heard_of(m, now_) ||
-        peer.match != log_.last().index)
-      continue;
+    if (!could_lead(m) || peers_[m].match != log_.last().index) continue;
     say(m, message(GroupMessage::Kind::transfer));
     lease_released_ = true;
     lease_from_.reset();

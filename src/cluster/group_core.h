@@ -141,6 +141,8 @@ class GroupCore {
   void want_synced(Index upto) { sync_wanted_ = std::max(sync_wanted_, upto); }
   // Hands leadership on, if a member has the whole log.
   bool transfer();
+  // Whether somebody could lead once he has it.
+  bool may_transfer() const;
 
   // --- what follows
   // Messages to send now, in order; their entries stay valid until the next call.
@@ -250,6 +252,7 @@ class GroupCore {
   unsigned election_quorum() const {
     return cluster::election_quorum(group_.members, group_.write_quorum, group_.read_quorum);
   }
+  bool could_lead(Member m) const;
   bool may_vote() const { return intact() && disk_works_; }
   bool may_campaign() const;
   bool lacks_data() const { return group_.is_witness(group_.self) || !data_stands_; }

@@ -87,7 +87,7 @@ void cluster_failover(Call& call) {
   if (!own->serves())
     return call.reply.error("ERR CLUSTER FAILOVER is for the leader of the group");
   if (!own->hand_over())
-    return call.reply.error("ERR No other member has the whole log and could lead");
+    return call.reply.error("ERR No other member is there that could lead");
   call.reply.ok();
 }
 

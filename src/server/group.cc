@@ -93,6 +93,7 @@ void ReplicaGroup::turn() {
     install_keys();
   }
   follow_role();
+  go_on_handing_over();
   if (const cluster::SavedState* state = core_->take_state())
     wal_->save_state(*state, [this] { core_->state_saved(); });
   for (cluster::GroupCore::Send& one : core_->flush(steady_ms())) send(one.to, one.message);
@@ -303,6 +304,29 @@ void ReplicaGroup::give_up_asked() {
       return meant ? error_of(ticket, wrote) : std::string();
     });
   }
+}
+
+// --- handing leadership on ---------------------------------------------------------------------
+
+bool ReplicaGroup::hand_over() {
+  if (!core_ || !core_->may_transfer()) return false;
+  handing_over_until_ = steady_ms() + config_.election_timeout_ms;
+  handed_over_ = false;
+  server_.hold_writes(HoldWrites::hand_over, true);
+  return true;
+}
+
+// A write behind the request to lead would make the other's log too old for an election.
+void ReplicaGroup::go_on_handing_over() {
+  if (handing_over_until_ == 0) return;
+  const Member leader = core_->leader();
+  const bool led = !serving_ && leader != kNoMember && leader != config_.self;
+  if (led || steady_ms() >= handing_over_until_) {  // or nobody knows where writes should go
+    handing_over_until_ = 0;
+    return server_.hold_writes(HoldWrites::hand_over, false);
+  }
+  if (serving_ && !handed_over_ && core_->commit() == core_->last().index)
+    handed_over_ = core_->transfer();
 }
 
 // --- replies that cannot be given --------------------------------------------------------------

@@ -107,8 +107,9 @@ class ReplicaGroup final : public ClusterView,
   // OBJECT VERSION, where we serve.
   uint64_t version(store::DbIndex db, base::Bytes key);
 
-  // Leadership goes to a member that has the whole log; false: there is none.
-  bool hand_over() { return core_ && core_->transfer(); }
+  // Leadership goes to another member: writes wait until one has the whole log and leads, an
+  // election timeout at most. False: nobody else could lead.
+  bool hand_over();
 
   const cluster::GroupCore* core() const { return core_.get(); }
   struct Counters {
@@ -195,6 +196,7 @@ class ReplicaGroup final : public ClusterView,
   void fail_replies(store::Seq upto, uint64_t round, bool all);
   std::string error_of(const Ticket& ticket, bool wrote);
   void give_up_late();
+  void go_on_handing_over();
   void give_up_asked();
   void update_members();
   void send(cluster::Member to, const cluster::GroupMessage& message);
@@ -259,6 +261,8 @@ class ReplicaGroup final : public ClusterView,
   bool serving_ = false;
   bool may_commit_ = false;
   cluster::Epoch serving_epoch_ = 0;
+  base::Millis handing_over_until_ = 0;  // 0: we are not
+  bool handed_over_ = false;             // a member was asked to lead
   std::deque<Pending> pending_;
   std::deque<Mark> marks_;
   GroupConsistency consistency_{config_};

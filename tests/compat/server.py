@@ -20,13 +20,19 @@ LOGS = os.path.join(ROOT, "build/test-logs")
 PORTS = (21000, 31000)  # below the range from which outgoing connections take theirs
 
 
+given = set()  # a port that nobody listens on yet is free, but not for the next one who asks
+
+
 def free_port():
     for _ in range(200):
         port = random.randrange(*PORTS)
+        if port in given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
+                given.add(port)
                 return port
             except OSError:
                 continue
