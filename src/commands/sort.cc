@@ -172,6 +172,8 @@ class Sorter {
  private:
   size_t columns() const { return options_.get.empty() ? 1 : options_.get.size(); }
 
+  void take(const PackedItem& item);
+  void take_lasting(const data::List& list, const PackedItem& item);
   void gather(const store::Entry* entry);
   void gather_slice(const store::Entry* entry, bool descending);
   bool weigh(Sorted& element);
@@ -187,20 +189,28 @@ class Sorter {
   bool alpha_ = false;
   std::vector<Sorted> elements_;
   Slice slice_;
-  std::deque<std::string> texts_;  // of weights that are kept as integers
+  std::deque<std::string> texts_;  // of weights that are kept as integers, and of unpacked elements
   std::string key_;                // scratch: the key a pattern names
 };
 
+void Sorter::take(const PackedItem& item) {
+  elements_.emplace_back();
+  elements_.back().element = item;
+}
+
+// What a list had to unpack for a visit is gone behind it.
+void Sorter::take_lasting(const data::List& list, const PackedItem& item) {
+  if (item.is_integer || !list.big() || list.quicklist().open_nodes() == 0) return take(item);
+  take(PackedItem::of_bytes(texts_.emplace_back(item.bytes)));
+}
+
 void Sorter::gather(const store::Entry* entry) {
-  auto take = [&](const PackedItem& item) {
-    elements_.emplace_back();
-    elements_.back().element = item;
-  };
   elements_.reserve(entry->collection()->size());
   if (entry->type() == Type::list) {
-    entry->value<data::List>()->for_each(take);
+    const auto list = entry->value<data::List>();
+    list->for_each([&](const PackedItem& item) { take_lasting(*list, item); });
   } else if (entry->type() == Type::set) {
-    entry->value<data::Set>()->for_each(take);
+    entry->value<data::Set>()->for_each([&](const PackedItem& item) { take(item); });
   } else {
     entry->value<data::ZSet>()->for_each([&](const PackedItem& item, double) { take(item); });
   }
@@ -214,13 +224,10 @@ void Sorter::gather_slice(const store::Entry* entry, bool descending) {
   slice_ = {0, count};
   if (count == 0) return;
   elements_.reserve(count);
-  auto take = [&](const PackedItem& item) {
-    elements_.emplace_back();
-    elements_.back().element = item;
-  };
   if (entry->type() == Type::list) {
-    entry->value<data::List>()->visit(first, count, descending, [&](const PackedItem& item) {
-      take(item);
+    const auto list = entry->value<data::List>();
+    list->visit(first, count, descending, [&](const PackedItem& item) {
+      take_lasting(*list, item);
       return true;
     });
     return;
