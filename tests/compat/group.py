@@ -33,6 +33,14 @@ def group_of(count, *arguments):
         group.close()
 
 
+def all_data_came(away, group):
+    try:
+        eventually(lambda: field(away, "group_syncs_received") not in (None, "0"), "all data came", WAIT)
+    except AssertionError:
+        logs = "\n".join("%s:\n%s" % (member.address, member.log()[-3000:]) for member in group.members)
+        check(False, "all data came: %s received by %s\n%s" % (field(away, "group_syncs_received"), away.address, logs))
+
+
 def others(group, member):
     return [one for one in group.members if one is not member]
 
@@ -185,7 +193,7 @@ def test_who_is_far_behind_gets_all_data():
             check_equal(leader.ask("SET", "big%d" % number, value, timeout=10.0), ("+", b"OK"))
         leader.ask("HSET", "hash", "f", "v")
         away.start()
-        eventually(lambda: field(away, "group_syncs_received") == "1", "all data came", WAIT)
+        all_data_came(away, group)
         check_equal(leader.ask("SET", "behind", "1"), ("+", b"OK"))
         all_equal(group)
         away.kill()
@@ -340,7 +348,7 @@ def test_versions_outlast_a_checkpoint_and_a_full_synchronization():
             check_equal(leader.ask("SET", "big%d" % number, value, timeout=10.0), ("+", b"OK"))
         check_equal(version(leader, "kept"), token)
         away.start()
-        eventually(lambda: field(away, "group_syncs_received") == "1", "all data came", WAIT)
+        all_data_came(away, group)
         all_equal(group)
         lead(group, away)
         again = version(away, "kept")
