@@ -86,8 +86,7 @@ void cluster_failover(Call& call) {
         "ERR CLUSTER FAILOVER FORCE and TAKEOVER are not available: they could lose writes");
   if (!own->serves())
     return call.reply.error("ERR CLUSTER FAILOVER is for the leader of the group");
-  if (!own->hand_over())
-    return call.reply.error("ERR No other member is there that could lead");
+  if (!own->hand_over()) return call.reply.error("ERR No other member is there that could lead");
   call.reply.ok();
 }
 

@@ -42,8 +42,8 @@ class List : public OwnedWord<List> {
   bool relocate(base::Compaction& blocks, RelocationCursor& at);
 
   // Visits up to `count` elements from `index` on, towards the tail or (backwards) the head, until
-  // `visit` returns false. The index must exist when count > 0. What is visited lasts as long as the
-  // visit: nodes under LZF are unpacked one at a time.
+  // `visit` returns false. The index must exist when count > 0. What is visited lasts as long as
+  // the visit: nodes under LZF are unpacked one at a time.
   template <class Visit>
   void visit(uint64_t index, uint64_t count, bool backwards, Visit&& visit) const;
   template <class F>

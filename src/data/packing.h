@@ -9,7 +9,7 @@ namespace quoll::data {
 struct Packing {
   uint64_t hash_entries = 512;
   uint64_t hash_value_bytes = 64;
-  int64_t list_node = -2;  // > 0: elements per node; -1..-5: 4, 8, 16, 32, 64 KiB per node
+  int64_t list_node = -2;        // > 0: elements per node; -1..-5: 4, 8, 16, 32, 64 KiB per node
   uint64_t list_open_nodes = 0;  // at each end; those between are compressed. 0: none is
   uint64_t set_intset_entries = 512;
   uint64_t set_entries = 128;
