@@ -135,7 +135,7 @@ void ReplicaGroup::tick() {
   if (incoming_ && !incoming_->over && incoming_->epoch != core_->epoch())
     give_up_incoming("another member leads");
   if (!wrong_keys_.empty()) ask_for_keys();
-  if (all_wrong_ || data_wanted_ == core_->epoch()) ask_for_data();
+  if (all_wrong_ || data_wanted_ == kAnyEpoch || data_wanted_ == core_->epoch()) ask_for_data();
   send_owed();
   consider_checkpoint();
   consider_beginning_anew();
@@ -485,7 +485,8 @@ bool ReplicaGroup::link_frame(Member member, cluster::FrameType type, base::Byte
       return !incoming_ || incoming_->from != member || incoming_bytes(body);
     case sync_end:
       if (incoming_ && incoming_->from == member) return incoming_ends(body);
-      if (core_->leader() == member) want_data();  // the beginning was not for us, then
+      // The beginning was not for us, then, or we had not yet heard who leads.
+      if (core_->leader() == member || core_->leader() == kNoMember) want_data();
       return true;
     case sync_taken:
       core_->sync_ended(member);

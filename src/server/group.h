@@ -284,7 +284,8 @@ class ReplicaGroup final : public ClusterView,
   bool loading_ = false;           // what came is being read into the store
   std::set<WrongKey> wrong_keys_;  // differ from the log
   bool all_wrong_ = false;
-  cluster::Epoch data_wanted_ = 0;  // in which data came that we could not take
+  cluster::Epoch data_wanted_ = 0;  // in which data came that we could not take; 0: none
+  static constexpr cluster::Epoch kAnyEpoch = UINT64_MAX;  // they came before we knew of a leader
   uint64_t ask_number_ = 0;
   base::Millis asked_at_ = 0;
   std::optional<KeyAnswer> answer_;

@@ -187,7 +187,7 @@ void ReplicaGroup::write_incoming(std::string bytes) {
 }
 
 void ReplicaGroup::want_data() {
-  data_wanted_ = core_->epoch();
+  data_wanted_ = core_->leader() == cluster::kNoMember ? kAnyEpoch : core_->epoch();
   asked_at_ = steady_ms();
 }
 
