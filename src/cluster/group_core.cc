@@ -665,7 +665,7 @@ void GroupCore::renew_lease() {
 void GroupCore::feed(Member member, Peer& peer) {
   if (!peer.linked) return;
   if (peer.feed != Feed::lagging && peer.next <= log_.base().index) fall_behind(member, peer);
-  const bool due = now_ - peer.asked >= group_.election_timeout_ms / kHeartbeatsPerTimeout;
+  const bool due = now_ - peer.asked >= heartbeat_ms();
   if (has_entries_for(peer) && entries_wait(peer) && !asks(peer)) {
     holds_back_ = true;
   } else if (has_entries_for(peer)) {
@@ -710,6 +710,7 @@ void GroupCore::send_append(Member member, Peer& peer, base::Bytes entries, Inde
 void GroupCore::fall_behind(Member member, Peer& peer) {
   peer.feed = Feed::lagging;
   peer.sync_from = peer.rejoin_proposed = 0;
+  peer.asked = now_ - group_.election_timeout_ms;  // it hears that we lead before the data come
   lagging_.push_back(member);
 }
 

@@ -1,7 +1,7 @@
 // MIGRATE: keys go to another server, and here they are no more.
 #include "base/numbers.h"
-#include "base/text.h"
 #include "commands/families.h"
+#include "commands/words.h"
 #include "server/migrations.h"
 #include "server/server.h"
 
@@ -12,8 +12,6 @@ using namespace server;
 
 constexpr size_t kKeyAt = 3;               // "": the keys follow the word KEYS
 constexpr base::Millis kTimeoutMs = 1000;  // where the client states none
-
-bool is(Bytes argument, Bytes word) { return base::equals_ignoring_case(argument, word); }
 
 struct Request {
   MigrationOrder order;
@@ -27,20 +25,20 @@ bool parse(Call& call, Request& request) {
   request.keys = call.args.subspan(kKeyAt, 1);
   for (size_t i = 6; i < call.argc(); ++i) {
     const size_t more = call.argc() - i - 1;
-    if (is(call.arg(i), "copy")) {
+    if (same_word(call.arg(i), "copy")) {
       request.copy = true;
-    } else if (is(call.arg(i), "replace")) {
+    } else if (same_word(call.arg(i), "replace")) {
       order.replace = true;
-    } else if (is(call.arg(i), "auth") && more >= 1) {
+    } else if (same_word(call.arg(i), "auth") && more >= 1) {
       call.redact(i + 1);
       order.login = {"AUTH", std::string(call.arg(i + 1))};
       i += 1;
-    } else if (is(call.arg(i), "auth2") && more >= 2) {
+    } else if (same_word(call.arg(i), "auth2") && more >= 2) {
       call.redact(i + 1);
       call.redact(i + 2);
       order.login = {"AUTH", std::string(call.arg(i + 1)), std::string(call.arg(i + 2))};
       i += 2;
-    } else if (is(call.arg(i), "keys")) {
+    } else if (same_word(call.arg(i), "keys")) {
       if (!call.arg(kKeyAt).empty()) {
         call.reply.error(
             "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string");

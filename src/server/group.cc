@@ -135,7 +135,8 @@ void ReplicaGroup::tick() {
   if (incoming_ && !incoming_->over && incoming_->epoch != core_->epoch())
     give_up_incoming("another member leads");
   if (!wrong_keys_.empty()) ask_for_keys();
-  if (all_wrong_ || data_wanted_ == kAnyEpoch || data_wanted_ == core_->epoch()) ask_for_data();
+  if (data_wanted_ == kAnyEpoch && core_->leader() != kNoMember) data_wanted_ = core_->epoch();
+  if (all_wrong_ || data_wanted_ == core_->epoch()) ask_for_data();
   send_owed();
   consider_checkpoint();
   consider_beginning_anew();

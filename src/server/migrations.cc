@@ -67,7 +67,8 @@ class Migrations::Transfer final : public host::PeerEvents,
   bool held_ = false;
   std::unique_ptr<host::Peer> peer_;
   host::TimerId timer_ = 0;
-  std::string out_;
+  std::string out_;       // requests; freed when all are taken
+  size_t out_taken_ = 0;  // of them, by the transport
   wire::ReplyParser parser_;
   std::vector<std::string> sent_;  // keys, in the order of their replies
   size_t preamble_ = 0;            // replies in front of those of the keys
@@ -142,13 +143,14 @@ void Migrations::Transfer::write_requests() {
 
 void Migrations::Transfer::send_more() {
   while (state_ == State::holding && !out_.empty()) {
-    const base::Bytes part = out_;
+    const base::Bytes part = base::Bytes(out_).substr(out_taken_);
     const size_t taken = peer_->send({&part, 1});
     if (state_ != State::holding) return;  // the transport found it broken
     if (taken > 0) await_progress();
     server_.stats().net_output_bytes += taken;
-    out_.erase(0, taken);
+    out_taken_ += taken;
     if (taken < part.size()) return;
+    std::string().swap(out_);
   }
 }
 

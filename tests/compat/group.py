@@ -579,7 +579,8 @@ def test_messages_between_members_are_counted():
 
         before = counts()
         check_equal(leader.ask("SET", "a", "1"), ("+", b"OK"))
-        check(all(now > then > 0 for now, then in zip(counts(), before)), before)
+        after = counts()
+        check(all(now > then > 0 for now, then in zip(after, before)), "a write is told of: %s, then %s" % (before, after))
 
 
 def test_clients_with_tls_are_told_the_ports_of_tls():
