@@ -73,6 +73,7 @@ void GossipCipher::set_secrets(const std::vector<std::string>& secrets) {
   QUOLL_CHECK(!secrets.empty() && secrets.size() <= kGossipKeysMax);
   clear();
   for (const std::string& secret : secrets) {
+    QUOLL_CHECK(secret.size() >= kGossipSecretBytesMin);  // whoever reads the file has refused it
     std::array<unsigned char, kKeyBytes> bytes;
     derive(secret, cluster_id_, bytes);
     const Key key{EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_new()};
