@@ -6,6 +6,7 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,16 @@ struct NodeAddress {
   }
   // "10.0.0.1:16379"; IPv6 in full, for logs: "[fd00:0:0:0:0:0:0:1]:16379".
   std::string text() const;
+  // Without the port, as clients write it: "10.0.0.1", "fd00::1".
+  std::string host() const;
+  // Nobody knows it yet: 0.0.0.0 or ::.
+  bool unknown() const {
+    return std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; });
+  }
 };
+
+// Of an address in numbers; nothing: it is none.
+std::optional<NodeAddress> parse_node_address(const std::string& host, uint16_t port);
 
 inline bool contains(const std::vector<NodeIndex>& nodes, NodeIndex node) {
   return std::find(nodes.begin(), nodes.end(), node) != nodes.end();

@@ -1,6 +1,6 @@
 // CLUSTER. A server without cluster support refuses every subcommand, as clients that probe for a
-// cluster expect. Who belongs to the cluster is configured, so what would change that, or who has
-// which slot, is refused with the reason.
+// cluster expect. In a group whose members are configured, what would change who belongs to it or
+// who has which slot is refused with the reason.
 #include <algorithm>
 
 #include "base/crc16.h"
@@ -28,20 +28,8 @@ constexpr struct {
   Bytes subcommand;
   Bytes why;
 } kUnavailable[] = {
-    {"addslots", "the leader serves all slots"},
-    {"addslotsrange", "the leader serves all slots"},
-    {"bumpepoch", "epochs are counted by elections"},
-    {"count-failure-reports", "members do not report each other's failures"},
-    {"delslots", "the leader serves all slots"},
-    {"delslotsrange", "the leader serves all slots"},
-    {"flushslots", "the leader serves all slots"},
-    {"forget", "the members are given by cluster-group"},
-    {"meet", "the members are given by cluster-group"},
-    {"replicate", "the members are given by cluster-group"},
-    {"reset", "the members are given by cluster-group"},
-    {"saveconfig", "the members are given by cluster-group"},
-    {"set-config-epoch", "epochs are counted by elections"},
-    {"setslot", "the leader serves all slots"},
+    {"replicate", "groups do not yet take in members"},
+    {"setslot", "slots do not yet move with their keys"},
 };
 
 void unavailable(Call& call) {
@@ -207,35 +195,37 @@ constexpr CommandSpec kClusterCommands[] = {
      .since = "3.0.0",
      .summary = "A container for commands about the cluster.",
      .complexity = "Depends on subcommand."},
-    subcommand({"cluster|addslots", -3, kSteers, "3.0.0", "Gives slots to this node.", kPerSlot,
-                "slot [slot ...]"}),
-    subcommand({"cluster|addslotsrange", -4, kSteers, "7.0.0",
-                "Gives ranges of slots to this node.", kPerRange,
-                "{start-slot end-slot} [{start-slot end-slot} ...]"}),
-    subcommand({"cluster|bumpepoch",
-                2,
-                kSteers,
-                "3.0.0",
-                "Advances the configuration epoch.",
-                "O(1)",
-                {},
-                kVaries}),
-    subcommand({"cluster|count-failure-reports", 3, kLooks, "3.0.0",
-                "Counts the reports that a node has failed.",
-                "O(N) where N is the number of failure reports", "node-id", kVaries}),
+    subcommand<cluster_addslots>({"cluster|addslots", -3, kSteers, "3.0.0",
+                                  "Gives slots to this node.", kPerSlot, "slot [slot ...]"}),
+    subcommand<cluster_addslotsrange>({"cluster|addslotsrange", -4, kSteers, "7.0.0",
+                                       "Gives ranges of slots to this node.", kPerRange,
+                                       "{start-slot end-slot} [{start-slot end-slot} ...]"}),
+    subcommand<cluster_bumpepoch>({"cluster|bumpepoch",
+                                   2,
+                                   kSteers,
+                                   "3.0.0",
+                                   "Advances the configuration epoch.",
+                                   "O(1)",
+                                   {},
+                                   kVaries}),
+    subcommand<cluster_count_failure_reports>({"cluster|count-failure-reports", 3, kLooks, "3.0.0",
+                                               "Counts the reports that a node has failed.",
+                                               "O(N) where N is the number of failure reports",
+                                               "node-id", kVaries}),
     subcommand<cluster_countkeysinslot>({"cluster|countkeysinslot", 3, kReads, "3.0.0",
                                          "Counts this node's keys in a slot.", "O(1)", "slot"}),
-    subcommand({"cluster|delslots", -3, kSteers, "3.0.0", "Takes slots away from this node.",
-                kPerSlot, "slot [slot ...]"}),
-    subcommand({"cluster|delslotsrange", -4, kSteers, "7.0.0",
-                "Takes ranges of slots away from this node.", kPerRange,
-                "{start-slot end-slot} [{start-slot end-slot} ...]"}),
+    subcommand<cluster_delslots>({"cluster|delslots", -3, kSteers, "3.0.0",
+                                  "Takes slots away from this node.", kPerSlot, "slot [slot ...]"}),
+    subcommand<cluster_delslotsrange>({"cluster|delslotsrange", -4, kSteers, "7.0.0",
+                                       "Takes ranges of slots away from this node.", kPerRange,
+                                       "{start-slot end-slot} [{start-slot end-slot} ...]"}),
     subcommand<cluster_failover>({"cluster|failover", -2, kSteers, "3.0.0",
                                   "Makes a replica take over from its master.", "O(1)",
                                   "[FORCE | TAKEOVER]"}),
-    subcommand({"cluster|flushslots", 2, kSteers, "3.0.0", "Takes all slots away from this node."}),
-    subcommand({"cluster|forget", 3, kSteers, "3.0.0", "Removes a node from the known ones.",
-                "O(1)", "node-id"}),
+    subcommand<cluster_flushslots>(
+        {"cluster|flushslots", 2, kSteers, "3.0.0", "Takes all slots away from this node."}),
+    subcommand<cluster_forget>({"cluster|forget", 3, kSteers, "3.0.0",
+                                "Removes a node from the known ones.", "O(1)", "node-id"}),
     subcommand<cluster_getkeysinslot>(
         {"cluster|getkeysinslot", 4, kReads, "3.0.0", "Names this node's keys in a slot.",
          "O(log(N)) where N is the number of requested keys", "slot count", kVaries}),
@@ -260,8 +250,9 @@ constexpr CommandSpec kClusterCommands[] = {
                                kPerNode,
                                {},
                                kVaries}),
-    subcommand({"cluster|meet", -4, kSteers, "3.0.0", "Introduces this node to another.", "O(1)",
-                "ip port [cluster_bus_port]"}),
+    subcommand<cluster_meet>({"cluster|meet", -4, kSteers, "3.0.0",
+                              "Introduces this node to another.", "O(1)",
+                              "ip port [cluster_bus_port]"}),
     subcommand<cluster_myid>(
         {"cluster|myid", 2, kReads, "3.0.0", "Returns the name of this node."}),
     subcommand<cluster_myshardid>(
@@ -288,16 +279,17 @@ constexpr CommandSpec kClusterCommands[] = {
                                   "Lists the replicas of a node.", "O(1)", "node-id", kVaries}),
     subcommand({"cluster|replicate", 3, kSteers, "3.0.0", "Makes this node a replica of another.",
                 "O(1)", "node-id"}),
-    subcommand(
+    subcommand<cluster_reset>(
         {"cluster|reset", -2, kAdmin | kNoScript | kStale, "3.0.0",
          "Makes this node forget its cluster.",
          "O(N) where N is the number of known nodes. The command may execute a FLUSHALL as a "
          "side effect.",
          "[HARD | SOFT]"}),
-    subcommand(
+    subcommand<cluster_saveconfig>(
         {"cluster|saveconfig", 2, kSteers, "3.0.0", "Writes the state of the cluster to disk."}),
-    subcommand({"cluster|set-config-epoch", 3, kSteers, "3.0.0",
-                "Sets the configuration epoch of a new node.", "O(1)", "config-epoch"}),
+    subcommand<cluster_set_config_epoch>({"cluster|set-config-epoch", 3, kSteers, "3.0.0",
+                                          "Sets the configuration epoch of a new node.", "O(1)",
+                                          "config-epoch"}),
     subcommand({"cluster|setslot", -4, kSteers, "3.0.0", "States who owns a slot, or moves it.",
                 "O(1)", "slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>"}),
     subcommand<cluster_shards>({"cluster|shards",

@@ -1,8 +1,9 @@
 // What the files of the CLUSTER family share.
 //
 //   cluster.cc          the rows, and what concerns slots and keys
-//   cluster_members.cc  INFO NODES SLOTS SHARDS REPLICAS LINKS MYID MYSHARDID: the group as
+//   cluster_members.cc  INFO NODES SLOTS SHARDS REPLICAS LINKS MYID MYSHARDID: the cluster as
 //                       ClusterView shows it
+//   cluster_change.cc   what changes who is a member, and which slots are whose
 #pragma once
 
 #include "server/call.h"
@@ -12,12 +13,24 @@ namespace quoll::commands::clusters {
 using server::Bytes;
 using server::Call;
 
+void cluster_addslots(Call& call);
+void cluster_addslotsrange(Call& call);
+void cluster_bumpepoch(Call& call);
+void cluster_count_failure_reports(Call& call);
+void cluster_delslots(Call& call);
+void cluster_delslotsrange(Call& call);
+void cluster_flushslots(Call& call);
+void cluster_forget(Call& call);
 void cluster_info(Call& call);
 void cluster_links(Call& call);
+void cluster_meet(Call& call);
 void cluster_myid(Call& call);
 void cluster_myshardid(Call& call);
 void cluster_nodes(Call& call);
 void cluster_replicas(Call& call);
+void cluster_reset(Call& call);
+void cluster_saveconfig(Call& call);
+void cluster_set_config_epoch(Call& call);
 void cluster_shards(Call& call);
 void cluster_slots(Call& call);
 

@@ -1,6 +1,6 @@
-// The members of the cluster in Redis's forms: the leader is the master of all slots, the other
-// members are its replicas, and a witness is a replica that never takes over and that clients do
-// not hear of.
+// The members of the cluster in Redis's forms: the leader of a group is the master of its slots,
+// the other members are its replicas, and a witness is a replica that never takes over and that
+// clients do not hear of.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,23 +15,37 @@ using namespace server;
 
 namespace {
 
-constexpr unsigned kLastSlot = kSlots - 1;
 constexpr size_t kIdDigits = 40;
 
-// The group as the session that asks is to see it.
+// The cluster as the session that asks is to see it.
 class Picture {
  public:
   explicit Picture(const Call& call)
-      : view_(*call.server.cluster()), settings_(call.server.settings()), session_(call.session) {}
+      : view_(*call.server.cluster()),
+        settings_(call.server.settings()),
+        session_(call.session),
+        shards_(view_.shards()),
+        shard_of_(view_.members().size(), shards_.size()) {
+    for (size_t i = 0; i < shards_.size(); ++i)
+      for (size_t place : shards_[i].members) shard_of_[place] = i;
+  }
 
   size_t size() const { return view_.members().size(); }
   const ClusterMember& at(size_t place) const { return view_.members()[place]; }
-  bool led() const { return view_.leader() < size(); }
-  bool leads(size_t place) const { return place == view_.leader(); }
+  const std::vector<ClusterShard>& shards() const { return shards_; }
+  // Of the member; nullptr: it is in none.
+  const ClusterShard* shard(size_t place) const {
+    return shard_of_[place] < shards_.size() ? &shards_[shard_of_[place]] : nullptr;
+  }
+  bool led(const ClusterShard& shard) const { return shard.leader < size(); }
+  bool leads(size_t place) const { return shard(place) && shard(place)->leader == place; }
   bool is_self(size_t place) const { return place == view_.self(); }
   uint64_t epoch() const { return view_.epoch(); }
-  bool serving() const { return led() && (!is_self(view_.leader()) || view_.serves()); }
-  size_t leader() const { return view_.leader(); }
+  // Its leader is there, and serves if it is we.
+  bool serving(const ClusterShard& shard) const {
+    if (!led(shard) || at(shard.leader).liveness == Liveness::failed) return false;
+    return !is_self(shard.leader) || view_.serves();
+  }
 
   // A member nobody has heard of has no name yet; those that list members still tell them apart.
   bool known(size_t place) const { return !at(place).id.empty(); }
@@ -50,14 +64,14 @@ class Picture {
   }
   uint16_t port(size_t place) const { return ClusterView::port_for(session_, at(place)); }
   std::string hostname(size_t place) const {
-    return is_self(place) ? settings_.cluster_announce_hostname : std::string();
+    return is_self(place) ? settings_.cluster_announce_hostname : at(place).hostname;
   }
-  // The members clients may read from, the leader first.
-  std::vector<size_t> readable() const {
+  // The members of a shard that clients may read from, the leader first.
+  std::vector<size_t> readable(const ClusterShard& shard) const {
     std::vector<size_t> places;
-    if (led() && known(leader())) places.push_back(leader());
-    for (size_t place = 0; place < size(); ++place)
-      if (!leads(place) && !at(place).witness && known(place)) places.push_back(place);
+    if (led(shard) && known(shard.leader)) places.push_back(shard.leader);
+    for (size_t place : shard.members)
+      if (place != shard.leader && !at(place).witness && known(place)) places.push_back(place);
     return places;
   }
 
@@ -67,7 +81,24 @@ class Picture {
   const ClusterView& view_;
   const Settings& settings_;
   const Session& session_;
+  std::vector<ClusterShard> shards_;
+  std::vector<size_t> shard_of_;  // by place
 };
+
+// Down for what Redis calls the state of the cluster.
+bool available(const Picture& picture, const Call& call) {
+  if (call.server.settings().cluster_require_full_coverage && !call.server.cluster()->covered())
+    return false;
+  return std::ranges::all_of(picture.shards(), [&](const ClusterShard& shard) {
+    return shard.slots.empty() || picture.serving(shard);
+  });
+}
+
+size_t count_slots(const ClusterShard& shard) {
+  size_t count = 0;
+  for (const auto& [first, last] : shard.slots) count += last - first + 1u;
+  return count;
+}
 
 void reply_endpoint(wire::ReplyWriter& reply, const Picture& picture, size_t place) {
   switch (picture.endpoint_type()) {
@@ -142,7 +173,8 @@ std::string flags_of(const Picture& picture, size_t place) {
   const ClusterMember& member = picture.at(place);
   std::string flags = picture.is_self(place) ? "myself," : "";
   flags += picture.leads(place) ? "master" : "slave";
-  if (!member.connected) flags += ",fail";
+  if (member.liveness == Liveness::suspect) flags += ",fail?";
+  if (member.liveness == Liveness::failed || !member.connected) flags += ",fail";
   if (!picture.known(place)) flags += ",handshake";
   if (member.witness) flags += ",nofailover";
   return flags;
@@ -153,35 +185,51 @@ std::string line_of(const Picture& picture, size_t place) {
   const ClusterMember& member = picture.at(place);
   std::string hostname = picture.hostname(place);
   if (!hostname.empty()) hostname.insert(0, 1, ',');
-  const bool follows = picture.led() && !picture.leads(place);
+  const ClusterShard* shard = picture.shard(place);
+  const bool follows = shard && picture.led(*shard) && !picture.leads(place);
+  std::string slots;
+  if (shard && picture.leads(place))
+    for (const auto& [first, last] : shard->slots)
+      slots += first == last ? fmt::format(" {}", first) : fmt::format(" {}-{}", first, last);
   return fmt::format("{} {}:{}@{}{} {} {} 0 0 {} {}{}", picture.id(place), picture.host(place),
                      picture.port(place), member.bus_port, hostname, flags_of(picture, place),
-                     follows ? picture.id(picture.leader()) : "-", picture.epoch(),
-                     member.connected ? "connected" : "disconnected",
-                     picture.leads(place) ? fmt::format(" 0-{}", kLastSlot) : "");
+                     follows ? picture.id(shard->leader) : "-", shard ? shard->epoch : 0,
+                     member.connected ? "connected" : "disconnected", slots);
 }
 
 }  // namespace
 
 void cluster_info(Call& call) {
   const Picture picture(call);
-  const bool ok = picture.serving();
+  size_t slots = 0, served = 0, suspect = 0, size = 0;
+  for (const ClusterShard& shard : picture.shards()) {
+    const size_t count = count_slots(shard);
+    slots += count;
+    size += count > 0;
+    if (picture.serving(shard)) served += count;
+    if (picture.led(shard) && picture.at(shard.leader).liveness == Liveness::suspect)
+      suspect += count;
+  }
+  uint64_t own_epoch = picture.epoch();
+  if (const ClusterShard* own = picture.shard(call.server.cluster()->self()))
+    own_epoch = own->epoch;
   const ClusterView::Traffic traffic = call.server.cluster()->traffic();
   call.reply.verbatim(
       fmt::format("cluster_state:{}\r\n"
                   "cluster_slots_assigned:{}\r\n"
                   "cluster_slots_ok:{}\r\n"
-                  "cluster_slots_pfail:0\r\n"
+                  "cluster_slots_pfail:{}\r\n"
                   "cluster_slots_fail:{}\r\n"
                   "cluster_known_nodes:{}\r\n"
-                  "cluster_size:1\r\n"
+                  "cluster_size:{}\r\n"
                   "cluster_current_epoch:{}\r\n"
                   "cluster_my_epoch:{}\r\n"
                   "cluster_stats_messages_sent:{}\r\n"
                   "cluster_stats_messages_received:{}\r\n"
                   "total_cluster_links_buffer_limit_exceeded:0\r\n",
-                  ok ? "ok" : "fail", kSlots, ok ? kSlots : 0, ok ? 0 : kSlots, picture.size(),
-                  picture.epoch(), picture.epoch(), traffic.sent, traffic.received));
+                  available(picture, call) ? "ok" : "fail", slots,
+                  served - std::min(served, suspect), suspect, slots - served, picture.size(), size,
+                  picture.epoch(), own_epoch, traffic.sent, traffic.received));
 }
 
 void cluster_myid(Call& call) {
@@ -189,9 +237,12 @@ void cluster_myid(Call& call) {
   call.reply.bulk(picture.id(call.server.cluster()->self()));
 }
 
-// All members compute the same name: of a group the list is what they have in common.
+// All members compute the same name: of a group that is configured the list is what they have in
+// common.
 void cluster_myshardid(Call& call) {
   const Picture picture(call);
+  const std::string& given = picture.at(call.server.cluster()->self()).shard_id;
+  if (!given.empty()) return call.reply.bulk(given);
   std::string name;
   if (picture.size() == 1) name = picture.id(0);
   for (size_t place = 0; picture.size() > 1 && place < picture.size(); ++place)
@@ -206,32 +257,52 @@ void cluster_nodes(Call& call) {
   call.reply.verbatim(text);
 }
 
+// Clients are told of replicas that are there and have data.
+static std::vector<size_t> serving_members(const Picture& picture, const ClusterShard& shard) {
+  std::vector<size_t> places = picture.readable(shard);
+  std::erase_if(places, [&](size_t place) {
+    return place != shard.leader && (!picture.at(place).connected || !picture.at(place).position);
+  });
+  return places;
+}
+
 void cluster_slots(Call& call) {
   const Picture picture(call);
-  if (!picture.led()) return call.reply.array(0);
-  std::vector<size_t> places = picture.readable();
-  std::erase_if(places, [&](size_t place) {
-    return !picture.leads(place) && (!picture.at(place).connected || !picture.at(place).position);
-  });
-  call.reply.array(1);
-  call.reply.array(2 + places.size());
-  call.reply.integer(0);
-  call.reply.integer(kLastSlot);
-  for (size_t place : places) reply_slot_member(call.reply, picture, place);
+  struct Range {
+    uint16_t first, last;
+    const ClusterShard* shard;
+  };
+  std::vector<Range> ranges;
+  for (const ClusterShard& shard : picture.shards())
+    for (const auto& [first, last] : shard.slots)
+      if (picture.led(shard)) ranges.push_back({first, last, &shard});
+  std::ranges::sort(ranges, {}, &Range::first);
+  call.reply.array(ranges.size());
+  for (const Range& range : ranges) {
+    const std::vector<size_t> places = serving_members(picture, *range.shard);
+    call.reply.array(2 + places.size());
+    call.reply.integer(range.first);
+    call.reply.integer(range.last);
+    for (size_t place : places) reply_slot_member(call.reply, picture, place);
+  }
 }
 
 void cluster_shards(Call& call) {
   const Picture picture(call);
-  call.reply.array(1);
-  call.reply.map(2);
-  call.reply.bulk("slots");
-  call.reply.array(2);
-  call.reply.integer(0);
-  call.reply.integer(kLastSlot);
-  call.reply.bulk("nodes");
-  const std::vector<size_t> places = picture.readable();
-  call.reply.array(places.size());
-  for (size_t place : places) reply_shard_member(call.reply, picture, place);
+  call.reply.array(picture.shards().size());
+  for (const ClusterShard& shard : picture.shards()) {
+    call.reply.map(2);
+    call.reply.bulk("slots");
+    call.reply.array(2 * shard.slots.size());
+    for (const auto& [first, last] : shard.slots) {
+      call.reply.integer(first);
+      call.reply.integer(last);
+    }
+    call.reply.bulk("nodes");
+    const std::vector<size_t> places = picture.readable(shard);
+    call.reply.array(places.size());
+    for (size_t place : places) reply_shard_member(call.reply, picture, place);
+  }
 }
 
 void cluster_replicas(Call& call) {
@@ -240,8 +311,9 @@ void cluster_replicas(Call& call) {
   while (of < picture.size() && picture.id(of) != call.arg(2)) ++of;
   if (of == picture.size()) return call.reply.error("ERR Unknown node " + std::string(call.arg(2)));
   if (!picture.leads(of)) return call.reply.error("ERR The specified node is not a master");
-  call.reply.array(picture.size() - 1);
-  for (size_t place = 0; place < picture.size(); ++place)
+  const std::vector<size_t>& places = picture.shard(of)->members;
+  call.reply.array(places.size() - 1);
+  for (size_t place : places)
     if (place != of) call.reply.bulk(line_of(picture, place));
 }
 

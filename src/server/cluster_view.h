@@ -1,6 +1,6 @@
-// ClusterView: what dispatch and the CLUSTER commands know of the group this server belongs to: its
-// members, who leads, whether it serves. A replica group implements it, and so does a server that
-// is a cluster of its own.
+// ClusterView: what dispatch and the CLUSTER commands know of the cluster this server belongs to:
+// its members, who leads in our group and who in others, which slots are whose, whether we serve. A
+// replica group with all slots implements it, and so does a node of a cluster of many.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,8 @@ constexpr unsigned kSlots = 16384;
 
 struct Settings;
 
+enum class Liveness : uint8_t { alive, suspect, failed };
+
 struct ClusterMember {
   std::string id;    // 40 hex digits; "" while nobody has heard of it
   std::string host;  // as clients reach it
@@ -26,6 +28,17 @@ struct ClusterMember {
   uint64_t position = 0;          // index of the last log entry it is known to hold
   base::Millis connected_ms = 0;  // since when there is a link to it; 0: there is none
   size_t unsent_bytes = 0;        // that wait on that link
+  Liveness liveness = Liveness::alive;
+  std::string hostname;  // announced to clients
+  std::string shard_id;  // of its shard, 40 hex digits; "": made of the list of members
+};
+
+// Members with the same slots.
+struct ClusterShard {
+  std::vector<std::pair<uint16_t, uint16_t>> slots;  // ranges, ends included
+  std::vector<size_t> members;                       // places
+  size_t leader = 0;                                 // its place; members().size(): nobody's
+  uint64_t epoch = 0;                                // in which it leads
 };
 
 class Session;
@@ -46,6 +59,17 @@ class ClusterView {
   // A member that does not lead has data that others have committed, and nothing else.
   virtual bool readable() const { return true; }
   virtual uint64_t epoch() const = 0;
+
+  // In a cluster of one shard all slots are its.
+  virtual bool has_all_slots() const { return true; }
+  // The slot is our group's.
+  virtual bool has_slot(unsigned) const { return true; }
+  // The slot is some group's; every slot is.
+  virtual bool assigned(unsigned) const { return true; }
+  virtual bool covered() const { return true; }
+  // Who leads the group that has the slot as far as we know; members().size(): nobody.
+  virtual size_t leader_of(unsigned) const { return leader(); }
+  virtual std::vector<ClusterShard> shards() const;
   // Messages between the members, seen from here.
   struct Traffic {
     uint64_t sent = 0;

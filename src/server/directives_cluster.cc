@@ -3,6 +3,7 @@
 
 #include "cluster/group_list.h"
 #include "cluster/group_types.h"
+#include "cluster/ring_plan.h"
 #include "server/directive.h"
 
 namespace quoll::server {
@@ -40,6 +41,18 @@ Result<> check_human_nodename(Bytes name) {
     }
   }
   return {};
+}
+
+Result<> check_location(Bytes text) {
+  if (text.empty() || cluster::parse_location(text)) return {};
+  return base::Error{"argument must be <data centre>/<rack>/<host>"};
+}
+
+Result<> check_join(Bytes text) {
+  if (text.empty()) return {};
+  const auto list = cluster::parse_group_list(text);
+  if (list && list.value().size() == 1 && !list.value()[0].witness) return {};
+  return base::Error{"argument must be <address>:<port> of a node of the cluster"};
 }
 
 constexpr ChoiceName kDurabilities[] = {{"memory", number(Durability::memory)},
@@ -107,7 +120,6 @@ constexpr Special kReadQuorum = {.write = write_read_quorum, .read = [](const Se
                                    return quorum_text(settings.cluster_read_quorum);
                                  }};
 
-constexpr Bytes kGroupsKeep = "a group keeps its state in a directory of its own";
 constexpr Bytes kGroupsElect =
     "see cluster-election-timeout, cluster-read-quorum, cluster-write-quorum";
 constexpr Bytes kOneGroup = "a cluster is one group, which has all slots";
@@ -118,8 +130,7 @@ constexpr Directive kClusterRows[] = {
     {.name = "cluster-enabled", .value = Switch{&Settings::cluster_enabled}, .flags = kImmutable},
     {.name = "cluster-config-file",
      .value = Text{&Settings::cluster_config_file, false},
-     .flags = kImmutable,
-     .no_effect = kGroupsKeep},
+     .flags = kImmutable},
     {.name = "cluster-node-timeout",
      .value = Integer{&Settings::cluster_node_timeout_ms, 0, kInt64Max},
      .no_effect = kGroupsElect},
@@ -141,8 +152,7 @@ constexpr Directive kClusterRows[] = {
      .value = Switch{&Settings::cluster_allow_replica_migration},
      .no_effect = kOneGroup},
     {.name = "cluster-require-full-coverage",
-     .value = Switch{&Settings::cluster_require_full_coverage},
-     .no_effect = kOneGroup},
+     .value = Switch{&Settings::cluster_require_full_coverage}},
     {.name = "cluster-replica-no-failover",
      .alias = "cluster-slave-no-failover",
      .value = Switch{&Settings::cluster_replica_no_failover},
@@ -190,6 +200,15 @@ constexpr Directive kClusterRows[] = {
      .value = Integer{&Settings::cluster_write_timeout_ms, 1, kInt32Max}},
     {.name = "cluster-election-timeout",
      .value = Integer{&Settings::cluster_election_timeout_ms, 10, 600'000},
+     .flags = kOwn | kImmutable},
+    {.name = "cluster-location",
+     .value = Text{&Settings::cluster_location, true, check_location},
+     .flags = kOwn | kImmutable},
+    {.name = "cluster-weight",
+     .value = Integer{&Settings::cluster_weight, 0, cluster::kWeightMax},
+     .flags = kOwn | kImmutable},
+    {.name = "cluster-join",
+     .value = Text{&Settings::cluster_join, true, check_join},
      .flags = kOwn | kImmutable},
     {.name = "cluster-log-size",
      .value = Memory{&Settings::cluster_log_size},

@@ -11,6 +11,7 @@
 #include "server/replication.h"
 #include "server/script_host.h"
 #include "server/server.h"
+#include "store/placement.h"
 
 namespace quoll::server {
 namespace {
@@ -195,10 +196,12 @@ bool Dispatcher::admit_slots(Session& session, Command& command, Args args) {
   const SlotRoutes& routes = server_.routes();
   const bool may_run = command.spec->access != Access::write || server_.cluster()->may_commit();
   const bool asked = server_.group() && !server_.group()->consistency().idle();
-  if (!session.transaction.open && command.one_key && may_run && !asked && routes.serves())
-    return true;
-  const bool exec = session.transaction.open && command.spec->name == "exec";
   const uint64_t* hash = current_ && current_->hashed ? &current_->hash : nullptr;
+  if (!session.transaction.open && command.one_key && may_run && !asked && routes.serves()) {
+    if (server_.cluster()->has_all_slots()) return true;
+    if (hash && routes.serves(store::slot_of(*hash))) return true;
+  }
+  const bool exec = session.transaction.open && command.spec->name == "exec";
   const SlotUse use = exec ? session.transaction.slots : routes.use_of(command, args, hash);
   const Route route = routes.find(session, command, use);
   const bool too_few = route == Route::here && asked && use.writes && routes.serves() &&

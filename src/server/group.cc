@@ -18,9 +18,10 @@ constexpr base::Nanos kMoment = base::kNanosPerMilli;  // as the core counts tim
 
 }  // namespace
 
-ReplicaGroup::ReplicaGroup(Server& server, const cluster::GroupConfig& config)
+ReplicaGroup::ReplicaGroup(Server& server, const cluster::GroupConfig& config, std::string dir)
     : server_(server),
       config_(config),
+      dir_(std::move(dir)),
       checkpoints_(server.persistence().storage().disk, dir_),
       apply_(server) {
   for (const cluster::ListedMember& listed : server.settings().cluster_group) {
@@ -31,6 +32,7 @@ ReplicaGroup::ReplicaGroup(Server& server, const cluster::GroupConfig& config)
     member.witness = listed.witness;
     members_.push_back(std::move(member));
   }
+  if (members_.empty()) members_.emplace_back();  // alone
   settings_changed(server.settings());
 }
 

@@ -51,7 +51,7 @@ class ReplicaGroup final : public ClusterView,
                            public cluster::GroupWalEvents,
                            public cluster::GroupLinksEvents {
  public:
-  ReplicaGroup(Server& server, const cluster::GroupConfig& config);
+  ReplicaGroup(Server& server, const cluster::GroupConfig& config, std::string dir = "group");
   ~ReplicaGroup() override;
 
   // Recovers what the disk holds and takes part from then on. The error ends the start.
@@ -243,7 +243,7 @@ class ReplicaGroup final : public ClusterView,
   Server& server_;
   cluster::GroupConfig config_;
   std::vector<ClusterMember> members_;
-  std::string dir_ = "group";
+  std::string dir_;
   Checkpoints checkpoints_;
   std::unique_ptr<cluster::GroupWal> wal_;
   std::unique_ptr<cluster::GroupLinks> links_;

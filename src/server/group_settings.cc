@@ -77,4 +77,15 @@ Result<cluster::GroupConfig> group_config(const Settings& settings) {
   return config;
 }
 
+cluster::GroupConfig group_config_alone(const Settings& settings) {
+  constexpr base::Millis kAloneTimeoutMs = 10;  // who is alone waits for nobody
+  cluster::GroupConfig config;
+  config.durability = settings.cluster_durability == Durability::fsync
+                          ? cluster::Durability::fsync
+                          : cluster::Durability::memory;
+  config.election_timeout_ms = kAloneTimeoutMs;
+  config.log_keep_bytes = settings.cluster_log_size;
+  return config;
+}
+
 }  // namespace quoll::server

@@ -132,7 +132,8 @@ void ReplicaGroup::join(SavedState state, const host::OnDone& done) {
   options.tls_port = members_[config_.self].tls_port;
   options.silence_ms = 3 * config_.election_timeout_ms;
   links_ = std::make_unique<cluster::GroupLinks>(server_.host(), std::move(options), *this);
-  if (auto listening = open_bus(); !listening) return done(std::move(listening));
+  const bool alone = server_.settings().cluster_group.empty();
+  if (auto listening = alone ? base::Result<>() : open_bus(); !listening) return done(std::move(listening));
   if (!std::exchange(joined_, true)) server_.store().commits().add_sink(*this);
   log::notice("Group: member {} of {}, log up to entry {} of epoch {}", config_.self,
               config_.members, core_->last().index, core_->epoch());

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "server/change_readers.h"
 #include "server/debug_switches.h"
+#include "server/cluster_node.h"
 #include "server/group.h"
 #include "server/log.h"
 #include "server/persistence.h"
@@ -47,6 +48,7 @@ void Persistence::start(host::OnDone ready) {
     log::warning("{}", keys.error());
     return server_.host().loop.post([loaded, keys] { loaded(keys); });
   }
+  if (ClusterNode* node = server_.node()) return node->start(std::move(loaded));
   if (ReplicaGroup* group = server_.group()) return group->start(std::move(loaded));
   aof_on_ = server_.settings().appendonly;
   if (aof_on_)

@@ -6,6 +6,7 @@
 #include "server/call.h"
 #include "server/change_readers.h"
 #include "server/defragmenter.h"
+#include "server/cluster_node.h"
 #include "server/group.h"
 #include "server/hot_keys.h"
 #include "server/log.h"
@@ -13,7 +14,6 @@
 #include "server/migrations.h"
 #include "server/replication.h"
 #include "server/script_host.h"
-#include "server/single_node.h"
 
 namespace quoll::server {
 namespace {
@@ -63,8 +63,6 @@ Server::Server(const host::Host& host, Config config, Families families)
       replication_(std::make_unique<Replication>(*this)),
       hot_keys_(std::make_unique<HotKeys>()),
       changes_(std::make_unique<ChangeReaders>(*this)) {
-  if (config_.cluster_enabled && config_.cluster_group.empty())
-    cluster_ = std::make_unique<SingleNode>(hex_id(host_.random));
   refresh_clock();
   started_ms_ = now_;
   scripts_ = std::make_unique<ScriptHost>(*this);
@@ -315,7 +313,10 @@ void Server::end_turn() {
   tracking_.end_turn();
   changes_->serve();
   replication_->begin_turn_end();
-  if (group_) group_->begin_turn_end();
+  if (node_)
+    node_->begin_turn_end();
+  else if (group_)
+    group_->begin_turn_end();
   flush_all();  // replies do not wait for the work below
   if (expires() && periodic_work_ && paused() == PauseKind::none &&
       expiry_due_ <= host_.clock.wall())
@@ -455,7 +456,10 @@ void Server::tick() {
   base::memory_peak();
   persistence_.tick();
   replication_->tick();
-  if (group_) group_->tick();
+  if (node_)
+    node_->tick();
+  else if (group_)
+    group_->tick();
   memory_limits_->tick();
   defragmenter_->tick();
   if (replicas_until_ != 0 && (now_ >= replicas_until_ || replication_->replicas_caught_up()))

@@ -66,6 +66,7 @@ class Defragmenter;
 class HotKeys;
 class MemoryLimits;
 class Migrations;
+class ClusterNode;
 class ReplicaGroup;
 class Replication;
 class ScriptHost;
@@ -115,6 +116,9 @@ class Server {
   ReplicaGroup* group() { return group_; }
   const ReplicaGroup* group() const { return group_; }
   const ClusterView* cluster() const { return cluster_.get(); }
+  // The same, where it is a node of a cluster that may grow; else nullptr.
+  ClusterNode* node() { return node_; }
+  void group_started(ReplicaGroup* group) { group_ = group; }
   // The server belongs to this cluster from now on. It must have cluster-enabled.
   void join(std::unique_ptr<ClusterView> cluster) { cluster_ = std::move(cluster); }
   const SlotRoutes& routes() const { return routes_; }
@@ -260,6 +264,7 @@ class Server {
   Stats stats_;
   std::unique_ptr<ClusterView> cluster_;
   ReplicaGroup* group_ = nullptr;
+  ClusterNode* node_ = nullptr;
   SlotRoutes routes_{*this};
   Dispatcher dispatcher_;
   Persistence persistence_{*this};

@@ -4,6 +4,7 @@
 #include "server/change_readers.h"
 #include "server/endpoints.h"
 #include "server/group.h"
+#include "server/cluster_node.h"
 #include "server/group_settings.h"
 #include "server/log.h"
 #include "server/replication.h"
@@ -32,6 +33,11 @@ constexpr base::Bytes kProtectedReply =
 }  // namespace
 
 base::Result<> Server::start(host::OnDone ready) {
+  if (settings().cluster_enabled && settings().cluster_group.empty() && !cluster_) {
+    auto node = std::make_unique<ClusterNode>(*this);
+    node_ = node.get();
+    cluster_ = std::move(node);
+  }
   if (settings().cluster_enabled && !cluster_) {
     auto config = group_config(settings());
     if (!config) return base::Error{config.error()};
@@ -302,11 +308,13 @@ void Server::prepare_end() {
                             [this, stay](base::Result<> saved) {
                               if (!saved && !ending_how_.force)
                                 return stay("Error trying to save the DB, can't exit.");
-                              if (!group_) return end_now();
-                              group_->end([this, stay](base::Result<> closed) {
+                              auto closed = [this, stay](base::Result<> closed) {
                                 if (closed || ending_how_.force) return end_now();
                                 stay("Error writing the group's log, can't exit.");
-                              });
+                              };
+                              if (node_) return node_->end(std::move(closed));
+                              if (group_) return group_->end(std::move(closed));
+                              end_now();
                             });
 }
 

@@ -196,6 +196,9 @@ struct Settings {
   int64_t cluster_write_timeout_ms = 2000;
   int64_t cluster_election_timeout_ms = 1000;
   uint64_t cluster_log_size = uint64_t{64} << 20;
+  std::string cluster_location;  // "dc/rack/host"; empty: a host of its own
+  int64_t cluster_weight = 100;
+  std::string cluster_join;  // "host:port" of a node whose cluster we join; empty: none
 
   // Memory, eviction, freeing
   uint64_t maxmemory = 0;  // in force, whether given as a number or as "auto"

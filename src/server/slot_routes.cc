@@ -13,6 +13,7 @@ namespace {
 
 constexpr Bytes kCrossing = "CROSSSLOT Keys in request don't hash to the same slot";
 constexpr Bytes kDown = "CLUSTERDOWN The cluster is down";
+constexpr Bytes kUnbound = "CLUSTERDOWN Hash slot not served";
 
 bool is_shard_pubsub(const Command& command) {
   const Bytes name = command.spec->name;
@@ -24,6 +25,15 @@ bool is_shard_pubsub(const Command& command) {
 bool SlotRoutes::serves() const {
   const ClusterView& view = *server_.cluster();
   return view.serves() && view.leader() == view.self();
+}
+
+bool SlotRoutes::goes_on_uncovered() const {
+  return !server_.settings().cluster_require_full_coverage || server_.cluster()->covered();
+}
+
+bool SlotRoutes::serves(unsigned slot) const {
+  const ClusterView& view = *server_.cluster();
+  return serves() && (view.has_all_slots() || (view.has_slot(slot) && goes_on_uncovered()));
 }
 
 SlotUse SlotRoutes::use_of(const Command& command, Args args, const uint64_t* first_hash) const {
@@ -40,24 +50,30 @@ SlotUse SlotRoutes::use_of(const Command& command, Args args, const uint64_t* fi
 }
 
 Route SlotRoutes::find(const Session& session, const Command& command, const SlotUse& use) const {
+  const ClusterView& view = *server_.cluster();
   if (use.crosses) return Route::crossing;
   if (use.slot == SlotUse::kNone && !use.writes) return Route::here;
-  if (!serves()) return find_elsewhere(session, command, use);
-  return use.writes && !server_.cluster()->may_commit() ? Route::no_quorum : Route::here;
+  const bool here = use.slot == SlotUse::kNone ? serves() : serves(static_cast<unsigned>(use.slot));
+  if (here) return use.writes && !view.may_commit() ? Route::no_quorum : Route::here;
+  if (use.slot != SlotUse::kNone && !view.assigned(static_cast<unsigned>(use.slot)))
+    return Route::unbound;
+  return find_elsewhere(session, command, use);
 }
 
 Route SlotRoutes::find_elsewhere(const Session& session, const Command& command,
                                  const SlotUse& use) const {
   const ClusterView& view = *server_.cluster();
-  const size_t leader = view.leader();
-  if (leader == view.members().size() || leader == view.self()) {
+  const bool without = use.slot == SlotUse::kNone;
+  const auto slot = static_cast<unsigned>(std::max(use.slot, 0));
+  const size_t leader = without ? view.leader() : view.leader_of(slot);
+  if (leader == view.members().size() || leader == view.self() || !goes_on_uncovered()) {
     const bool listens =
         is_shard_pubsub(command) && server_.settings().cluster_allow_pubsubshard_when_down;
     return listens ? Route::here : Route::down;
   }
-  if (use.slot == SlotUse::kNone) return Route::read_only;
+  if (without) return Route::read_only;
   const bool reads = !use.writes && !is_shard_pubsub(command);
-  const bool has_data = !view.members()[view.self()].witness;
+  const bool has_data = view.has_slot(slot) && !view.members()[view.self()].witness;
   const bool may_read = session.replica_reads && reads && has_data && view.readable();
   return may_read ? Route::here : Route::moved;
 }
@@ -69,12 +85,23 @@ uint16_t ClusterView::port_for(const Session& session, const ClusterMember& memb
   return tls ? member.tls_port : member.port;
 }
 
+std::vector<ClusterShard> ClusterView::shards() const {
+  ClusterShard all;
+  all.slots.emplace_back(0, kSlots - 1);
+  for (size_t place = 0; place < members().size(); ++place) all.members.push_back(place);
+  all.leader = leader();
+  all.epoch = epoch();
+  return {all};
+}
+
 std::string SlotRoutes::error(const Session& session, Route route, const SlotUse& use) const {
   switch (route) {
     case Route::here:
       return {};
     case Route::crossing:
       return std::string(kCrossing);
+    case Route::unbound:
+      return std::string(kUnbound);
     case Route::down:
       return std::string(kDown);
     case Route::no_quorum:
@@ -85,7 +112,8 @@ std::string SlotRoutes::error(const Session& session, Route route, const SlotUse
       break;
   }
   const ClusterView& view = *server_.cluster();
-  const ClusterMember& leader = view.members()[view.leader()];
+  const ClusterMember& leader =
+      view.members()[view.leader_of(static_cast<unsigned>(std::max(use.slot, 0)))];
   return fmt::format("MOVED {} {}:{}", use.slot, leader.host,
                      ClusterView::port_for(session, leader));
 }

@@ -1,9 +1,12 @@
 // SlotRoutes: whether a command may run on this member of the cluster, and where its client must go
-// if not. A command names its keys; they must be of one slot, and the member that leads serves all
-// slots. In Redis's order and words:
+// if not. A command names its keys; they must be of one slot, and the member that leads the group
+// with that slot serves it. In Redis's order and words:
 //
 //   keys of several slots                  -CROSSSLOT
-//   nobody leads, or we cannot serve yet   -CLUSTERDOWN
+//   nobody has the slot                    -CLUSTERDOWN Hash slot not served
+//   a slot is nobody's, and
+//   cluster-require-full-coverage          -CLUSTERDOWN The cluster is down
+//   nobody leads, or we cannot serve yet   -CLUSTERDOWN The cluster is down
 //   it would write, and too few members
 //   are there to commit it                 -CLUSTERDOWN NOQUORUM
 //   another member leads                   -MOVED slot host:port, unless the session asked for
@@ -28,6 +31,7 @@ class Session;
 enum class Route : uint8_t {
   here,
   crossing,   // keys of several slots
+  unbound,    // nobody has the slot
   down,       // nobody serves
   no_quorum,  // it would write, and that could not be committed
   moved,      // the leader serves
@@ -38,8 +42,9 @@ class SlotRoutes {
  public:
   explicit SlotRoutes(Server& server) : server_(server) {}
 
-  // Whether all slots are served here. What follows is for servers of a cluster.
+  // Whether we lead and serve what slots we have. What follows is for servers of a cluster.
   bool serves() const;
+  bool serves(unsigned slot) const;
   // The slots of a command line. `first_hash`: of args[command.first_key], where it is known.
   SlotUse use_of(const Command& command, Args args, const uint64_t* first_hash = nullptr) const;
   Route find(const Session& session, const Command& command, const SlotUse& use) const;
@@ -49,6 +54,7 @@ class SlotRoutes {
   std::string no_quorum(const SlotUse& use, const std::string& there) const;
 
  private:
+  bool goes_on_uncovered() const;
   Route find_elsewhere(const Session& session, const Command& command, const SlotUse& use) const;
 
   Server& server_;

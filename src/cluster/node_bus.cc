@@ -1,0 +1,365 @@
+#include "cluster/node_bus.h"
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include <cstring>
+
+#include "base/sha256.h"
+#include "cluster/group_frames.h"
+
+namespace quoll::cluster {
+namespace {
+
+using base::Bytes;
+using base::Error;
+using base::Result;
+
+constexpr Bytes kNodeMagic = "QUOLLNOD";
+constexpr uint32_t kNodeBusVersion = 1;
+constexpr size_t kBusReceiveBytes = 64 * 1024;
+constexpr size_t kBusFrameHeaderBytes = 4 + 1 + 4;
+
+std::string key_of(const host::Endpoint& at) { return fmt::format("{}:{}", at.address, at.port); }
+
+std::string without_port(std::string address) {
+  address.resize(std::min(address.rfind(':'), address.size()));
+  if (address.starts_with('[')) address = address.substr(1, address.size() - 2);
+  return address;
+}
+
+std::string proof_of(Bytes secret, Bytes side, Bytes greeting_dialer, Bytes greeting_other) {
+  std::string text(side);
+  (text += greeting_dialer) += greeting_other;
+  base::Sha256 proof{};
+  unsigned size = 0;
+  HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()),
+       reinterpret_cast<const unsigned char*>(text.data()), text.size(), proof.data(), &size);
+  return std::string(proof.begin(), proof.end());
+}
+
+bool same_proof(Bytes a, Bytes b) {
+  base::Sha256 one{}, other{};
+  if (a.size() != one.size() || b.size() != one.size()) return false;
+  std::memcpy(one.data(), a.data(), one.size());
+  std::memcpy(other.data(), b.data(), other.size());
+  return base::same_digest(one, other);
+}
+
+}  // namespace
+
+// One connection. Who dialed asks, who was dialed answers.
+class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_from_this<Link> {
+ public:
+  Link(NodeBus& bus, std::string key) : bus_(bus), key_(std::move(key)), since_(bus.now_) {}
+
+  const std::string& key() const { return key_; }
+  bool dialed() const { return !key_.empty(); }
+  bool proven() const { return proven_; }
+  base::Millis since() const { return since_; }
+  base::Millis used() const { return used_; }
+  bool idle() const { return asked_.empty() && out_.waiting_bytes() == 0; }
+
+  void start(std::unique_ptr<host::Peer> peer) {
+    peer_ = std::move(peer);
+    since_ = used_ = bus_.now_;
+    if (dialed()) greet();
+    peer_->start(*this);
+    flush();
+  }
+
+  void ask(Question question, Bytes body, OnAnswer done) {
+    used_ = bus_.now_;
+    if (asked_.size() >= kAskedMax)
+      return done(Error{"too many questions to " + key_ + " wait for answers"});
+    const uint32_t number = ++number_;
+    asked_[number] = {bus_.now_ + kAnswerMs, std::move(done)};
+    put_frame(question, number, {}, body);
+  }
+
+  void flush() {
+    if (!peer_ || closed_) return;
+    auto self = shared_from_this();
+    if (proven_ && !waiting_.empty()) out_.add(std::exchange(waiting_, {}));
+    out_.flush(*peer_);
+  }
+
+  // Questions whose time is over fail.
+  void expire(base::Millis now) {
+    std::vector<OnAnswer> late;
+    for (auto it = asked_.begin(); it != asked_.end();)
+      if (it->second.until <= now) {
+        late.push_back(std::move(it->second.done));
+        it = asked_.erase(it);
+      } else {
+        ++it;
+      }
+    for (OnAnswer& done : late) done(Error{key_ + " does not answer"});
+  }
+
+  void end(const std::string& why) {
+    if (closed_) return;
+    auto self = shared_from_this();
+    closed_ = true;
+    if (peer_) peer_->close();
+    bus_.ended(*this);
+    auto asked = std::exchange(asked_, {});
+    for (auto& [number, one] : asked) one.done(Error{why});
+  }
+
+  std::span<char> receive_buffer() override { return bus_.scratch_; }
+
+  void received(size_t bytes) override {
+    auto self = shared_from_this();
+    in_.append(bus_.scratch_.data(), bytes);
+    used_ = bus_.now_;
+    if (!proven_ && !take_proof()) return;
+    take_frames();
+    flush();
+  }
+
+  void writable() override {
+    out_.writable();
+    flush();
+  }
+
+  void closed(const std::string&) override { end("the connection to " + name() + " ended"); }
+
+ private:
+  struct Waiting {
+    base::Millis until;
+    OnAnswer done;
+  };
+
+  std::string name() const { return dialed() ? key_ : peer_->remote_address(); }
+
+  void greet() {
+    FieldWriter out(own_greeting_);
+    own_greeting_ += kNodeMagic;
+    out.number(kNodeBusVersion);
+    own_greeting_ += bus_.id_;
+    own_greeting_ += bus_.draw_nonce();
+    out_.add(own_greeting_);
+  }
+
+  // Before the proof is there frames wait aside: it goes first.
+  void put_frame(Question question, uint32_t number, Bytes head, Bytes body) {
+    ++bus_.sent_;
+    std::string frame;
+    FieldWriter out(frame);
+    out.number(static_cast<uint32_t>(5 + head.size() + body.size()));
+    out.number(static_cast<uint8_t>(question)).number(number);
+    (frame += head) += body;
+    if (proven_)
+      out_.add(frame);
+    else
+      waiting_ += frame;
+  }
+
+  void refuse(const std::string& why) { end(why); }
+
+  // The greeting of the other side, then its proof. True: it is proven now.
+  bool take_proof() {
+    if (their_greeting_.empty()) {
+      const size_t looked = std::min(in_.size(), kNodeMagic.size());
+      if (Bytes(in_).substr(0, looked) != kNodeMagic.substr(0, looked)) return other_kind();
+      if (in_.size() < kNodeGreetingBytes) return false;
+      their_greeting_ = in_.substr(0, kNodeGreetingBytes);
+      in_.erase(0, kNodeGreetingBytes);
+      if (!take_greeting()) return false;
+    }
+    if (in_.size() < kNodeProofBytes) return flush(), false;
+    const std::string wanted =
+        dialed() ? proof_of(bus_.secret_, "accepts", own_greeting_, their_greeting_)
+                 : proof_of(bus_.secret_, "dials", their_greeting_, own_greeting_);
+    const bool same = same_proof(Bytes(in_).substr(0, kNodeProofBytes), wanted);
+    in_.erase(0, kNodeProofBytes);
+    if (!same) return refuse(name() + " does not know the cluster's secret"), false;
+    // Nothing is answered, nor a proof given to who dials, before it has given its own.
+    if (!dialed()) out_.add(proof_of(bus_.secret_, "accepts", their_greeting_, own_greeting_));
+    proven_ = true;
+    return true;
+  }
+
+  bool take_greeting() {
+    FieldReader in(Bytes(their_greeting_).substr(kNodeMagic.size()));
+    uint32_t version = 0;
+    in.number(version);
+    if (version != kNodeBusVersion) return refuse(name() + " speaks another version"), false;
+    their_id_ = in.rest().substr(0, kMemberIdBytes);
+    if (dialed())
+      out_.add(proof_of(bus_.secret_, "dials", own_greeting_, their_greeting_));
+    else
+      greet();
+    return true;
+  }
+
+  bool other_kind() {
+    if (dialed() || !bus_.on_other_) return refuse(name() + " is no node of a cluster"), false;
+    bus_.hand_on(*this, std::exchange(in_, {}));
+    return false;
+  }
+
+  void take_frames() {
+    size_t at = 0;
+    while (!closed_ && in_.size() - at >= kBusFrameHeaderBytes) {
+      FieldReader in(Bytes(in_).substr(at));
+      uint32_t size = 0, number = 0;
+      uint8_t kind = 0;
+      in.number(size);
+      in.number(kind);
+      in.number(number);
+      if (size < 5 || size > kNodeFrameBytesMax) return refuse(name() + " sent no frame");
+      if (in_.size() - at < size + 4) break;
+      const Bytes body = Bytes(in_).substr(at + kBusFrameHeaderBytes, size - 5);
+      ++bus_.received_;
+      const bool fine = kind == 0 ? take_answer(number, body) : take_question(kind, number, body);
+      if (!fine) return refuse(name() + " sent what is no question or answer");
+      at += size + 4;
+    }
+    if (!closed_) in_.erase(0, at);
+  }
+
+  bool take_answer(uint32_t number, Bytes body) {
+    if (!dialed() || body.empty()) return false;
+    const auto it = asked_.find(number);
+    if (it == asked_.end()) return true;  // too late
+    OnAnswer done = std::move(it->second.done);
+    asked_.erase(it);
+    std::string rest(body.substr(1));
+    if (body[0])
+      done(std::move(rest));
+    else
+      done(Error{std::move(rest)});
+    return true;
+  }
+
+  bool take_question(uint8_t kind, uint32_t number, Bytes body) {
+    if (dialed() || kind > static_cast<uint8_t>(Question::last)) return false;
+    const Asked asked{static_cast<Question>(kind), their_id_, without_port(peer_->remote_address()),
+                      body};
+    bus_.serve_(asked, [link = weak_from_this(), number](Result<std::string> answer) {
+      const auto self = link.lock();
+      if (!self || self->closed_) return;
+      const char fine = answer.ok() ? 1 : 0;
+      self->put_frame(Question::none, number, {&fine, 1},
+                      answer.ok() ? Bytes(answer.value()) : Bytes(answer.error()));
+    });
+    return true;
+  }
+
+  NodeBus& bus_;
+  std::string key_;  // whom we dialed; "": it dialed us
+  std::unique_ptr<host::Peer> peer_;
+  base::Millis since_;
+  base::Millis used_ = 0;
+  std::string own_greeting_, their_greeting_, their_id_;
+  bool proven_ = false;  // the other side has
+  bool closed_ = false;
+  std::string in_;
+  SendQueue out_;
+  std::string waiting_;  // frames, until the other side has proven itself
+  std::map<uint32_t, Waiting> asked_;
+  uint32_t number_ = 0;
+
+  friend class NodeBus;
+};
+
+NodeBus::NodeBus(const host::Host& host, std::string id, std::string secret, Serve serve)
+    : host_(host),
+      id_(std::move(id)),
+      secret_(std::move(secret)),
+      serve_(std::move(serve)),
+      scratch_(kBusReceiveBytes) {}
+
+NodeBus::~NodeBus() {
+  *alive_ = false;
+  for (auto& [key, link] : dialed_)
+    if (link->peer_) link->peer_->close();
+  for (auto& link : accepted_) link->peer_->close();
+}
+
+Result<> NodeBus::listen(const host::Endpoint& at) {
+  auto listener = host_.transport.listen(
+      at, {}, [this](std::unique_ptr<host::Peer> peer) { accepted(std::move(peer)); });
+  if (!listener) return Error{listener.error()};
+  listeners_.push_back(std::move(listener.value()));
+  return {};
+}
+
+std::string NodeBus::draw_nonce() {
+  std::string nonce;
+  FieldWriter out(nonce);
+  out.number(host_.process.draw_secret()).number(host_.process.draw_secret());
+  return nonce;
+}
+
+void NodeBus::accepted(std::unique_ptr<host::Peer> peer) {
+  size_t strangers = 0;
+  for (const auto& link : accepted_) strangers += !link->proven();
+  if (strangers >= kStrangerNodesMax) return peer->close();
+  auto link = std::make_shared<Link>(*this, "");
+  accepted_.push_back(link);
+  link->start(std::move(peer));
+}
+
+void NodeBus::dial(const std::string& key, const host::Endpoint& to) {
+  host_.transport.dial(to, [this, key, alive = alive_](auto peer) {
+    if (!*alive) return;
+    const auto it = dialed_.find(key);
+    if (it == dialed_.end()) return;
+    const auto link = it->second;
+    if (link->peer_) return;
+    if (!peer) return link->end(key + " cannot be reached: " + peer.error());
+    link->start(std::move(peer.value()));
+  });
+}
+
+void NodeBus::ask(const host::Endpoint& to, Question question, Bytes body, OnAnswer done) {
+  const std::string key = key_of(to);
+  auto& link = dialed_[key];
+  if (!link) {
+    link = std::make_shared<Link>(*this, key);
+    dial(key, to);
+  }
+  const auto kept = link;
+  kept->ask(question, body, std::move(done));
+}
+
+// It is a connection of another kind: who takes it on calls start() with events of his own.
+void NodeBus::hand_on(Link& link, std::string bytes) {
+  auto peer = std::move(link.peer_);
+  link.closed_ = true;
+  ended(link);
+  on_other_(std::move(peer), std::move(bytes));
+}
+
+void NodeBus::ended(Link& link) {
+  auto self = link.shared_from_this();
+  buried_.push_back(self);
+  if (const auto it = dialed_.find(link.key()); it != dialed_.end() && it->second == self)
+    dialed_.erase(it);
+  std::erase(accepted_, self);
+}
+
+void NodeBus::tick(base::Millis now) {
+  now_ = now;
+  std::vector<std::shared_ptr<Link>> links = accepted_;
+  for (const auto& [key, link] : dialed_) links.push_back(link);
+  for (const auto& link : links) {
+    link->expire(now);
+    const bool late = !link->proven() && now - link->since() > kGreetingMs;
+    const bool unused = link->dialed() && link->idle() && now - link->used() > kIdleLinkMs;
+    if (late || unused) link->end(link->key() + " does not answer");
+  }
+}
+
+void NodeBus::flush() {
+  std::vector<std::shared_ptr<Link>> links = accepted_;
+  for (const auto& [key, link] : dialed_) links.push_back(link);
+  for (const auto& link : links) link->flush();
+  buried_.clear();
+}
+
+}  // namespace quoll::cluster

@@ -1,0 +1,119 @@
+// NodeBus: questions between any two nodes, by TCP at the port of the bus. Everything but
+// liveness (gossip) and the logs of groups goes this way: joins, proposals, the topology, slots.
+//
+//   dial -> greeting both ways (who, nonce) -> proof both ways -> question 7 ... answer 7
+//
+//   greeting   "QUOLLNOD" version4 id40 nonce16
+//   proof      HMAC-SHA256(secret, side | both nonces | both ids)
+//   question   size4 kind1 number4 body        size: of all behind it
+//   answer     size4 0 number4 fine1 body      not fine: the body says why
+//
+// Whoever knows the cluster's secret may ask; without a secret everybody who reaches the port may,
+// and the proof says nothing. A question is answered once, or fails when the connection ends or
+// its time is over; then nobody knows whether it was heard. Questions over one connection arrive
+// in order. A connection that opens with something else ("QUOLLGRP": a member of a group) is
+// handed on with what it has sent.
+//
+// Bounds: kAskedMax questions wait for answers per node, frames have up to kNodeFrameBytesMax,
+// kStrangerNodesMax connections have not yet proven anything.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cluster/group_types.h"
+#include "cluster/send_queue.h"
+#include "host/host.h"
+
+namespace quoll::cluster {
+
+constexpr size_t kNodeNonceBytes = 16;
+constexpr size_t kNodeGreetingBytes = 8 + 4 + kMemberIdBytes + kNodeNonceBytes;
+constexpr size_t kNodeProofBytes = 32;
+constexpr size_t kNodeFrameBytesMax = 64 * 1024 * 1024;
+constexpr size_t kAskedMax = 1024;
+constexpr size_t kStrangerNodesMax = 64;
+constexpr base::Millis kAnswerMs = 5000;       // then a question has failed
+constexpr base::Millis kGreetingMs = 2000;     // until the proof is there
+constexpr base::Millis kIdleLinkMs = 120'000;  // then a connection nobody uses ends
+constexpr base::Millis kBusDialAgainMs = 500;  // after nobody answered
+
+enum class Question : uint8_t {
+  none = 0,  // in a frame: an answer
+  join,      // may I be a member?
+  invite,    // join the cluster of the one who asks
+  propose,   // a change of the topology
+  pull,      // the topology, or what changed since a version
+  news,      // the asker's version, and which group it leads
+  probe,     // are you there?
+  governor,  // between those who hold the topology: a message of their group
+  install,   // the same: all of it
+  last = install,
+};
+
+class NodeBus {
+ public:
+  using OnAnswer = std::function<void(base::Result<std::string>)>;
+  struct Asked {
+    Question question;
+    std::string id;       // of the node that asks
+    std::string address;  // from where it came, without the port
+    base::Bytes body;     // until the call returns
+  };
+  // To be answered once, now or later.
+  using Serve = std::function<void(const Asked&, OnAnswer)>;
+  // A connection of another kind, and what it has sent so far.
+  using OnOther = std::function<void(std::unique_ptr<host::Peer>, std::string)>;
+
+  NodeBus(const host::Host& host, std::string id, std::string secret, Serve serve);
+  ~NodeBus();
+  NodeBus(const NodeBus&) = delete;
+  NodeBus& operator=(const NodeBus&) = delete;
+
+  base::Result<> listen(const host::Endpoint& at);
+  // The port really listened at; 0: nowhere.
+  uint16_t port() const { return listeners_.empty() ? 0 : listeners_[0]->endpoint().port; }
+  void on_other(OnOther told) { on_other_ = std::move(told); }
+  // Of connections made from now on.
+  void set_secret(std::string secret) { secret_ = std::move(secret); }
+  void set_id(std::string id) { id_ = std::move(id); }
+
+  void ask(const host::Endpoint& to, Question question, base::Bytes body, OnAnswer done);
+  void tick(base::Millis now);  // some times a second
+  void flush();                 // at the end of a turn
+  // Since the start.
+  uint64_t sent() const { return sent_; }
+  uint64_t received() const { return received_; }
+
+ private:
+  class Link;
+  friend class Link;
+
+  void accepted(std::unique_ptr<host::Peer> peer);
+  void dial(const std::string& key, const host::Endpoint& to);
+  void hand_on(Link& link, std::string bytes);
+  void ended(Link& link);
+  std::string draw_nonce();
+
+  host::Host host_;
+  std::string id_;
+  std::string secret_;
+  Serve serve_;
+  OnOther on_other_;
+  std::vector<std::unique_ptr<host::Listener>> listeners_;
+  std::map<std::string, std::shared_ptr<Link>> dialed_;  // by address
+  std::vector<std::shared_ptr<Link>> accepted_;
+  std::vector<std::shared_ptr<Link>> buried_;  // until the turn ends
+  std::vector<char> scratch_;
+  base::Millis now_ = 0;
+  uint64_t sent_ = 0;
+  uint64_t received_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace quoll::cluster

@@ -1,0 +1,169 @@
+#include "cluster/topology_steps.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cluster/group_frames.h"
+
+namespace quoll::cluster {
+namespace {
+
+using base::Error;
+
+TopologyChange step(const Topology& topology, decltype(TopologyChange::body) body) {
+  return {.expected = topology.version(), .body = std::move(body)};
+}
+
+// The lowest number no group has.
+GroupNumber free_group(const Topology& topology) {
+  GroupNumber number = 0;
+  while (topology.groups().count(number)) ++number;
+  return number;
+}
+
+bool describes(const TopologyMember& known, const TopologyMember& told) {
+  return known.bus == told.bus && known.port == told.port && known.tls_port == told.tls_port &&
+         known.hostname == told.hostname;
+}
+
+}  // namespace
+
+std::string NodeClaim::encode() const {
+  std::string bytes;
+  FieldWriter out(bytes);
+  put_member(member, out);
+  out.number(static_cast<uint32_t>(slots.size()));
+  for (const SlotRange& range : slots) out.number(range.first).number(range.last);
+  return bytes;
+}
+
+std::optional<NodeClaim> NodeClaim::decode(base::Bytes bytes) {
+  NodeClaim claim;
+  FieldReader in(bytes);
+  uint32_t count = 0;
+  if (!take_member(in, claim.member) || !in.number(count) || count > base::kKeySlots) return {};
+  for (; count > 0; --count) {
+    SlotRange range;
+    if (!in.number(range.first) || !in.number(range.last)) return {};
+    claim.slots.push_back(range);
+  }
+  if (!in.empty()) return {};
+  return claim;
+}
+
+GroupNumber group_of(const Topology& topology, NodeIndex node) {
+  for (const auto& [number, group] : topology.groups())
+    if (contains(group.members, node)) return number;
+  return kNoGroup;
+}
+
+SlotRanges slots_of(const Topology& topology, GroupNumber group) {
+  SlotRanges ranges;
+  for (unsigned slot = 0; slot < base::kKeySlots; ++slot) {
+    if (topology.owner(slot) != group) continue;
+    const auto at = static_cast<uint16_t>(slot);
+    if (!ranges.empty() && ranges.back().last + 1 == at)
+      ranges.back().last = at;
+    else
+      ranges.push_back({at, at});
+  }
+  return ranges;
+}
+
+NextStep next_to_found(const Topology& topology, const std::string& cluster_id,
+                       const NodeClaim& claim) {
+  if (topology.cluster_id().empty())
+    return std::optional(step(topology, FoundCluster{cluster_id, {}}));
+  if (NextStep joined = next_to_join(topology, claim); !joined || joined.value()) return joined;
+  return next_to_govern(topology, {});
+}
+
+NextStep next_to_join(const Topology& topology, const NodeClaim& claim) {
+  const NodeIndex index = topology.index_of(claim.member.id);
+  if (index == kNoNode) {
+    if (topology.is_forgotten(claim.member.id))
+      return Error{"this node was removed from the cluster"};
+    return std::optional(step(topology, JoinMember{claim.member}));
+  }
+  const TopologyMember& known = *topology.find(index);
+  const TopologyMember& told = claim.member;
+  if (!describes(known, told) && told.incarnation > known.incarnation)
+    return std::optional(step(topology, MoveMember{index, told.bus, told.port, told.tls_port,
+                                                   told.hostname, told.incarnation}));
+  if (group_of(topology, index) == kNoGroup)
+    return std::optional(
+        step(topology, SetGroups{{{free_group(topology), RingGroup{{index}, {}}}}}));
+  SlotRanges missing;
+  for (const SlotRange& range : claim.slots)
+    for (unsigned slot = range.first; slot <= range.last && slot < base::kKeySlots; ++slot)
+      if (topology.owner(slot) == kNoGroup)
+        missing.push_back({static_cast<uint16_t>(slot), static_cast<uint16_t>(slot)});
+  return next_to_add_slots(topology, index, missing);
+}
+
+NextStep next_to_add_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots) {
+  const GroupNumber group = group_of(topology, node);
+  if (group == kNoGroup) return Error{"ERR This node has no group that could have slots"};
+  AssignSlots assign;
+  for (const SlotRange& range : slots)
+    for (unsigned slot = range.first; slot <= range.last; ++slot) {
+      const GroupNumber owner = topology.owner(slot);
+      if (owner == group) continue;  // a step before did it
+      if (owner != kNoGroup) return Error{fmt::format("ERR Slot {} is already busy", slot)};
+      const auto at = static_cast<uint16_t>(slot);
+      if (!assign.ranges.empty() && assign.ranges.back().last + 1 == at)
+        assign.ranges.back().last = at;
+      else
+        assign.ranges.push_back({at, at, kNoGroup, group});
+    }
+  if (assign.ranges.empty()) return std::optional<TopologyChange>();
+  return std::optional(step(topology, std::move(assign)));
+}
+
+NextStep next_to_drop_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots) {
+  const GroupNumber group = group_of(topology, node);
+  AssignSlots assign;
+  for (const SlotRange& range : slots)
+    for (unsigned slot = range.first; slot <= range.last; ++slot) {
+      const GroupNumber owner = topology.owner(slot);
+      if (owner == kNoGroup) continue;
+      if (owner != group) return Error{fmt::format("ERR Slot {} is another node's", slot)};
+      const auto at = static_cast<uint16_t>(slot);
+      assign.ranges.push_back({at, at, group, kNoGroup});
+    }
+  if (assign.ranges.empty()) return std::optional<TopologyChange>();
+  return std::optional(step(topology, std::move(assign)));
+}
+
+NextStep next_to_forget(const Topology& topology, base::Bytes id) {
+  const NodeIndex index = topology.index_of(id);
+  if (index == kNoNode) {
+    if (topology.is_forgotten(id)) return std::optional<TopologyChange>();
+    return Error{"ERR Unknown node " + std::string(id)};
+  }
+  if (!topology.find(index)->leaves) return std::optional(step(topology, LeaveMember{index, true}));
+  if (contains(topology.governors(), index)) return next_to_govern(topology, {});
+  for (const auto& [number, group] : topology.groups()) {
+    if (!contains(group.members, index)) continue;
+    if (group.members.size() > 1)
+      return Error{fmt::format("ERR The node is a member of group {}", number)};
+    if (!slots_of(topology, number).empty())
+      return Error{"ERR The node has slots: move them to other nodes first"};
+    return std::optional(step(topology, SetGroups{{{number, RingGroup{}}}}));
+  }
+  return std::optional(step(topology, RemoveMember{index}));
+}
+
+NextStep next_to_govern(const Topology& topology, const std::set<NodeIndex>& dead) {
+  const std::vector<NodeIndex> wanted = topology.wanted_governors(dead);
+  if (wanted.empty()) return Error{"ERR No node could hold the topology"};
+  const auto sorted = [](std::vector<NodeIndex> nodes) {
+    std::ranges::sort(nodes);
+    return nodes;
+  };
+  if (sorted(wanted) == sorted(topology.governors())) return std::optional<TopologyChange>();
+  return std::optional(step(topology, SetGovernors{wanted}));
+}
+
+}  // namespace quoll::cluster

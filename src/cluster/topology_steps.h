@@ -1,0 +1,54 @@
+// What change of the topology comes next, so that something is so: pure functions to be asked again
+// after every change, until they say that there is nothing left. Who asks proposes what they say;
+// when another change came first, it is asked again. So a sequence of changes that was interrupted
+// goes on from wherever it stands.
+//
+// Errors are for the client that asked, in Redis's words where Redis has any.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "cluster/topology_change.h"
+
+namespace quoll::cluster {
+
+struct SlotRange {
+  uint16_t first = 0;
+  uint16_t last = 0;  // included
+  bool operator==(const SlotRange&) const = default;
+};
+using SlotRanges = std::vector<SlotRange>;
+
+// The change to be proposed; nothing: it is so.
+using NextStep = base::Result<std::optional<TopologyChange>>;
+
+// A node as it describes itself: who it is, and the slots it served when it was alone.
+struct NodeClaim {
+  TopologyMember member;
+  SlotRanges slots;
+
+  std::string encode() const;
+  static std::optional<NodeClaim> decode(base::Bytes bytes);
+};
+
+// The group of which the node is a member; kNoGroup: none.
+GroupNumber group_of(const Topology& topology, NodeIndex node);
+// The slots of a group, in order.
+SlotRanges slots_of(const Topology& topology, GroupNumber group);
+
+// A cluster of one node, the governor of itself, with an empty group.
+NextStep next_to_found(const Topology& topology, const std::string& cluster_id,
+                       const NodeClaim& claim);
+// The node is a member as it describes itself, with a group and the slots it claims.
+NextStep next_to_join(const Topology& topology, const NodeClaim& claim);
+// Slots that nobody has go to the node's group.
+NextStep next_to_add_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots);
+// Slots of the node's group are nobody's.
+NextStep next_to_drop_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots);
+// The node is no member, and never will be again. It must have no slots.
+NextStep next_to_forget(const Topology& topology, base::Bytes id);
+// Those hold the topology who should.
+NextStep next_to_govern(const Topology& topology, const std::set<NodeIndex>& dead);
+
+}  // namespace quoll::cluster

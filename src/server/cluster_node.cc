@@ -1,0 +1,389 @@
+#include "server/cluster_node.h"
+
+#include <fmt/format.h>
+
+#include "base/sha256.h"
+#include "server/endpoints.h"
+#include "server/group.h"
+#include "server/group_settings.h"
+#include "server/log.h"
+#include "server/server.h"
+
+namespace quoll::server {
+
+using base::Error;
+using base::Result;
+using cluster::GroupNumber;
+using cluster::kNoGroup;
+using cluster::kNoNode;
+using cluster::NodeIndex;
+
+namespace {
+
+constexpr size_t kHomeDigits = 12;
+constexpr size_t kKeeperDigits = 8;
+
+uint16_t announced(int64_t announced, int64_t real) {
+  return static_cast<uint16_t>(announced ? announced : real);
+}
+
+uint16_t bus_port_of(const Settings& now) {
+  return static_cast<uint16_t>(now.cluster_port ? now.cluster_port
+                                                : now.port + cluster::kBusPortDistance);
+}
+
+// The address that others reach us by, as far as the configuration tells.
+std::string own_host(const Settings& now) {
+  if (!now.cluster_announce_ip.empty()) return now.cluster_announce_ip;
+  for (base::Bytes address : now.bind) {
+    if (address.starts_with('-')) address.remove_prefix(1);
+    const auto parsed = cluster::parse_node_address(std::string(address), 1);
+    if (parsed && !parsed->unknown()) return std::string(address);
+  }
+  return {};
+}
+
+}  // namespace
+
+ClusterNode::ClusterNode(Server& server)
+    : server_(server),
+      file_(std::make_unique<NodeFile>(server.host(), server.settings().cluster_config_file)) {
+  settings_changed(server.settings());
+  bus_ = std::make_unique<cluster::NodeBus>(
+      server.host(), std::string(cluster::kNodeIdBytes, '0'), std::string(),
+      [this](const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer) {
+        serve(asked, std::move(answer));
+      });
+}
+
+ClusterNode::~ClusterNode() { *alive_ = false; }
+
+base::Millis ClusterNode::steady_ms() const {
+  return server_.host().clock.steady() / base::kNanosPerMilli;
+}
+
+std::string ClusterNode::new_id() {
+  std::string id;
+  while (id.size() < cluster::kNodeIdBytes)
+    id += fmt::format("{:016x}", server_.host().process.draw_secret());
+  id.resize(cluster::kNodeIdBytes);
+  return id;
+}
+
+// --- start and end -----------------------------------------------------------------------------
+
+void ClusterNode::start(host::OnDone ready) {
+  const host::OnDone done = [ready = std::move(ready)](Result<> started) {
+    if (!started) log::warning("{}", started.error());
+    ready(std::move(started));
+  };
+  if (server_.settings().appendonly)
+    log::warning("appendonly has no effect in a cluster: the node's own log keeps the data");
+  file_->load([this, done, alive = alive_](Result<NodeRecord> record) {
+    if (!*alive) return;
+    if (!record) return done(Error{record.error()});
+    loaded(std::move(record.value()), done);
+  });
+}
+
+void ClusterNode::loaded(NodeRecord record, const host::OnDone& done) {
+  record_ = std::move(record);
+  if (record_.id.empty()) {
+    begin_alone();
+    record_.home = "cluster-" + record_.id.substr(0, kHomeDigits);
+    log::notice("No cluster configuration found, I'm {}", record_.id);
+  } else {
+    ++record_.incarnation;
+    log::notice("Node configuration loaded, I'm {}", record_.id);
+  }
+  bus_->set_id(record_.id);
+  // Who we are is on disk before anybody hears of it.
+  file_->save(record_, [this, done] { open_home(done); });
+}
+
+// Without a cluster: we shall found one.
+void ClusterNode::begin_alone() {
+  record_.id = new_id();
+  record_.topology = {};
+  record_.position = {};
+  record_.incarnation = 1;
+}
+
+void ClusterNode::open_home(const host::OnDone& done) {
+  server_.host().disk.make_dir(record_.home, [this, done, alive = alive_](Result<> made) {
+    if (!*alive) return;
+    if (!made) return done(Error{"Can't make the directory " + record_.home + ": " + made.error()});
+    start_keeper([this, done](Result<> started) {
+      if (!started) return done(std::move(started));
+      start_group([this, done](Result<> grouped) {
+        if (grouped) grouped = open_bus();
+        if (grouped) refresh();
+        if (grouped) join_configured();
+        done(std::move(grouped));
+      });
+    });
+  });
+}
+
+// Only governors have a part in g0; who is alone is one.
+void ClusterNode::start_keeper(const host::OnDone& done) {
+  const NodeIndex index = topology().index_of(record_.id);
+  std::string cluster = topology().cluster_id();
+  if (cluster.empty())
+    cluster = next_cluster_ = new_id();
+  else if (!cluster::contains(topology().governors(), index))
+    return done({});
+  keeper_ = std::make_unique<TopologyKeeper>(
+      server_.host(), fmt::format("{}/g0-{}", record_.home, cluster.substr(0, kKeeperDigits)),
+      record_.id, record_.topology, record_.position, [this] { topology_changed(); });
+  keeper_->start(done);
+}
+
+void ClusterNode::start_group(const host::OnDone& done) {
+  auto config = group_config_alone(server_.settings());
+  group_ = std::make_unique<ReplicaGroup>(server_, config, record_.home + "/group");
+  server_.group_started(group_.get());
+  group_->start(done);
+}
+
+Result<> ClusterNode::open_bus() {
+  const uint16_t port = bus_port_of(server_.settings());
+  for (base::Bytes address : server_.settings().bind) {
+    const bool optional = address.starts_with('-');
+    if (optional) address.remove_prefix(1);
+    auto listening = bus_->listen(tcp_endpoint(address, port));
+    if (!listening && !optional)
+      return Error{fmt::format("Failed listening on port {} (cluster), aborting. {}", port,
+                               listening.error())};
+  }
+  return {};
+}
+
+void ClusterNode::end(host::OnDone done) {
+  ending_ = true;
+  auto group_ended = [this, done = std::move(done)](Result<> ended) {
+    if (!ended || !keeper_) {
+      ending_ = ended.ok();
+      return done(std::move(ended));
+    }
+    keeper_->end([this, done](Result<> kept) {
+      ending_ = kept.ok();
+      done(std::move(kept));
+    });
+  };
+  if (!group_) return group_ended({});
+  group_->end(std::move(group_ended));
+}
+
+void ClusterNode::join_configured() {
+  const std::string& text = server_.settings().cluster_join;
+  if (text.empty() || !alone()) return;
+  const auto list = cluster::parse_group_list(text);
+  const auto& one = list.value()[0];
+  if (const auto bus = cluster::parse_node_address(one.host, one.bus_port)) return meet(*bus);
+  log::warning("cluster-join {}: the address of a node is wanted, not a name", text);
+}
+
+// A node that lost its cluster, or never had one, founds its own.
+void ClusterNode::consider_founding() {
+  if (!topology().cluster_id().empty() || founding_ || !keeper_ || !keeper_->leads()) return;
+  founding_ = true;
+  make_so(
+      [this](const cluster::Topology& now) {
+        return cluster::next_to_found(now, next_cluster_, claim());
+      },
+      [this](Result<> founded) {
+        founding_ = false;
+        if (!founded) log::warning("Cluster: {}", founded.error());
+      });
+}
+
+void ClusterNode::reset(host::OnDone done) {
+  if (keeper_) {
+    left_.push_back(std::move(keeper_));
+    left_.back()->end([](const Result<>&) {});
+  }
+  begin_alone();
+  leaders_.clear();
+  told_epoch_ = 0;
+  bus_->set_id(record_.id);
+  refresh();
+  log::notice("Cluster: this is a new node now, {}", record_.id);
+  file_->save(record_, [this, done = std::move(done), alive = alive_] {
+    if (*alive) start_keeper(done);
+  });
+}
+
+// --- turns -------------------------------------------------------------------------------------
+
+void ClusterNode::begin_turn_end() {
+  if (keeper_) keeper_->begin_turn_end();
+  if (group_) group_->begin_turn_end();
+  bus_->flush();
+}
+
+void ClusterNode::tick() {
+  const base::Millis now = steady_ms();
+  bus_->tick(now);
+  if (group_) group_->tick();
+  if (ending_) return;
+  consider_founding();
+  note_own_lead();
+  if (now < news_at_) return;
+  news_at_ = now + kNewsEveryMs;
+  if (members_.size() < 2) return;
+  const size_t other = server_.host().random.draw() % (members_.size() - 1);
+  tell(indexes_[other + (other >= self_)]);
+}
+
+// Others send clients to who leads, so they are told at once.
+void ClusterNode::note_own_lead() {
+  if (!serves() || own_group_ == kNoGroup || told_epoch_ == group_->epoch()) return;
+  told_epoch_ = group_->epoch();
+  leaders_[own_group_] = {index_, told_epoch_};
+  tell_everybody();
+}
+
+// --- the topology here -------------------------------------------------------------------------
+
+void ClusterNode::topology_changed() {
+  if (keeper_) record_.position = keeper_->position();
+  refresh();
+  save();
+  if (keeper_ && keeper_->leads()) tell_everybody();
+}
+
+void ClusterNode::save() {
+  const cluster::Position at = record_.position;
+  file_->save(record_, [this, at, alive = alive_] {
+    if (*alive && keeper_) keeper_->saved(at);
+  });
+}
+
+cluster::NodeClaim ClusterNode::claim() const {
+  const Settings& now = server_.settings();
+  cluster::NodeClaim claim;
+  cluster::TopologyMember& own = claim.member;
+  own.id = record_.id;
+  own.incarnation = record_.incarnation;
+  own.port = announced(now.cluster_announce_port, now.port);
+  own.tls_port = announced(now.cluster_announce_tls_port, now.tls_port);
+  own.hostname = now.cluster_announce_hostname;
+  own.weight = static_cast<uint32_t>(now.cluster_weight);
+  own.location =
+      cluster::parse_location(now.cluster_location)
+          .value_or(cluster::Location{"default", "default", record_.id.substr(0, kHomeDigits)});
+  const uint16_t bus_port = announced(now.cluster_announce_bus_port, bus_port_of(now));
+  own.bus = cluster::parse_node_address(own_host(now), bus_port)
+                .value_or(cluster::NodeAddress{.port = bus_port});
+  const cluster::TopologyMember* known = topology().find(index_);
+  if (own.bus.unknown() && known) own.bus = {known->bus.v6, known->bus.bytes, bus_port};
+  claim.slots =
+      cluster::slots_of(topology(), own_group_ == kNoGroup ? GroupNumber{0xfffe} : own_group_);
+  return claim;
+}
+
+size_t ClusterNode::place_of(NodeIndex index) const {
+  const auto found = std::ranges::find(indexes_, index);
+  return static_cast<size_t>(found - indexes_.begin());
+}
+
+void ClusterNode::add_member(NodeIndex index, const cluster::TopologyMember& member) {
+  const auto old = std::ranges::find(members_, member.id, &ClusterMember::id);
+  ClusterMember shown = old == members_.end() ? ClusterMember{} : *old;
+  shown.id = member.id;
+  shown.host = member.bus.unknown() ? "" : member.bus.host();
+  shown.port = member.port;
+  shown.tls_port = member.tls_port;
+  shown.bus_port = member.bus.port;
+  shown.hostname = member.hostname;
+  const GroupNumber group = cluster::group_of(topology(), index);
+  shown.shard_id =
+      base::digest_hex(base::sha256(fmt::format("{} {}", topology().cluster_id(), group)))
+          .substr(0, cluster::kNodeIdBytes);
+  indexes_.push_back(index);
+  shown_.push_back(std::move(shown));
+}
+
+// The picture anew, after the topology has changed.
+void ClusterNode::refresh() {
+  index_ = topology().index_of(record_.id);
+  own_group_ = index_ == kNoNode ? kNoGroup : cluster::group_of(topology(), index_);
+  indexes_.clear();
+  shown_.clear();
+  for (const auto& [index, member] : topology().members()) add_member(index, member);
+  if (index_ == kNoNode) {
+    shown_.clear();
+    indexes_.clear();
+    add_member(kNoNode, claim().member);
+  }
+  members_ = std::move(shown_);
+  self_ = place_of(index_);
+  covered_ = true;
+  own_slots_.reset();
+  for (unsigned slot = 0; slot < kSlots; ++slot) {
+    const GroupNumber owner = topology().owner(slot);
+    covered_ &= owner != kNoGroup;
+    if (owner != kNoGroup && owner == own_group_) own_slots_.set(slot);
+  }
+  all_own_ = own_slots_.all();
+  std::erase_if(leaders_,
+                [this](const auto& one) { return !topology().groups().count(one.first); });
+  settings_changed(server_.settings());
+  server_.redirect_blocked();
+}
+
+// How we are announced may change while we run.
+void ClusterNode::settings_changed(const Settings& now) {
+  ClusterMember& own = members_[self_];
+  if (!now.cluster_announce_ip.empty() || own.host.empty()) own.host = now.cluster_announce_ip;
+  own.hostname = now.cluster_announce_hostname;
+  own.port = announced(now.cluster_announce_port, now.port);
+  own.tls_port = announced(now.cluster_announce_tls_port, now.tls_port);
+  own.bus_port = announced(now.cluster_announce_bus_port, bus_port_of(now));
+  if (own.id.empty()) own.id = record_.id;
+}
+
+// --- ClusterView -------------------------------------------------------------------------------
+
+size_t ClusterNode::leader() const {
+  return group_ && group_->leader() == group_->self() ? self_ : members_.size();
+}
+
+bool ClusterNode::serves() const { return group_ && group_->serves(); }
+bool ClusterNode::may_commit() const { return group_ && group_->may_commit(); }
+std::string ClusterNode::quorum() const { return group_ ? group_->quorum() : std::string(); }
+bool ClusterNode::readable() const { return group_ && group_->readable(); }
+uint64_t ClusterNode::epoch() const { return topology().version(); }
+
+size_t ClusterNode::leader_of(unsigned slot) const {
+  return leader_of_group(topology().owner(slot));
+}
+
+// Nobody has told who leads: it will be the first member.
+size_t ClusterNode::leader_of_group(GroupNumber number) const {
+  if (number == kNoGroup) return members_.size();
+  if (number == own_group_) return leader();
+  if (const auto known = leaders_.find(number); known != leaders_.end())
+    return place_of(known->second.node);
+  const auto group = topology().groups().find(number);
+  return group == topology().groups().end() ? members_.size() : place_of(group->second.members[0]);
+}
+
+std::vector<ClusterShard> ClusterNode::shards() const {
+  std::vector<ClusterShard> shards;
+  for (const auto& [number, group] : topology().groups()) {
+    ClusterShard shard;
+    for (const cluster::SlotRange& range : cluster::slots_of(topology(), number))
+      shard.slots.emplace_back(range.first, range.last);
+    for (const NodeIndex node : group.members) shard.members.push_back(place_of(node));
+    shard.leader = leader_of_group(number);
+    const auto known = leaders_.find(number);
+    shard.epoch = known == leaders_.end() ? 0 : known->second.epoch;
+    shards.push_back(std::move(shard));
+  }
+  if (shards.empty()) shards.push_back({.slots = {}, .members = {self_}, .leader = self_});
+  return shards;
+}
+
+}  // namespace quoll::server

@@ -1,0 +1,187 @@
+// ClusterNode: this server as a node of a cluster that grows and shrinks. It knows the topology
+// (who is a member, which group has which slots), is a member of one group itself, and talks with
+// the other nodes.
+//
+//   topology   agreed on in g0 (topology_keeper.h) by the governors; a copy of it here, as of some
+//              version; who is behind pulls what it lacks
+//   group      ours: its log and its data (group.h)
+//   bus        questions between nodes (cluster/node_bus.h)
+//   news       once a second two nodes compare versions and who leads which group; who begins to
+//              lead, or has changed the topology, tells everybody
+//
+// A new node is a cluster of its own, with no slots. It joins another cluster by asking one of its
+// nodes (MEET, cluster-join): the governors make it a member, with a group of its own and the slots
+// that it claimed before, and it takes their topology for its own. Only who is alone and has no
+// keys may join, so two clusters never become one.
+//
+// A change of the topology is made by steps (cluster/topology_steps.h): the step is asked what
+// comes next, that is proposed to the governors, and so on until nothing is left.
+//
+// cluster_node.cc: start, end, the picture for clients; cluster_node_talk.cc: questions, steps.
+//
+// Cost: a request of a client costs a look at a bit; a news of 100 bytes a second per node.
+#pragma once
+
+#include <bitset>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cluster/node_bus.h"
+#include "cluster/topology_steps.h"
+#include "server/cluster_view.h"
+#include "server/node_file.h"
+#include "server/session.h"
+#include "server/topology_keeper.h"
+
+namespace quoll::server {
+
+class ReplicaGroup;
+class Server;
+
+constexpr base::Millis kNewsEveryMs = 1000;
+constexpr base::Millis kStepsMs = 10'000;  // then a change that did not come about has failed
+constexpr base::Millis kStepAgainMs = 50;  // after somebody else's change came first
+constexpr base::Millis kMeetMs = 30'000;   // as long a join is tried
+constexpr base::Millis kMeetAgainMs = 300;
+
+class ClusterNode final : public ClusterView {
+ public:
+  using Step = std::function<cluster::NextStep(const cluster::Topology&)>;
+
+  explicit ClusterNode(Server& server);
+  ~ClusterNode() override;
+
+  void start(host::OnDone done);
+  // Everything is on disk.
+  void end(host::OnDone done);
+  void begin_turn_end();
+  void tick();  // ten times a second
+  ReplicaGroup* group() { return group_.get(); }
+
+  // Introduces us and the node at the address to each other, in the background.
+  void meet(const cluster::NodeAddress& bus);
+  // Changes the topology until the step says that there is nothing left to do.
+  void make_so(Step step, host::OnDone done);
+  // The same for a command, which is run again when the outcome is there.
+  void begin(const Session& session, Step step);
+  std::optional<base::Result<>> take(SessionId session);
+  void cancel(SessionId session);
+  // We leave the cluster and are a new node from then on, alone. We must have no keys. For a
+  // command, as begin().
+  void begin_reset(const Session& session);
+
+  const cluster::Topology& topology() const { return record_.topology; }
+  cluster::NodeIndex index() const { return index_; }
+  const std::string& id() const { return record_.id; }
+  bool alone() const { return topology().members().size() <= 1; }
+
+  // ClusterView
+  const std::vector<ClusterMember>& members() const override { return members_; }
+  size_t self() const override { return self_; }
+  size_t leader() const override;
+  bool serves() const override;
+  bool may_commit() const override;
+  std::string quorum() const override;
+  bool readable() const override;
+  Traffic traffic() const override { return {bus_->sent(), bus_->received()}; }
+  uint64_t epoch() const override;
+  void settings_changed(const Settings& settings) override;
+  bool has_all_slots() const override { return all_own_; }
+  bool has_slot(unsigned slot) const override { return own_slots_[slot]; }
+  bool assigned(unsigned slot) const override {
+    return topology().owner(slot) != cluster::kNoGroup;
+  }
+  bool covered() const override { return covered_; }
+  size_t leader_of(unsigned slot) const override;
+  std::vector<ClusterShard> shards() const override;
+
+ private:
+  struct Leader {
+    cluster::NodeIndex node = cluster::kNoNode;
+    cluster::Epoch epoch = 0;
+  };
+  struct Effort;   // a change that is being made
+  struct Meeting;  // a join that is being tried
+
+  // cluster_node.cc
+  void loaded(NodeRecord record, const host::OnDone& done);
+  void open_home(const host::OnDone& done);
+  void start_keeper(const host::OnDone& done);
+  void start_group(const host::OnDone& done);
+  base::Result<> open_bus();
+  std::string new_id();
+  void begin_alone();
+  void reset(host::OnDone done);
+  void consider_founding();
+  void join_configured();
+  cluster::NodeClaim claim() const;
+  void topology_changed();
+  void save();
+  void refresh();
+  void add_member(cluster::NodeIndex index, const cluster::TopologyMember& member);
+  size_t place_of(cluster::NodeIndex index) const;
+  size_t leader_of_group(cluster::GroupNumber group) const;
+  void note_own_lead();
+  base::Millis steady_ms() const;
+
+  // cluster_node_talk.cc
+  void serve(const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer);
+  void serve_join(const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer);
+  void serve_invite(const cluster::NodeBus::Asked& asked, const cluster::NodeBus::OnAnswer& answer);
+  void serve_propose(base::Bytes body, cluster::NodeBus::OnAnswer answer);
+  void serve_pull(base::Bytes body, const cluster::NodeBus::OnAnswer& answer);
+  void serve_news(const cluster::NodeBus::Asked& asked, const cluster::NodeBus::OnAnswer& answer);
+  bool ours(base::Bytes& body) const;
+  host::OnDone told(SessionId session);
+  void step_on(const std::shared_ptr<Effort>& effort);
+  void step_again(const std::shared_ptr<Effort>& effort, const std::string& error);
+  void propose_afar(const std::shared_ptr<Effort>& effort, const std::string& change);
+  void pull(const host::Endpoint& from, host::OnDone done);
+  base::Result<> take_topology(base::Bytes answer);
+  void tell(cluster::NodeIndex node);
+  void tell_everybody();
+  std::string news(bool with_leaders) const;
+  uint64_t leaders_hash() const;
+  bool take_news(base::Bytes body, uint64_t& version, uint64_t& hash);
+  void try_meeting();
+  void meeting_ended();
+  base::Result<> adopt(base::Bytes topology);
+  host::Endpoint endpoint(cluster::NodeIndex node) const;
+  static host::Endpoint endpoint_of(const cluster::NodeAddress& address);
+
+  Server& server_;
+  std::unique_ptr<NodeFile> file_;
+  NodeRecord record_;
+  std::string next_cluster_;  // id of the cluster that we found when we are alone
+  std::unique_ptr<TopologyKeeper> keeper_;
+  std::vector<std::unique_ptr<TopologyKeeper>> left_;  // of clusters we were in
+  std::unique_ptr<ReplicaGroup> group_;
+  std::unique_ptr<cluster::NodeBus> bus_;
+  bool founding_ = false;
+  bool ending_ = false;
+
+  // The picture.
+  cluster::NodeIndex index_ = cluster::kNoNode;
+  cluster::GroupNumber own_group_ = cluster::kNoGroup;
+  std::vector<ClusterMember> members_{1};
+  std::vector<ClusterMember> shown_;         // the next ones, while they are gathered
+  std::vector<cluster::NodeIndex> indexes_;  // of members_
+  size_t self_ = 0;
+  std::bitset<kSlots> own_slots_;
+  bool all_own_ = false;
+  bool covered_ = false;
+  std::map<cluster::GroupNumber, Leader> leaders_;
+  cluster::Epoch told_epoch_ = 0;  // in which we lead, as others know
+
+  std::shared_ptr<Meeting> meeting_;
+  std::map<SessionId, std::optional<base::Result<>>> asked_;  // by commands
+  bool pulling_ = false;
+  base::Millis news_at_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace quoll::server

@@ -1,0 +1,408 @@
+// ClusterNode: what nodes ask each other, and changes of the topology step by step.
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include "base/text.h"
+#include "cluster/group_frames.h"
+#include "server/cluster_node.h"
+#include "server/log.h"
+#include "server/server.h"
+
+namespace quoll::server {
+
+using base::Bytes;
+using base::Error;
+using base::Result;
+using cluster::FieldReader;
+using cluster::FieldWriter;
+using cluster::kNodeIdBytes;
+using cluster::kNoNode;
+using cluster::NodeBus;
+using cluster::NodeIndex;
+using cluster::Question;
+
+namespace {
+
+// Errors of answers that say what the asker should do, not what is wrong.
+constexpr Bytes kAskAgain = "AGAIN";       // in a moment
+constexpr Bytes kNotLeader = "NOTLEADER";  // another one of those who hold the topology
+
+constexpr char kWholeTopology = 'T';
+constexpr char kTopologyChanges = 'C';
+
+// An error reply begins with a code.
+std::string as_reply(const std::string& error) {
+  return error.starts_with("ERR ") ? error : "ERR " + error;
+}
+
+}  // namespace
+
+// A change under way: its step is asked, what it says is proposed, and so on.
+struct ClusterNode::Effort {
+  Step step;
+  host::OnDone done;
+  base::Millis until = 0;
+  size_t governor = 0;  // which one is asked next
+  std::string error;    // of the last try
+};
+
+struct ClusterNode::Meeting {
+  cluster::NodeAddress bus;
+  base::Millis until = 0;
+  bool asking = false;
+  host::TimerId timer = 0;
+};
+
+host::Endpoint ClusterNode::endpoint_of(const cluster::NodeAddress& address) {
+  using Family = host::Endpoint::Family;
+  return {address.v6 ? Family::ipv6 : Family::ipv4, address.host(), address.port};
+}
+
+host::Endpoint ClusterNode::endpoint(NodeIndex node) const {
+  const cluster::TopologyMember* member = topology().find(node);
+  return member ? endpoint_of(member->bus) : host::Endpoint{};
+}
+
+// --- changes -----------------------------------------------------------------------------------
+
+void ClusterNode::make_so(Step step, host::OnDone done) {
+  auto effort = std::make_shared<Effort>();
+  effort->step = std::move(step);
+  effort->done = std::move(done);
+  effort->until = steady_ms() + kStepsMs;
+  step_on(effort);
+}
+
+void ClusterNode::step_on(const std::shared_ptr<Effort>& effort) {
+  cluster::NextStep next = effort->step(topology());
+  if (!next) return effort->done(Error{as_reply(next.error())});
+  if (!next.value()) return effort->done({});
+  const auto proposed = [this, effort, alive = alive_](Result<> result) {
+    if (!*alive) return;
+    if (result) return step_on(effort);
+    step_again(effort, result.error());
+  };
+  if (keeper_ && keeper_->leads()) return keeper_->propose(*next.value(), proposed);
+  if (topology().cluster_id().empty()) return step_again(effort, "the cluster is being founded");
+  propose_afar(effort, next.value()->encode());
+}
+
+void ClusterNode::propose_afar(const std::shared_ptr<Effort>& effort, const std::string& change) {
+  const auto& governors = topology().governors();
+  if (governors.empty()) return step_again(effort, "nobody holds the topology");
+  const NodeIndex governor = governors[effort->governor % governors.size()];
+  if (governor == index_) {
+    ++effort->governor;
+    return step_again(effort, "nobody leads those who hold the topology");
+  }
+  const host::Endpoint to = endpoint(governor);
+  bus_->ask(to, Question::propose, topology().cluster_id() + change,
+            [this, effort, to, alive = alive_](Result<std::string> answer) {
+              if (!*alive) return;
+              if (!answer) ++effort->governor;
+              const std::string error = answer ? "" : answer.error();
+              pull(to, [this, effort, error, alive = alive_](const Result<>&) {
+                if (!*alive) return;
+                if (error.empty()) return step_on(effort);
+                step_again(effort, error);
+              });
+            });
+}
+
+void ClusterNode::step_again(const std::shared_ptr<Effort>& effort, const std::string& error) {
+  effort->error = error;
+  if (steady_ms() >= effort->until)
+    return effort->done(Error{"ERR The cluster could not be changed: " + error});
+  server_.host().loop.after(kStepAgainMs * base::kNanosPerMilli, [this, effort, alive = alive_] {
+    if (*alive) step_on(effort);
+  });
+}
+
+// Keeps the outcome for the session's command, and runs that again.
+host::OnDone ClusterNode::told(SessionId id) {
+  asked_[id].reset();
+  return [this, id](Result<> result) {
+    const auto waits = asked_.find(id);
+    if (waits == asked_.end()) return;
+    waits->second = std::move(result);
+    server_.host().loop.post([this, id, alive = alive_] {
+      if (!*alive) return;
+      if (Session* session = server_.find_session(id); session && asked_.count(id))
+        session->run_again();
+    });
+  };
+}
+
+void ClusterNode::begin(const Session& session, Step step) {
+  make_so(std::move(step), told(session.id));
+}
+
+// Others forget us first, if we still are a member.
+void ClusterNode::begin_reset(const Session& session) {
+  const host::OnDone done = told(session.id);
+  if (alone()) return reset(done);
+  make_so(
+      [id = record_.id](const cluster::Topology& now) { return cluster::next_to_forget(now, id); },
+      [this, done](Result<> forgotten) {
+        if (!forgotten) return done(std::move(forgotten));
+        reset(done);
+      });
+}
+
+std::optional<Result<>> ClusterNode::take(SessionId session) {
+  const auto waits = asked_.find(session);
+  if (waits == asked_.end() || !waits->second) return {};
+  std::optional<Result<>> outcome = std::move(waits->second);
+  asked_.erase(waits);
+  return outcome;
+}
+
+void ClusterNode::cancel(SessionId session) { asked_.erase(session); }
+
+// --- questions ---------------------------------------------------------------------------------
+
+// Of nodes of our cluster: the body begins with its id.
+bool ClusterNode::ours(Bytes& body) const {
+  if (topology().cluster_id().empty() || !body.starts_with(topology().cluster_id())) return false;
+  body.remove_prefix(kNodeIdBytes);
+  return true;
+}
+
+void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
+  if (asked.question == Question::join) return serve_join(asked, std::move(answer));
+  if (asked.question == Question::invite) return serve_invite(asked, answer);
+  if (asked.question == Question::probe) return answer(record_.id);
+  Bytes body = asked.body;
+  if (!ours(body)) return answer(Error{"this node is not of your cluster"});
+  switch (asked.question) {
+    case Question::propose:
+      return serve_propose(body, std::move(answer));
+    case Question::pull:
+      return serve_pull(body, answer);
+    case Question::news:
+      return serve_news(asked, answer);
+    default:
+      answer(Error{"this node does not answer that"});
+  }
+}
+
+// By who leads the governors; others pass it on, once.
+void ClusterNode::serve_join(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
+  auto claim = cluster::NodeClaim::decode(asked.body);
+  if (!claim) return answer(Error{"this is no node's description"});
+  if (meeting_ && claim->member.id > record_.id)
+    return answer(Error{std::string(kAskAgain) + ": this node is joining a cluster itself"});
+  if (topology().cluster_id().empty())
+    return answer(Error{std::string(kAskAgain) + ": the cluster is being founded"});
+  if (claim->member.bus.unknown())
+    if (auto seen = cluster::parse_node_address(asked.address, claim->member.bus.port))
+      claim->member.bus = *seen;
+  make_so(
+      [claim = *claim](const cluster::Topology& now) { return cluster::next_to_join(now, claim); },
+      [this, answer = std::move(answer), alive = alive_](Result<> joined) {
+        if (!*alive) return;
+        if (!joined) return answer(Error{joined.error()});
+        answer(topology().encode());
+      });
+}
+
+void ClusterNode::serve_invite(const NodeBus::Asked& asked, const NodeBus::OnAnswer& answer) {
+  auto claim = cluster::NodeClaim::decode(asked.body);
+  if (!claim) return answer(Error{"this is no node's description"});
+  if (topology().index_of(claim->member.id) != kNoNode) return answer(std::string());
+  if (!alone() || server_.store().keys(0) > 0)
+    return answer(Error{"a node that has keys or a cluster joins no other"});
+  if (claim->member.bus.unknown())
+    if (auto seen = cluster::parse_node_address(asked.address, claim->member.bus.port))
+      claim->member.bus = *seen;
+  answer(std::string());
+  meet(claim->member.bus);
+}
+
+void ClusterNode::serve_propose(Bytes body, NodeBus::OnAnswer answer) {
+  const auto change = cluster::TopologyChange::decode(body);
+  if (!change) return answer(Error{"this is no change of the topology"});
+  if (!keeper_ || !keeper_->leads()) return answer(Error{std::string(kNotLeader)});
+  keeper_->propose(*change, [answer = std::move(answer)](Result<> applied) {
+    if (!applied) return answer(Error{applied.error()});
+    answer(std::string());
+  });
+}
+
+void ClusterNode::serve_pull(Bytes body, const NodeBus::OnAnswer& answer) {
+  FieldReader in(body);
+  cluster::TopologyVersion since = 0;
+  if (!in.number(since)) return answer(Error{"this asks for no version"});
+  if (auto changes = topology().delta(since)) return answer(kTopologyChanges + *changes);
+  answer(kWholeTopology + topology().encode());
+}
+
+void ClusterNode::pull(const host::Endpoint& from, host::OnDone done) {
+  std::string body = topology().cluster_id();
+  FieldWriter(body).number(topology().version());
+  bus_->ask(from, Question::pull, body,
+            [this, done = std::move(done), alive = alive_](Result<std::string> answer) {
+              if (!*alive) return;
+              if (!answer) return done(Error{answer.error()});
+              done(take_topology(answer.value()));
+            });
+}
+
+// A governor's topology is made by its log, not by what others tell.
+Result<> ClusterNode::take_topology(Bytes answer) {
+  if (answer.empty()) return Error{"this is no topology"};
+  if (keeper_ && cluster::contains(topology().governors(), index_)) return {};
+  const char kind = answer[0];
+  answer.remove_prefix(1);
+  const cluster::TopologyVersion before = topology().version();
+  if (kind == kTopologyChanges) {
+    if (auto taken = record_.topology.apply_delta(answer); !taken) return taken;
+  } else {
+    auto whole = cluster::Topology::decode(answer);
+    if (!whole) return Error{whole.error()};
+    const cluster::Topology& other = whole.value();
+    if (other.cluster_id() != topology().cluster_id()) return Error{"this is another cluster's"};
+    if (other.version() <= before) return {};
+    record_.topology = std::move(whole.value());
+  }
+  if (topology().version() != before) topology_changed();
+  return {};
+}
+
+// --- news --------------------------------------------------------------------------------------
+
+//   cluster40 version8 hash8 then per group whose leader is known: group2 node2 epoch8
+std::string ClusterNode::news(bool with_leaders) const {
+  std::string bytes = topology().cluster_id();
+  FieldWriter out(bytes);
+  out.number(topology().version()).number(leaders_hash());
+  if (with_leaders)
+    for (const auto& [group, leader] : leaders_)
+      out.number(group).number(leader.node).number(leader.epoch);
+  return bytes;
+}
+
+uint64_t ClusterNode::leaders_hash() const {
+  std::string bytes;
+  FieldWriter out(bytes);
+  for (const auto& [group, leader] : leaders_)
+    out.number(group).number(leader.node).number(leader.epoch);
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+// The later epoch's leader is the group's.
+bool ClusterNode::take_news(Bytes body, uint64_t& version, uint64_t& hash) {
+  FieldReader in(body);
+  if (!in.number(version) || !in.number(hash)) return false;
+  bool changed = false;
+  while (!in.empty()) {
+    cluster::GroupNumber group;
+    Leader told;
+    if (!in.number(group) || !in.number(told.node) || !in.number(told.epoch)) return false;
+    if (!topology().groups().count(group)) continue;
+    Leader& known = leaders_[group];
+    if (told.epoch <= known.epoch && known.node != kNoNode) continue;
+    known = told;
+    changed = true;
+  }
+  if (changed) server_.redirect_blocked();
+  return true;
+}
+
+void ClusterNode::serve_news(const NodeBus::Asked& asked, const NodeBus::OnAnswer& answer) {
+  uint64_t version = 0, hash = 0;
+  if (!take_news(asked.body.substr(kNodeIdBytes), version, hash))
+    return answer(Error{"this is no news"});
+  answer(news(hash != leaders_hash()).substr(kNodeIdBytes));
+  const NodeIndex from = topology().index_of(asked.id);
+  if (version <= topology().version() || pulling_ || from == kNoNode) return;
+  pulling_ = true;
+  pull(endpoint(from), [this, alive = alive_](const Result<>&) {
+    if (*alive) pulling_ = false;
+  });
+}
+
+void ClusterNode::tell(NodeIndex node) {
+  if (!topology().find(node)) return;
+  const bool complete = told_epoch_ != 0 && leaders_.size() == 1;
+  bus_->ask(endpoint(node), Question::news, news(complete),
+            [this, node, alive = alive_](Result<std::string> answer) {
+              if (!*alive || !answer) return;
+              uint64_t version = 0, hash = 0;
+              if (!take_news(answer.value(), version, hash) || !topology().find(node)) return;
+              if (hash != leaders_hash())
+                bus_->ask(endpoint(node), Question::news, news(true), [](const auto&) {});
+              if (version > topology().version()) pull(endpoint(node), [](const auto&) {});
+            });
+}
+
+void ClusterNode::tell_everybody() {
+  const std::string body = news(true);
+  for (const NodeIndex node : indexes_)
+    if (node != index_) bus_->ask(endpoint(node), Question::news, body, [](const auto&) {});
+}
+
+// --- joining -----------------------------------------------------------------------------------
+
+void ClusterNode::meet(const cluster::NodeAddress& bus) {
+  if (meeting_) meeting_ended();
+  meeting_ = std::make_shared<Meeting>();
+  meeting_->bus = bus;
+  meeting_->until = steady_ms() + kMeetMs;
+  try_meeting();
+}
+
+void ClusterNode::meeting_ended() {
+  server_.host().loop.cancel(meeting_->timer);
+  meeting_.reset();
+}
+
+// Who is alone and has nothing asks to join; else the other one is invited to.
+void ClusterNode::try_meeting() {
+  const auto meeting = meeting_;
+  const bool joins = alone() && server_.store().keys(0) == 0;
+  const Question question = joins ? Question::join : Question::invite;
+  const auto answered = [this, meeting, joins, alive = alive_](Result<std::string> answer) {
+    if (!*alive || meeting_ != meeting) return;
+    if (answer) {
+      const Result<> done = joins ? adopt(answer.value()) : Result<>();
+      if (!done) log::warning("Cluster: {}", done.error());
+      return meeting_ended();
+    }
+    if (steady_ms() >= meeting->until || answer.error().find("was removed") != std::string::npos) {
+      log::warning("Cluster: the node at {} could not be met: {}", meeting->bus.text(),
+                   answer.error());
+      return meeting_ended();
+    }
+    meeting->timer =
+        server_.host().loop.after(kMeetAgainMs * base::kNanosPerMilli, [this, meeting] {
+          if (meeting_ == meeting) try_meeting();
+        });
+  };
+  bus_->ask(endpoint_of(meeting->bus), question, claim().encode(), answered);
+}
+
+// The topology of the cluster we have joined is ours from now on.
+Result<> ClusterNode::adopt(Bytes bytes) {
+  auto other = cluster::Topology::decode(bytes);
+  if (!other) return Error{other.error()};
+  if (other.value().index_of(record_.id) == kNoNode) return Error{"we are no member after all"};
+  if (other.value().cluster_id() == topology().cluster_id()) return {};
+  if (!alone() || server_.store().keys(0) > 0)
+    return Error{"a node that has keys or a cluster joins no other"};
+  if (keeper_) {
+    left_.push_back(std::move(keeper_));
+    left_.back()->end([](const Result<>&) {});
+  }
+  record_.topology = std::move(other.value());
+  record_.position = {};
+  leaders_.clear();
+  told_epoch_ = 0;
+  log::notice("Cluster: joined {} of {} nodes", topology().cluster_id(),
+              topology().members().size());
+  refresh();
+  save();
+  return {};
+}
+
+}  // namespace quoll::server

@@ -1,0 +1,128 @@
+#include "server/node_file.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include "base/text.h"
+#include "host/whole_file.h"
+#include "server/log.h"
+
+namespace quoll::server {
+namespace {
+
+using base::Bytes;
+using base::Error;
+using base::Result;
+
+constexpr Bytes kNodeFileHead = "quoll-cluster-node 1\n";
+constexpr size_t kChecksumBytes = 17;  // with the end of its line
+
+std::string checksum_line(Bytes bytes) {
+  return fmt::format("{:016x}\n", XXH3_64bits(bytes.data(), bytes.size()));
+}
+
+// What stands behind `name ` on the next line.
+bool take_line(Bytes& rest, Bytes name, Bytes& value) {
+  const size_t end = rest.find('\n');
+  if (end == Bytes::npos || !rest.starts_with(name) || end <= name.size()) return false;
+  value = rest.substr(name.size() + 1, end - name.size() - 1);
+  rest.remove_prefix(end + 1);
+  return true;
+}
+
+}  // namespace
+
+std::string NodeRecord::encode() const {
+  const std::string table = topology.encode();
+  std::string text = fmt::format(
+      "{}id {}\nhome {}\nincarnation {}\nposition {} {}\ntopology {}\n{}\n", kNodeFileHead, id,
+      home, incarnation, position.epoch, position.index, table.size(), table);
+  return text + checksum_line(text);
+}
+
+Result<NodeRecord> NodeRecord::decode(Bytes bytes) {
+  const Error damaged{"it is damaged, or none of this server's"};
+  if (!bytes.starts_with(kNodeFileHead) || bytes.size() < kNodeFileHead.size() + kChecksumBytes)
+    return damaged;
+  const Bytes text = bytes.substr(0, bytes.size() - kChecksumBytes);
+  if (checksum_line(text) != bytes.substr(text.size())) return damaged;
+  Bytes rest = text.substr(kNodeFileHead.size());
+  Bytes id, home, incarnation, position, size;
+  NodeRecord record;
+  uint64_t number = 0, table = 0;
+  if (!take_line(rest, "id", id) || !take_line(rest, "home", home) ||
+      !take_line(rest, "incarnation", incarnation) || !take_line(rest, "position", position) ||
+      !take_line(rest, "topology", size) || !base::parse_uint(incarnation, number) ||
+      !base::parse_uint(size, table) || rest.size() != table + 1)
+    return damaged;
+  const size_t space = std::min(position.find(' '), position.size());
+  if (!base::parse_uint(position.substr(0, space), record.position.epoch) ||
+      !base::parse_uint(position.substr(std::min(space + 1, position.size())),
+                        record.position.index))
+    return damaged;
+  auto topology = cluster::Topology::decode(rest.substr(0, table));
+  if (!topology) return Error{topology.error()};
+  record.id = id;
+  record.home = home;
+  record.incarnation = static_cast<cluster::Incarnation>(number);
+  record.topology = std::move(topology.value());
+  return record;
+}
+
+NodeFile::~NodeFile() {
+  *alive_ = false;
+  host_.loop.cancel(retry_);
+}
+
+void NodeFile::load(std::function<void(Result<NodeRecord>)> done) {
+  host::read_whole_file(
+      host_.disk, path_, [this, done = std::move(done)](Result<std::string> text) {
+        if (!text && text.error().find("No such file") != std::string::npos)
+          return done(NodeRecord{});
+        if (!text) return done(Error{fmt::format("{}: {}", path_, text.error())});
+        auto record = NodeRecord::decode(text.value());
+        if (record) return done(std::move(record));
+        done(Error{fmt::format("Unrecoverable error: corrupted cluster config file \"{}\": {}",
+                               path_, record.error())});
+      });
+}
+
+void NodeFile::save(const NodeRecord& record, host::Task done) {
+  bytes_ = record.encode();
+  waiting_.push_back(std::move(done));
+  if (!writing_ && retry_ == 0) write();
+}
+
+void NodeFile::write() {
+  writing_ = true;
+  serving_.insert(serving_.end(), std::make_move_iterator(waiting_.begin()),
+                  std::make_move_iterator(waiting_.end()));
+  waiting_.clear();
+  host::replace_whole_file(host_.disk, path_, path_ + ".part", bytes_,
+                           [this, alive = alive_](const Result<>& result) {
+                             if (*alive) written(result);
+                           });
+}
+
+void NodeFile::written(const Result<>& result) {
+  writing_ = false;
+  if (!result) {
+    if (!std::exchange(in_trouble_, true))
+      log::warning("The cluster config file {} cannot be written: {}", path_, result.error());
+    retry_ = host_.loop.after(kNodeFileRetryAfter, [this] {
+      retry_ = 0;
+      write();
+    });
+    return;
+  }
+  in_trouble_ = false;
+  const auto alive = alive_;
+  std::vector<host::Task> served = std::exchange(serving_, {});
+  if (!waiting_.empty()) write();
+  for (const host::Task& done : served) {
+    if (done) done();
+    if (!*alive) return;
+  }
+}
+
+}  // namespace quoll::server

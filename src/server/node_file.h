@@ -1,0 +1,64 @@
+// NodeFile: what a node of a cluster must not forget, in the file that cluster-config-file names:
+// who it is, and the topology as it knew it last.
+//
+//   quoll-cluster-node 1
+//   id <40 hex digits>
+//   home <directory of its logs>
+//   incarnation <number>
+//   position <epoch> <index>       of the topology in the log of those who hold it
+//   topology <bytes>
+//   <its bytes>
+//   <16 hex digits: XXH3 of everything before>
+//
+// Changes go out together; a crash leaves the old or the new file. A write that fails is tried
+// again every second. Without the file the node is a new one.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cluster/topology.h"
+#include "host/host.h"
+
+namespace quoll::server {
+
+constexpr base::Nanos kNodeFileRetryAfter = 1'000 * base::kNanosPerMilli;
+
+struct NodeRecord {
+  std::string id;    // "": the node is new
+  std::string home;  // directory of its logs
+  cluster::Incarnation incarnation = 1;
+  cluster::Position position;
+  cluster::Topology topology;
+
+  std::string encode() const;
+  static base::Result<NodeRecord> decode(base::Bytes bytes);
+};
+
+class NodeFile {
+ public:
+  NodeFile(const host::Host& host, std::string path) : host_(host), path_(std::move(path)) {}
+  ~NodeFile();
+
+  // A file that is not there is a record without an id.
+  void load(std::function<void(base::Result<NodeRecord>)> done);
+  // Done when it is on disk.
+  void save(const NodeRecord& record, host::Task done);
+  bool idle() const { return !writing_ && waiting_.empty(); }
+
+ private:
+  void write();
+  void written(const base::Result<>& result);
+
+  host::Host host_;
+  std::string path_;
+  std::string bytes_;  // to be written
+  bool writing_ = false;
+  bool in_trouble_ = false;
+  host::TimerId retry_ = 0;
+  std::vector<host::Task> waiting_, serving_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace quoll::server
