@@ -5,9 +5,15 @@
 namespace quoll::cluster {
 
 GroupCore::GroupCore(const GroupConfig& group, SavedState state, GroupLog log, uint64_t seed,
-                     base::Millis now)
-    : group_(group), state_(std::move(state)), log_(std::move(log)), chance_(seed | 1), now_(now) {
-  QUOLL_CHECK(group_.members <= kMembersMax && group_.self < group_.members);
+                     base::Millis now, std::optional<GroupShape> first)
+    : group_(group),
+      state_(std::move(state)),
+      log_(std::move(log)),
+      chance_(seed | 1),
+      now_(now),
+      first_(first ? std::move(*first) : listed_shape(group)) {
+  QUOLL_CHECK(group_.self < kMembersMax);
+  find_shapes();
   handed_ = written_ = synced_ = log_.last().index;
   election_at_ = now_ + random_timeout();
   bind();
@@ -44,8 +50,16 @@ Index GroupCore::counted() const {
 
 // --- connections, beginnings -------------------------------------------------------------------
 
-void GroupCore::linked(Member member) {
-  peers_[member].linked = true;
+void GroupCore::linked(Member member, base::Bytes id) {
+  Peer& peer = peers_[member];
+  if (peer.id != id) {  // another node: nothing that the one before it said counts
+    peer = {};
+    begin_feeding(peer);
+    peer.heard = now_ - group_.election_timeout_ms - 1;
+    peer.id = id;
+    look_who_is_meant();
+  }
+  peer.linked = true;
   GroupMessage hello = message(GroupMessage::Kind::hello);
   hello.at = log_.last();
   hello.flag = virgin();
@@ -63,15 +77,18 @@ void GroupCore::unlinked(Member member) {
 }
 
 void GroupCore::hear_hello(Member from, const GroupMessage& message) {
+  if (!is_meant(from)) return;
   peers_[from].virgin |= message.flag;
   begin_virgin();
 }
 
-// A group begins when every member has been seen without a past: then none can have lost one.
+// A group begins when every member of its first shape has been seen without a past: then none can
+// have lost one. Who joins does not know a shape then.
 void GroupCore::begin_virgin() {
-  if (intact() || !virgin()) return;
+  if (intact() || !virgin() || !shape().votes(group_.self) || !is_meant(group_.self)) return;
   bool all = true;
-  each_peer([&](Member, const Peer& peer) { all &= peer.virgin; });
+  for (Member m = 0; m < kMembersMax; ++m)
+    if (m != group_.self && shape().uses(m)) all &= peers_[m].virgin;
   if (!all) return;
   state_.amnesia = 0;
   change_state();
@@ -98,17 +115,19 @@ void GroupCore::state_saved() {
   GroupMessage vote = message(GroupMessage::Kind::vote);
   vote.at = log_.last();
   vote.flag = asked_to_lead_;
-  each_peer([&](Member member, const Peer&) { say(member, vote); });
+  each_voter_peer([&](Member member) { say(member, vote); });
   count_votes();
 }
 
 bool GroupCore::disk_may_wait() const {
   if (!leads() || group_.durability == Durability::fsync) return false;
   if (handed_ == log_.last().index || handed_at_ != now_ || sync_wanted_ > handed_) return false;
-  unsigned others = 0;
-  for (const Peer& peer : peers_)
-    others += peer.linked && peer.feed == Feed::replicate && peer.amnesia == 0;
-  return others >= group_.write_quorum && log_.bytes_behind(handed_) < kAppendBytesMax;
+  const bool others = shape().each_voters([&](const Voters& voters) {
+    return count_in(voters.places, [&](Member m) {
+             return m != group_.self && peers_[m].linked && peers_[m].feed == Feed::replicate;
+           }) >= voters.write_quorum();
+  });
+  return others && log_.bytes_behind(handed_) < kAppendBytesMax;
 }
 
 // Entries that were replaced meanwhile are no longer meant.
@@ -143,177 +162,11 @@ void GroupCore::disk_works(Position durable, Index covered) {
   handed_ = written_ = synced_ = ours ? durable.index : std::max(log_.base().index, covered);
 }
 
-// --- election ----------------------------------------------------------------------------------
-
-bool GroupCore::may_campaign() const { return intact() && disk_works_; }
-
-void GroupCore::tick(base::Millis now) {
-  now_ = now;
-  if (leads()) {
-    if (members_heard(now) < quorum_needed()) return become_follower(state_.epoch, kNoMember);
-    // Who is too far behind needs data, perhaps before anything can be committed.
-    bool lagging = false;
-    each_peer([&](Member, const Peer& peer) { lagging |= peer.feed == Feed::lagging; });
-    if (lacks_data() && (commit_ >= noop_ || lagging)) transfer();
-    return propose_rejoins();
-  }
-  if (now < election_at_) return;
-  election_at_ = now + random_timeout();
-  leader_ = kNoMember;
-  if (may_campaign()) ask_prevotes();
-}
-
-bool GroupCore::heard_of(Member member, base::Millis now) const {
-  const Peer& peer = peers_[member];
-  return peer.linked && now - peer.heard <= group_.election_timeout_ms;
-}
-
-unsigned GroupCore::members_ready(base::Millis now) const {
-  unsigned ready = disk_works_;
-  for (Member m = 0; m < group_.members; ++m)
-    ready += m != group_.self && peers_[m].amnesia == 0 && peers_[m].feed == Feed::replicate &&
-             heard_of(m, now);
-  return ready;
-}
-
-unsigned GroupCore::members_heard(base::Millis now) const {
-  unsigned heard = 1;
-  for (Member m = 0; m < group_.members; ++m)
-    heard += m != group_.self && peers_[m].amnesia == 0 && heard_of(m, now);
-  return heard;
-}
-
-// What is known of a leader's log, and its rounds, begin anew with every epoch, also when the same
-// member leads again.
-void GroupCore::become_follower(Epoch epoch, Member leader) {
-  const bool anew = epoch > state_.epoch || role_ != Role::follower || leader != leader_;
-  if (epoch > state_.epoch) {
-    state_.epoch = epoch;
-    state_.vote = kNoMember;
-    vote_owed_ = kNoMember;
-    change_state();
-  }
-  if (anew) {
-    known_ = sync_asked_ = 0;
-    reply_due_ = refuse_ = false;
-    reply_round_ = replied_round_ = 0;
-  }
-  role_ = Role::follower;
-  leader_ = leader;
-  prevoting_ = campaign_owed_ = false;
-  lease_from_.reset();
-  election_at_ = now_ + random_timeout();
-}
-
-void GroupCore::ask_prevotes() {
-  role_ = Role::follower;
-  campaign_owed_ = false;
-  prevoting_ = true;
-  votes_ = 1u << group_.self;
-  if (election_quorum() == 1) return campaign();
-  GroupMessage ask = message(GroupMessage::Kind::prevote);
-  ask.epoch = state_.epoch + 1;
-  ask.at = log_.last();
-  each_peer([&](Member member, const Peer&) { say(member, ask); });
-}
-
-void GroupCore::campaign(bool asked) {
-  become_follower(state_.epoch + 1, kNoMember);
-  asked_to_lead_ = asked;
-  role_ = Role::candidate;
-  state_.vote = group_.self;
-  votes_ = 1u << group_.self;
-  campaign_owed_ = true;  // when our own vote is on disk
-}
-
-void GroupCore::hear_prevote(Member from, const GroupMessage& message) {
-  const bool led =
-      leads() || (leader_ != kNoMember && now_ - leader_heard_ < group_.election_timeout_ms);
-  GroupMessage reply = this->message(GroupMessage::Kind::prevote_reply);
-  reply.flag = !led && may_vote() && message.epoch > state_.epoch && message.at >= log_.last();
-  if (reply.flag) reply.epoch = message.epoch;
-  say(from, reply);
-}
-
-void GroupCore::hear_vote(Member from, const GroupMessage& message) {
-  if (promised() && !leads() && !message.flag)
-    return say(from, this->message(GroupMessage::Kind::vote_reply));
-  if (message.epoch > state_.epoch) become_follower(message.epoch, kNoMember);
-  const bool free = state_.vote == kNoMember || state_.vote == from;
-  if (message.epoch == state_.epoch && role_ == Role::follower && may_vote() && free &&
-      message.at >= log_.last()) {
-    if (state_.vote != from) {
-      state_.vote = from;
-      change_state();
-    }
-    election_at_ = now_ + random_timeout();
-    vote_owed_ = from;
-    if (!saved()) return;  // told when it is
-    vote_owed_ = kNoMember;
-  }
-  GroupMessage reply = this->message(GroupMessage::Kind::vote_reply);
-  reply.flag = message.epoch == state_.epoch && state_.vote == from;
-  say(from, reply);
-}
-
-void GroupCore::count_votes() {
-  if (std::popcount(votes_) < static_cast<int>(election_quorum())) return;
-  if (prevoting_) return campaign();
-  if (role_ == Role::candidate && saved() && !campaign_owed_) lead();
-}
-
-void GroupCore::lead() {
-  role_ = Role::leader;
-  leader_ = group_.self;
-  round_ = confirmed_ = 0;
-  round_open_ = lease_released_ = false;
-  open_reads_ = last_reads_ = 0;
-  round_members_ = group_.read_quorum;
-  sent_rounds_.clear();
-  sync_wanted_ = 0;
-  each_peer([&](Member, Peer& peer) {
-    peer.feed = Feed::probe;
-    peer.next = log_.last().index + 1;
-    peer.match = peer.commit_told = 0;
-    peer.synced = peer.sync_told = 0;
-    peer.round = peer.round_sent = peer.amnesia = peer.rejoin_proposed = 0;
-    peer.heard = now_;
-    peer.sent = peer.asked = now_ - group_.election_timeout_ms;
-    peer.sync_from = 0;
-  });
-  lagging_.clear();
-  noop_ = log_.last().index + 1;
-  append_own(EntryKind::noop, {}, 0);
-}
-
-bool GroupCore::could_lead(Member m) const {
-  return m != group_.self && peers_[m].ready && peers_[m].amnesia == 0 && heard_of(m, now_);
-}
-
-bool GroupCore::may_transfer() const {
-  if (!leads()) return false;
-  for (Member m = 0; m < group_.members; ++m)
-    if (could_lead(m)) return true;
-  return false;
-}
-
-bool GroupCore::transfer() {
-  if (!leads()) return false;
-  for (Member m = 0; m < group_.members; ++m) {
-    if (!could_lead(m) || peers_[m].match != log_.last().index) continue;
-    say(m, message(GroupMessage::Kind::transfer));
-    lease_released_ = true;
-    lease_from_.reset();
-    return true;
-  }
-  return false;
-}
-
 // --- what arrives ------------------------------------------------------------------------------
 
 void GroupCore::receive(Member from, const GroupMessage& message, base::Millis now) {
   now_ = now;
-  QUOLL_CHECK(from < group_.members && from != group_.self);
+  QUOLL_CHECK(from < kMembersMax && from != group_.self);
   switch (message.kind) {
     case GroupMessage::Kind::hello:
       return hear_hello(from, message);
@@ -326,7 +179,7 @@ void GroupCore::receive(Member from, const GroupMessage& message, base::Millis n
         return become_follower(message.epoch, kNoMember);
       const bool ours = pre ? prevoting_ && message.epoch == state_.epoch + 1
                             : role_ == Role::candidate && message.epoch == state_.epoch;
-      if (!ours || !message.flag) return;
+      if (!ours || !message.flag || !is_meant(from)) return;
       votes_ |= 1u << from;
       return count_votes();
     }
@@ -396,6 +249,7 @@ void GroupCore::take_entry(const Entry& entry, base::Bytes bytes) {
     drop_behind(at.index - 1);
   }
   log_.append(entry.header, [&](const EntryHeader&, std::string& out) { out += bytes; });
+  if (entry.header.kind == EntryKind::shape) take_shape(entry);
   if (entry.header.kind != EntryKind::rejoin || intact()) return;
   auto rejoin = decode_rejoin(entry.payload);
   if (rejoin && rejoin->member == group_.self && rejoin->number == state_.amnesia)
@@ -412,6 +266,8 @@ bool GroupCore::contradicts_base(Position at) const {
 void GroupCore::forget() {
   log_.restart({});
   handed_ = written_ = synced_ = commit_ = applied_ = known_ = rejoin_at_ = 0;
+  state_.shape = state_.arriving = {};
+  find_shapes();
   forgotten_ = true;
   undone_ = 0;
   data_stands_ = false;
@@ -425,6 +281,7 @@ void GroupCore::drop_behind(Index index) {
   QUOLL_CHECK(index >= commit_);
   for (Index at = index; at < applied_;) undone_entries_ += log_.slice(at, SIZE_MAX, at);
   log_.truncate(index);
+  drop_shapes_behind(index);
   handed_ = std::min(handed_, index);
   written_ = std::min(written_, index);
   synced_ = std::min(synced_, index);
@@ -437,7 +294,7 @@ void GroupCore::drop_behind(Index index) {
 
 void GroupCore::hear_reply(Member from, const GroupMessage& message) {
   if (message.epoch > state_.epoch) return become_follower(message.epoch, kNoMember);
-  if (!leads() || message.epoch < state_.epoch) return;
+  if (!leads() || message.epoch < state_.epoch || !is_fed(from)) return;
   Peer& peer = peers_[from];
   peer.heard = now_;
   peer.amnesia = message.number;
@@ -468,57 +325,27 @@ void GroupCore::note_commit(Index commit) {
   if (commit <= commit_) return;
   QUOLL_CHECK(commit <= log_.last().index);
   commit_ = commit;
+  note_shape_committed();
   readmit();
 }
 
+Index GroupCore::stored(Member m) const { return m == group_.self ? counted() : peers_[m].match; }
+
 Index GroupCore::stored_by(unsigned members) const {
-  std::array<Index, kMembersMax> have{};
-  size_t count = 0;
-  have[count++] = counted();
-  each_peer([&](Member, const Peer& peer) {
-    if (peer.amnesia == 0) have[count++] = peer.match;
-  });
-  return reached_by<Index>({have.data(), count}, members);
+  return reached_in<Index>(shape().all_voters(), members, [&](Member m) { return stored(m); });
+}
+
+Index GroupCore::stored_by_quorums() const {
+  return reached<Index>(&Voters::write_quorum, [&](Member m) { return stored(m); });
 }
 
 Index GroupCore::synced_by(unsigned members) const {
-  std::array<Index, kMembersMax> have{};
-  for (Member m = 0; m < group_.members; ++m) have[m] = synced(m);
-  return reached_by<Index>({have.data(), group_.members}, members);
-}
-
-uint64_t GroupCore::confirmed_by(unsigned members) const {
-  std::array<uint64_t, kMembersMax> rounds{};
-  size_t count = 0;
-  rounds[count++] = carried_round();
-  each_peer([&](Member, const Peer& peer) {
-    if (peer.amnesia == 0) rounds[count++] = peer.round;
-  });
-  return reached_by<uint64_t>({rounds.data(), count}, members);
+  return reached_in<Index>(shape().all_voters(), members, [&](Member m) { return synced(m); });
 }
 
 void GroupCore::advance_commit() {
-  const Index reached = stored_by(group_.write_quorum);
+  const Index reached = stored_by_quorums();
   if (reached > commit_ && log_.epoch_at(reached) == state_.epoch) note_commit(reached);
-}
-
-void GroupCore::advance_confirmed() {
-  const uint64_t reached = confirmed_by(group_.read_quorum);
-  if (reached <= confirmed_) return;
-  confirmed_ = reached;
-  round_waits_since_ = now_;
-  while (!sent_rounds_.empty() && sent_rounds_.front().round <= confirmed_) {
-    if (!lease_released_) lease_from_ = sent_rounds_.front().at;
-    sent_rounds_.pop_front();
-  }
-}
-
-uint64_t GroupCore::confirm_read(unsigned members) {
-  if (!round_open_) ++round_;
-  ++open_reads_;
-  open_members_ = std::max(open_members_, members);
-  round_open_ = true;
-  return round_;
 }
 
 void GroupCore::readmit() {
@@ -568,22 +395,27 @@ bool GroupCore::restored(Position at, Index commit) {
   const bool begins = !holds(at);
   if (begins) {
     log_.restart(at);
+    find_shapes();
     handed_ = written_ = synced_ = at.index;
   }
   commit_ = std::min(commit, at.index);
   applied_ = at.index;
+  note_shape_committed();
   return begins;
 }
 
-void GroupCore::installed(Position at, Index commit) {
+void GroupCore::installed(Position at, Index commit, const GroupShape& shape) {
   if (!holds(at)) {
     QUOLL_CHECK(at.index >= commit_);
     log_.restart(at);
+    shapes_.assign(1, {at, shape});
+    look_who_is_meant();
     handed_ = written_ = synced_ = at.index;
     rejoin_at_ = 0;
   }
   commit_ = std::max(commit_, std::min(commit, at.index));
   applied_ = at.index;
+  note_shape_committed();
   undone_.reset();
   data_stands_ = true;
   reply_due_ = role_ == Role::follower && leader_ != kNoMember;
@@ -595,6 +427,7 @@ std::vector<GroupCore::Send>& GroupCore::flush(base::Millis now) {
   now_ = now;
   holds_back_ = false;
   if (leads()) {
+    go_on_changing();
     renew_lease();
     begin_round();
     advance_confirmed();
@@ -605,6 +438,7 @@ std::vector<GroupCore::Send>& GroupCore::flush(base::Millis now) {
     send_reply();
   }
   trim();
+  drop_old_shapes();
   given_.clear();
   given_.swap(out_);
   std::erase_if(given_, [&](const Send& send) { return !peers_[send.to].linked; });
@@ -616,50 +450,6 @@ bool GroupCore::entries_wait(const Peer& peer) const {
   const bool few = log_.last().index + 1 < peer.next + peer.entries_at_once;
   return (on_their_way || few) && peer.entries_sent == now_ &&
          log_.bytes_behind(peer.next - 1) < kHeldBackBytesMax;
-}
-
-// The round of the reads that came since the last one began, if it may begin.
-void GroupCore::begin_round() {
-  if (!round_open_) return;
-  const bool company = round_waits() || open_reads_ < last_reads_;
-  bool entries = false;
-  each_peer(
-      [&](Member, const Peer& peer) { entries |= has_entries_for(peer) && !entries_wait(peer); });
-  holds_back_ = company && round_began_ == now_ && !entries;
-  if (holds_back_) return;
-  if (!round_waits()) {
-    round_waits_since_ = now_;
-    round_members_ = 0;
-  }
-  round_members_ = std::max({round_members_, std::exchange(open_members_, 0u), group_.read_quorum});
-  round_open_ = false;
-  last_reads_ = std::exchange(open_reads_, 0);
-  round_began_ = now_;
-  choose_asked();
-  if (!group_.lease || lease_released_) return;
-  if (sent_rounds_.size() == kSentRoundsMax) sent_rounds_.pop_front();
-  sent_rounds_.push_back({round_, now_});
-}
-
-void GroupCore::choose_asked() {
-  each_peer([](Member, Peer& peer) { peer.asked_first = false; });
-  for (unsigned chosen = 1; chosen < round_members_; ++chosen) {
-    Peer* best = nullptr;
-    each_peer([&](Member, Peer& peer) {
-      const bool may = peer.linked && peer.amnesia == 0 && !peer.asked_first;
-      if (may && (!best || peer.round > best->round)) best = &peer;
-    });
-    if (!best) return;
-    best->asked_first = true;
-  }
-}
-
-// A round per heartbeat, and whatever rounds reads need, are counted from now on.
-void GroupCore::renew_lease() {
-  if (!group_.lease || lease_released_) return;
-  const base::Millis since =
-      sent_rounds_.empty() ? lease_from_.value_or(now_ - heartbeat_ms()) : sent_rounds_.back().at;
-  if (now_ - since >= heartbeat_ms()) confirm_read();
 }
 
 void GroupCore::feed(Member member, Peer& peer) {

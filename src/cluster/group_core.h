@@ -54,6 +54,45 @@
 //  12. A leader that hands its part on has released the others: it has no lease in that epoch any
 //      more. Who was asked by the leader to stand says so, and is voted for despite the promise.
 //
+// The group's shape (group_shape.h) is part of the log. It changes while the group runs:
+//
+//   a learner comes or goes     one entry
+//   voters, W or R change       joint entry (old and new) --committed--> the new shape's entry
+//
+//  13. A shape is in force for who has its entry, committed or not, and until that is dropped. So
+//  whoever may count, counts by one that no two leaders can differ about: see below.
+//  14. Under a joint shape every quorum is needed twice, of the old voters by the old rule and of
+//  the new ones by theirs: to commit, to elect, to confirm, to go on leading.
+//  15. A leader changes the shape once an entry of its own epoch and the shape before are
+//  committed, and none that is joint is in force. The entry of the new shape follows only when the
+//  joint one is committed.
+//  16. Votes and answers count by place and node: of a node that the shape does not mean by the
+//  place they count for nothing, and nothing is remembered of who had the place before.
+//  17. Who does not vote by its own shape does not stand for election. It votes if it is asked: its
+//  shape may be the older one.
+//  18. A node learns before it votes. Its empty directory counts as a loss (7: only members of a
+//  group's first shape begin it, and who joins knows none), so it counts for nothing before a
+//  REJOIN for it was committed by the others (6); and it is made a voter only once it counts and
+//  its log ends close to ours.
+//  19. A leader that is no voter any more leads on until the shape that says so is committed; it
+//  does not count itself. Then it hands its part on.
+//
+// Why nothing is lost by that. Call the shapes before, between and after C, CD and D. As long as CD
+// is not committed, leaders are elected by C alone or by C and D, and both kinds need a quorum of
+// C: two of one epoch would share a voter, and any of them has what C alone committed. Once CD is
+// committed, W of C have it, so nobody without it gets a quorum of C any more (3), and from then on
+// all leaders are elected by C and D or, with D's entry, by D alone: both kinds need a quorum of D.
+// D's entry is appended only then (15), so leaders by C alone and by D alone never meet. What D
+// alone commits is known to W of D, and every later leader needs a quorum of D. Reads: what R of D
+// confirm is older than any later leader for the same reason. The lease: who has CD's entry heard
+// of it in an append, and has been bound since, longer than any lease lasts that began before it
+// (10); leases that began later were granted by both.
+// What was saved of the shape. A restart must find the shape as of the beginning of its log: the
+// last one committed is part of the saved state, which is on disk before the log is cut off behind
+// it; and the shape as of all data that come (arrives()) is there before they are. A saved shape
+// that is newer than the log that is left was committed, and does no harm: who has it has less
+// claim to be elected than those who committed it.
+//
 // Time: steady ms, from the driver. Chance: a seed. Nothing here blocks or allocates per entry but
 // the log itself.
 // Cost: a flush is O(members) and copies no entry; a propose is the entry's encoding.
@@ -61,11 +100,13 @@
 
 #include <bit>
 #include <deque>
+#include <limits>
 #include <utility>
 #include <vector>
 
 #include "cluster/group_log.h"
 #include "cluster/group_message.h"
+#include "cluster/group_shape.h"
 #include "cluster/quorum.h"
 
 namespace quoll::cluster {
@@ -73,6 +114,7 @@ namespace quoll::cluster {
 constexpr size_t kAppendBytesMax = 256 * 1024;         // entries in one message, or one entry
 constexpr size_t kInFlightBytesMax = 4 * 1024 * 1024;  // sent to a member and not yet acknowledged
 constexpr size_t kHeldBackBytesMax = 64 * 1024;        // of entries: more are sent at once
+constexpr size_t kCaughtUpBytes = 1024 * 1024;         // of our log that a coming voter may lack
 constexpr base::Millis kRoundPatienceMs = 3;           // then a round asks everybody
 // Of the election timeout: how often a leader gives a sign of life.
 constexpr base::Millis kHeartbeatsPerTimeout = 8;
@@ -93,17 +135,19 @@ class GroupCore {
     GroupMessage message;
   };
 
-  // `log`: as the disk had it; all of it counts as written and synced.
+  // `log`: as the disk had it; all of it counts as written and synced. `first`: the shape of a
+  // group that begins; nothing: as listed in `group`; an unknown one: whoever leads will tell. What
+  // was saved, or is in the log, takes its place.
   GroupCore(const GroupConfig& group, SavedState state, GroupLog log, uint64_t seed,
-            base::Millis now);
+            base::Millis now, std::optional<GroupShape> first = {});
 
   // --- what happened
   void tick(base::Millis now);
   // The message's epoch may depose us.
   void receive(Member from, const GroupMessage& message, base::Millis now);
   // A connection to the member stands: messages go both ways, in order, none is lost before
-  // unlinked().
-  void linked(Member member);
+  // unlinked(). `id`: of the node that has, or says it has, the place.
+  void linked(Member member, base::Bytes id = {});
   void unlinked(Member member);
   // A leader that serves appends an entry; its index. Its effects are in the data already.
   Index propose(std::span<const store::Effect> effects, base::Millis wall);
@@ -126,9 +170,12 @@ class GroupCore {
   // The data are the log's up to the applied entry again (true), or not (false).
   void data_stands(bool stands) { data_stands_ = stands; }
   bool data_stands() const { return data_stands_; }
+  // All data as of this entry come, and with them the group's shape as of it. What take_state()
+  // hands out then is to be on disk before they are.
+  void arrives(Position at, const GroupShape& shape);
   // All data up to this entry came from a leader that had committed up to `commit`, and are on
   // disk. Unless holds(at), the log begins behind them, there and on disk.
-  void installed(Position at, Index commit);
+  void installed(Position at, Index commit, const GroupShape& shape);
   bool holds(Position at) const { return log_.epoch_at(at.index) == at.epoch; }
   // Reads that arrive from now on need a round of confirmation that begins from now on; its
   // number.
@@ -143,6 +190,10 @@ class GroupCore {
   bool transfer();
   // Whether somebody could lead once he has it.
   bool may_transfer() const;
+  // Begins to change the group into this shape, which is not joint. The error says why that cannot
+  // be, or not yet.
+  base::Result<> change(const GroupShape& target);
+  base::Result<> may_change(const GroupShape& target) const;
 
   // --- what follows
   // Messages to send now, in order; their entries stay valid until the next call.
@@ -173,19 +224,26 @@ class GroupCore {
   void sync_began(Member member, Position at);
   void sync_ended(Member member);
 
-  const GroupConfig& group() const { return group_; }
+  // Who is in the group: by the last entry that tells it.
+  const GroupShape& shape() const { return shapes_.back().shape; }
+  // As of an entry that is not older than what is committed and applied.
+  const GroupShape& shape_at(Index index) const;
+  // It is committed, and no change of it is under way.
+  bool shape_settled() const;
+  // A learner has what a voter needs.
+  bool caught_up(Member member) const;
+  // We lead, and the group goes on without us: leadership is to be handed on soon.
+  bool leaving() const;
+
   const SavedState& state() const { return state_; }
   Role role() const { return role_; }
   bool leads() const { return role_ == Role::leader; }
   // Commands may run here.
   bool serves() const { return leads() && commit_ >= noop_ && applied_ >= noop_ && !lacks_data(); }
-  // Members that take entries from us now, ourselves included.
+  // Voters that take entries from us now, ourselves included.
   unsigned members_ready(base::Millis now) const;
   // Enough to commit what we propose.
-  bool may_commit(base::Millis now) const { return members_ready(now) >= group_.write_quorum; }
-  // Members heard of within the election timeout, ourselves included.
-  unsigned members_heard(base::Millis now) const;
-  unsigned quorum_needed() const { return std::max(group_.write_quorum, group_.read_quorum); }
+  bool may_commit(base::Millis now) const;
   Epoch epoch() const { return state_.epoch; }
   Member leader() const { return leader_; }  // kNoMember: not known
   Index commit() const { return commit_; }
@@ -208,7 +266,7 @@ class GroupCore {
     if (member == group_.self) return disk_works_ ? synced_ : 0;
     return peers_[member].amnesia == 0 ? peers_[member].synced : 0;
   }
-  // What so many members that count have, or have on disk; and the round that so many answered.
+  // What so many voters that count have, or have on disk; and the round that so many answered.
   Index stored_by(unsigned members) const;
   Index synced_by(unsigned members) const;
   uint64_t confirmed_by(unsigned members) const;
@@ -223,6 +281,7 @@ class GroupCore {
     lagging,    // needs more than the log holds
   };
   struct Peer {
+    std::string id;  // of the node
     bool linked = false;
     bool ready = false;   // it could serve
     bool virgin = false;  // once seen with an empty log, before it took part in anything
@@ -249,22 +308,57 @@ class GroupCore {
   base::Millis random_timeout();
   bool promised() const { return group_.lease && now_ < promise_until_; }
   void bind() { promise_until_ = now_ + group_.election_timeout_ms; }
-  unsigned election_quorum() const {
-    return cluster::election_quorum(group_.members, group_.write_quorum, group_.read_quorum);
-  }
   bool could_lead(Member m) const;
   bool may_vote() const { return intact() && disk_works_; }
   bool may_campaign() const;
-  bool lacks_data() const { return group_.is_witness(group_.self) || !data_stands_; }
+  bool lacks_data() const { return shape().is_witness(group_.self) || !data_stands_; }
+  // The others of all shapes in question.
   template <class Visit>
   void each_peer(Visit&& visit) {
-    for (Member m = 0; m < group_.members; ++m)
-      if (m != group_.self) visit(m, peers_[m]);
+    for (Member m = 0; m < kMembersMax; ++m)
+      if (is_fed(m)) visit(m, peers_[m]);
   }
   template <class Visit>
   void each_peer(Visit&& visit) const {
-    for (Member m = 0; m < group_.members; ++m)
-      if (m != group_.self) visit(m, peers_[m]);
+    for (Member m = 0; m < kMembersMax; ++m)
+      if (is_fed(m)) visit(m, peers_[m]);
+  }
+  template <class Visit>
+  void each_voter_peer(Visit&& visit) const {
+    for (Member m = 0; m < kMembersMax; ++m)
+      if (m != group_.self && is_meant(m) && shape().votes(m)) visit(m);
+  }
+
+  bool is_meant(Member m) const { return meant_ >> m & 1; }
+  bool is_fed(Member m) const { return fed_ >> m & 1; }
+  bool counts(Member m) const {
+    return is_meant(m) && (m == group_.self || peers_[m].amnesia == 0);
+  }
+  // Those of the places that count and of which this holds.
+  template <class Holds>
+  unsigned count_in(uint32_t places, Holds&& holds) const {
+    unsigned count = 0;
+    for (Member m = 0; m < kMembersMax; ++m) count += (places >> m & 1) && counts(m) && holds(m);
+    return count;
+  }
+  // What so many of them have reached.
+  template <class Number, class Value>
+  Number reached_in(uint32_t places, unsigned quorum, Value&& value) const {
+    std::array<Number, kMembersMax> have{};
+    size_t count = 0;
+    for (Member m = 0; m < kMembersMax; ++m)
+      if ((places >> m & 1) && counts(m)) have[count++] = value(m);
+    return reached_by<Number>({have.data(), count}, quorum);
+  }
+  // What a quorum of every configuration has reached.
+  template <class Number, class Value>
+  Number reached(unsigned (Voters::*quorum)() const, Value&& value) const {
+    Number least = std::numeric_limits<Number>::max();
+    shape().each_voters([&](const Voters& voters) {
+      least = std::min(least, reached_in<Number>(voters.places, (voters.*quorum)(), value));
+      return true;
+    });
+    return least;
   }
 
   void change_state() { state_dirty_ = true; }
@@ -277,7 +371,11 @@ class GroupCore {
   void campaign(bool asked = false);
   void lead();
   void append_own(EntryKind kind, base::Bytes payload, base::Millis wall);
+  bool elected() const;
   void count_votes();
+  bool takes_entries(Member member, base::Millis now) const;
+  bool hears_quorums(base::Millis now) const;
+  void begin_feeding(Peer& peer);
   void hear_hello(Member from, const GroupMessage& message);
   void hear_prevote(Member from, const GroupMessage& message);
   void hear_vote(Member from, const GroupMessage& message);
@@ -290,7 +388,11 @@ class GroupCore {
   void hear_reply(Member from, const GroupMessage& message);
   bool virgin() const { return state_.epoch == 0 && log_.last() == Position{}; }
   void begin_virgin();
+  Index stored(Member m) const;
+  Index stored_by_quorums() const;
   void advance_commit();
+  uint64_t round_of(Member m) const;
+  uint64_t confirmed_by_quorums() const;
   void advance_confirmed();
   void note_commit(Index commit);
   void readmit();
@@ -299,9 +401,8 @@ class GroupCore {
   // The newest round that appends carry.
   uint64_t carried_round() const { return round_ - round_open_; }
   bool round_waits() const {
-    const uint64_t answered =
-        round_members_ > group_.read_quorum ? confirmed_by(round_members_) : confirmed_;
-    return answered < carried_round();
+    if (confirmed_ < carried_round()) return true;
+    return round_members_ > 0 && confirmed_by(round_members_) < carried_round();
   }
   bool asks(const Peer& peer) const {
     return peer.round_sent < carried_round() && round_waits() &&
@@ -313,6 +414,7 @@ class GroupCore {
   bool entries_wait(const Peer& peer) const;
   void begin_round();
   void choose_asked();
+  void choose_asked(uint32_t places, unsigned wanted);
   base::Millis heartbeat_ms() const { return group_.election_timeout_ms / kHeartbeatsPerTimeout; }
   void renew_lease();
   void feed(Member member, Peer& peer);
@@ -323,11 +425,33 @@ class GroupCore {
   void send_reply();
   void trim();
 
+  struct KnownShape {
+    Position at;
+    GroupShape shape;
+  };
+  void find_shapes();
+  void add_shape(const Entry& entry);
+  void take_shape(const Entry& entry);
+  void drop_shapes_behind(Index index);
+  const KnownShape& known_at(Index index) const;
+  void note_shape_committed();
+  void drop_old_shapes();
+  void look_who_is_meant();
+  void append_shape(const GroupShape& shape);
+  void go_on_changing();
+  void leave();
+
   GroupConfig group_;
   SavedState state_;
   GroupLog log_;
   uint64_t chance_;
   base::Millis now_;
+  GroupShape first_;
+  // The last one committed and applied, and those behind it; never none.
+  std::deque<KnownShape> shapes_;
+  uint32_t meant_ = 0;  // bit m: the node at place m is the one that the shape means
+  uint32_t fed_ = 0;    // bit m: the same of another one, of any of the shapes
+  base::Millis leaving_since_ = 0;
   Role role_ = Role::follower;
   Member leader_ = kNoMember;
   bool prevoting_ = false;
@@ -350,9 +474,10 @@ class GroupCore {
   Index rejoin_at_ = 0;  // the REJOIN for us; 0: none seen
   uint64_t round_ = 0;
   uint64_t confirmed_ = 0;
-  bool round_open_ = false;     // no append has carried round_ yet
-  uint64_t open_reads_ = 0;     // that wait for round_ to begin
-  uint64_t last_reads_ = 0;     // that waited for the one before
+  bool round_open_ = false;  // no append has carried round_ yet
+  uint64_t open_reads_ = 0;  // that wait for round_ to begin
+  uint64_t last_reads_ = 0;  // that waited for the one before
+  // Members asked for beyond the quorums, 0: none,
   unsigned open_members_ = 0;   // to confirm round_
   unsigned round_members_ = 0;  // to confirm the rounds that wait
   base::Millis round_began_ = 0;

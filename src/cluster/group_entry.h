@@ -13,6 +13,7 @@
 //   effects  count4 then per effect: database4 words4 then per word: size4 bytes
 //   noop     empty: a new leader's first entry
 //   rejoin   member1 number8: see SavedState::amnesia
+//   shape    see group_shape.h
 //
 // Numbers are little-endian. Pure. Cost: 40 bytes an entry and 4 a word beside the words.
 #pragma once
@@ -25,7 +26,7 @@
 
 namespace quoll::cluster {
 
-enum class EntryKind : uint8_t { noop = 1, effects = 2, rejoin = 3 };
+enum class EntryKind : uint8_t { noop = 1, effects = 2, rejoin = 3, shape = 4 };
 
 constexpr size_t kEntryHeaderBytes = 40;
 constexpr size_t kEntryBytesMax = size_t{1} << 30;  // of one entry: more than any commit may hold

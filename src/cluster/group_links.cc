@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/check.h"
+
 namespace quoll::cluster {
 namespace {
 
@@ -21,6 +23,7 @@ class GroupLinks::Link final : public host::PeerEvents {
 
   bool greeted() const { return greeted_; }
   Member member() const { return member_; }
+  const std::string& id() const { return id_; }
   base::Millis since() const { return since_; }
   base::Millis heard() const { return heard_; }
   size_t waiting_bytes() const { return waiting_; }
@@ -118,6 +121,7 @@ class GroupLinks::Link final : public host::PeerEvents {
     }
     const bool accepted = member_ == kNoMember;
     member_ = preamble->from;
+    id_ = preamble->id;
     if (!links_.greet(*this, *preamble)) {
       member_ = accepted ? kNoMember : member_;
       end();
@@ -149,6 +153,7 @@ class GroupLinks::Link final : public host::PeerEvents {
   GroupLinks& links_;
   std::unique_ptr<host::Peer> peer_;
   Member member_;
+  std::string id_;  // of its node, as it says
   base::Millis since_;
   base::Millis heard_;
   std::string in_;
@@ -164,6 +169,26 @@ GroupLinks::GroupLinks(const host::Host& host, Options options, GroupLinksEvents
     : host_(host), options_(std::move(options)), events_(events), scratch_(kReceiveBytes) {}
 
 GroupLinks::~GroupLinks() { *alive_ = false; }
+
+void GroupLinks::set_member(Member member, host::Endpoint endpoint, std::string id) {
+  QUOLL_CHECK(member < kMembersMax && member != options_.self);
+  if (const auto& old = places_[member];
+      old && old->id == id && old->endpoint.family == endpoint.family &&
+      old->endpoint.address == endpoint.address && old->endpoint.port == endpoint.port)
+    return;
+  places_[member] = {std::move(endpoint), std::move(id), ++told_};
+  dial_at_[member] = 0;
+  if (up(member) && !means(member, links_[member]->id())) drop(member);
+}
+
+void GroupLinks::remove_member(Member member) {
+  places_[member].reset();
+  drop(member);
+}
+
+bool GroupLinks::means(Member member, base::Bytes id) const {
+  return places_[member]->id.empty() || places_[member]->id == id;
+}
 
 bool GroupLinks::up(Member member) const { return links_[member] && links_[member]->greeted(); }
 
@@ -184,8 +209,13 @@ void GroupLinks::accepted(std::unique_ptr<host::Peer> peer) {
 // wait for it. The first that succeeds counts.
 void GroupLinks::dial(Member member) {
   dial_at_[member] = now_ + kDialAgainMs;
-  host_.transport.dial(options_.members[member], [this, member, alive = alive_](auto peer) {
+  const uint64_t told = places_[member]->told;
+  host_.transport.dial(places_[member]->endpoint, [this, member, told, alive = alive_](auto peer) {
     if (!*alive) return;
+    if (!places_[member] || places_[member]->told != told) {  // it has moved meanwhile
+      if (peer) peer.value()->close();
+      return;
+    }
     if (!peer) dial_at_[member] = std::min(dial_at_[member], now_ + kRedialMs);
     if (!peer || links_[member]) return;
     links_[member] = std::make_unique<Link>(*this, std::move(peer.value()), member);
@@ -196,11 +226,17 @@ void GroupLinks::dial(Member member) {
 // Whether the one who says so may be that member.
 bool GroupLinks::greet(Link& link, const Preamble& preamble) {
   const Member member = preamble.from;
-  const bool ours =
-      member < options_.members.size() && member != options_.self && preamble.to == options_.self;
+  const bool ours = member < kMembersMax && member != options_.self && places_[member] &&
+                    preamble.to == options_.self;
   if (!ours || preamble.config != options_.config) {
     events_.link_trouble("a member of the group at " + link.peer().remote_address() +
                          " has another list of members or other quorums: it is not talked to");
+    return false;
+  }
+  if (!means(member, preamble.id)) {
+    events_.link_trouble("the node at " + link.peer().remote_address() +
+                         " says that it is member " + std::to_string(member) +
+                         " of the group, which is another one: it is not talked to");
     return false;
   }
   if (links_[member].get() == &link) return true;
@@ -238,8 +274,8 @@ void GroupLinks::drop(Member member) {
 
 void GroupLinks::tick(base::Millis now) {
   now_ = now;
-  for (Member m = 0; m < options_.members.size(); ++m) {
-    if (m == options_.self) continue;
+  for (Member m = 0; m < kMembersMax; ++m) {
+    if (!places_[m]) continue;
     if (Link* link = links_[m].get()) {
       const bool lost = link->greeted() ? now - link->heard() > options_.silence_ms
                                         : now - link->since() > kHandshakeMs;
@@ -262,7 +298,7 @@ void GroupLinks::send(Member member, base::Bytes head, base::Bytes rest) {
 }
 
 void GroupLinks::flush() {
-  for (Member m = 0; m < options_.members.size(); ++m)
+  for (Member m = 0; m < kMembersMax; ++m)
     if (links_[m]) links_[m]->flush();
   buried_.clear();
 }

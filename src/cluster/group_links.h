@@ -1,6 +1,7 @@
 // GroupLinks: the connections of a member to the others, one for each pair: who has the greater
-// place in the list dials. Frames go both ways in order; a connection that breaks, or is silent for
-// too long, ends and is made again.
+// place dials. Frames go both ways in order; a connection that breaks, or is silent for too long,
+// ends and is made again. Who the others are may change at any time; where the id of a place's node
+// is known, no other one is talked to there.
 //
 //   dial / accept -> preamble both ways -> linked -> frames ... -> unlinked -> dial again
 //
@@ -13,6 +14,7 @@
 #include <array>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "cluster/group_frames.h"
@@ -42,8 +44,7 @@ class GroupLinks {
  public:
   struct Options {
     Member self = 0;
-    std::vector<host::Endpoint> members;  // where each listens for the others
-    uint64_t config = 0;
+    uint64_t config = 0;  // of everything that members must have been told alike
     std::string id;
     uint16_t tls_port = 0;           // of our clients
     base::Millis silence_ms = 3000;  // then a connection counts as broken
@@ -51,6 +52,10 @@ class GroupLinks {
   GroupLinks(const host::Host& host, Options options, GroupLinksEvents& events);
   ~GroupLinks();
 
+  // Where the member at the place listens for the others, and the id of its node; "": not known.
+  void set_member(Member member, host::Endpoint endpoint, std::string id = {});
+  // Nobody has the place any more: its connection ends.
+  void remove_member(Member member);
   // Of our clients; told to who connects from now on.
   void set_tls_port(uint16_t port) { options_.tls_port = port; }
   base::Result<> listen(const host::Endpoint& at);
@@ -72,7 +77,13 @@ class GroupLinks {
   friend class Link;
   using Links = std::vector<std::unique_ptr<Link>>;
 
+  struct Place {
+    host::Endpoint endpoint;
+    std::string id;
+    uint64_t told = 0;  // the n-th time that set_member() brought news
+  };
   void dial(Member member);
+  bool means(Member member, base::Bytes id) const;
   void accepted(std::unique_ptr<host::Peer> peer);
   bool greet(Link& link, const Preamble& preamble);
   void ended(Link& link);
@@ -85,12 +96,14 @@ class GroupLinks {
   Options options_;
   GroupLinksEvents& events_;
   std::vector<std::unique_ptr<host::Listener>> listeners_;
+  std::array<std::optional<Place>, kMembersMax> places_;
   std::array<std::unique_ptr<Link>, kMembersMax> links_;
   Links strangers_;
   Links buried_;  // until the turn ends
   std::array<base::Millis, kMembersMax> dial_at_{};
   std::vector<char> scratch_;  // what a connection receives at once
   base::Millis now_ = 0;
+  uint64_t told_ = 0;
   uint64_t frames_sent_ = 0;
   uint64_t frames_received_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

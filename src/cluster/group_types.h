@@ -36,6 +36,8 @@ enum class Durability : uint8_t {
   fsync,   // acknowledged when the disk has them
 };
 
+// What a member is told at its start. Who is in the group, and W and R, are so only until the log
+// says otherwise: see group_shape.h.
 struct GroupConfig {
   size_t members = 1;  // N
   Member self = 0;
@@ -53,6 +55,14 @@ struct GroupConfig {
 
 constexpr size_t kMemberIdBytes = 40;
 
+// The group's shape (group_shape.h, encoded) as of an entry.
+struct SavedShape {
+  Position at;
+  std::string shape;  // "": none
+
+  bool operator==(const SavedShape&) const = default;
+};
+
 // What a member must not forget. Written and synced before it says anything that follows from it.
 struct SavedState {
   std::string id;           // this member's name, 40 hex digits, drawn once per data directory
@@ -65,6 +75,8 @@ struct SavedState {
   // Of the boot of the operating system in which it may have acknowledged unsynced entries; "" when
   // everything acknowledged is synced.
   std::string unsynced_boot;
+  SavedShape shape;     // the last one that was committed, or came with all data
+  SavedShape arriving;  // of all data that are about to take the place of ours
 
   bool operator==(const SavedState&) const = default;
 };

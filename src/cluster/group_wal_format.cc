@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/numbers.h"
@@ -16,6 +18,7 @@ constexpr uint32_t kVersion = 1;
 constexpr base::Bytes kFilePrefix = "log.";
 constexpr size_t kSequenceDigits = 10;
 constexpr base::Bytes kStateTitle = "quoll-group-state 1\n";
+constexpr base::Bytes kStateTitleShaped = "quoll-group-state 2\n";  // with the lines of shapes
 
 template <class Number>
 void put(char* out, size_t at, Number number) {
@@ -58,6 +61,29 @@ bool take_line(base::Bytes& text, base::Bytes name, base::Bytes& value) {
 bool take_number(base::Bytes& text, base::Bytes name, uint64_t& number) {
   base::Bytes value;
   return take_line(text, name, value) && base::parse_uint(value, number);
+}
+
+// Hexadecimal: the file is text.
+void add_shape(std::string& text, base::Bytes name, const SavedShape& saved) {
+  fmt::format_to(std::back_inserter(text), "{}-epoch {}\n{}-index {}\n{} ", name, saved.at.epoch,
+                 name, saved.at.index, name);
+  for (const char byte : saved.shape)
+    fmt::format_to(std::back_inserter(text), "{:02x}", static_cast<uint8_t>(byte));
+  text += '\n';
+}
+bool take_shape(base::Bytes& text, const std::string& name, SavedShape& saved) {
+  base::Bytes hex;
+  if (!take_number(text, name + "-epoch", saved.at.epoch) ||
+      !take_number(text, name + "-index", saved.at.index) || !take_line(text, name, hex) ||
+      hex.size() % 2 != 0)
+    return false;
+  for (size_t at = 0; at < hex.size(); at += 2) {
+    uint8_t byte = 0;
+    const auto parsed = std::from_chars(hex.data() + at, hex.data() + at + 2, byte, 16);
+    if (parsed.ec != std::errc() || parsed.ptr != hex.data() + at + 2) return false;
+    saved.shape += static_cast<char>(byte);
+  }
+  return true;
 }
 
 std::string crc_line(base::Bytes text) { return fmt::format("crc {:08x}\n", base::crc32c(text)); }
@@ -120,11 +146,16 @@ std::optional<uint64_t> wal_sequence(base::Bytes name) {
 
 std::string encode_superblock(const GroupSuperblock& block) {
   const SavedState& state = block.state;
+  const bool shaped = state.shape != SavedShape{} || state.arriving != SavedShape{};
   std::string text = fmt::format(
       "{}id {}\nepoch {}\nvote {}\namnesia {}\nunsynced-boot {}\n"
       "first {}\nnewest {}\nbase-epoch {}\nbase-index {}\n",
-      kStateTitle, state.id, state.epoch, state.vote, state.amnesia, state.unsynced_boot,
-      block.first, block.newest, block.base.epoch, block.base.index);
+      shaped ? kStateTitleShaped : kStateTitle, state.id, state.epoch, state.vote, state.amnesia,
+      state.unsynced_boot, block.first, block.newest, block.base.epoch, block.base.index);
+  if (shaped) {
+    add_shape(text, "shape", state.shape);
+    add_shape(text, "arriving", state.arriving);
+  }
   text += crc_line(text);
   return text;
 }
@@ -133,7 +164,8 @@ std::optional<GroupSuperblock> decode_superblock(base::Bytes text) {
   const size_t crc_at = text.rfind("crc ");
   if (crc_at == base::Bytes::npos || text.substr(crc_at) != crc_line(text.substr(0, crc_at)))
     return {};
-  if (!text.starts_with(kStateTitle)) return {};
+  const bool shaped = text.starts_with(kStateTitleShaped);
+  if (!shaped && !text.starts_with(kStateTitle)) return {};
   text = text.substr(kStateTitle.size());
   GroupSuperblock block;
   SavedState& state = block.state;
@@ -145,6 +177,9 @@ std::optional<GroupSuperblock> decode_superblock(base::Bytes text) {
       !take_number(text, "first", block.first) || !take_number(text, "newest", block.newest) ||
       !take_number(text, "base-epoch", block.base.epoch) ||
       !take_number(text, "base-index", block.base.index))
+    return {};
+  if (shaped &&
+      (!take_shape(text, "shape", state.shape) || !take_shape(text, "arriving", state.arriving)))
     return {};
   state.id = id;
   state.vote = static_cast<Member>(vote);

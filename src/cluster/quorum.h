@@ -26,9 +26,8 @@ inline unsigned election_quorum(size_t members, unsigned write, unsigned read) {
 }
 
 // Refuses what could lose acknowledged writes or show old data, with the reason.
-inline base::Result<> check_quorums(const GroupConfig& group) {
-  const auto n = static_cast<unsigned>(group.members);
-  const unsigned w = group.write_quorum, r = group.read_quorum;
+inline base::Result<> check_quorums(size_t members, unsigned w, unsigned r, Durability durability) {
+  const auto n = static_cast<unsigned>(members);
   if (w < 1 || w > n) return base::Error{"the write quorum must be between 1 and the members"};
   if (r < 1 || r > n) return base::Error{"the read quorum must be between 1 and the members"};
   if (w + r <= n)
@@ -38,11 +37,14 @@ inline base::Result<> check_quorums(const GroupConfig& group) {
     return base::Error{
         "a write quorum of 1 keeps acknowledged writes on one member only: its end would lose "
         "them"};
-  if (n > 1 && w == n && group.durability == Durability::memory)
+  if (n > 1 && w == n && durability == Durability::memory)
     return base::Error{
         "a write quorum of all members needs cluster-durability fsync: with memory any failure "
         "would stop writes without making them safer"};
   return {};
+}
+inline base::Result<> check_quorums(const GroupConfig& group) {
+  return check_quorums(group.members, group.write_quorum, group.read_quorum, group.durability);
 }
 
 // The greatest value that at least `quorum` of the values reach; 0 when there are fewer. Reorders.

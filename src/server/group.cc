@@ -78,6 +78,7 @@ void ReplicaGroup::begin_turn_end() {
 }
 
 void ReplicaGroup::turn() {
+  follow_shape();
   if (core_->take_forgotten()) {
     wal_->restart({});
     checkpoints_.forget();
@@ -96,9 +97,8 @@ void ReplicaGroup::turn() {
   }
   follow_role();
   go_on_handing_over();
-  if (const cluster::SavedState* state = core_->take_state())
-    wal_->save_state(*state, [this] { core_->state_saved(); });
   for (cluster::GroupCore::Send& one : core_->flush(steady_ms())) send(one.to, one.message);
+  save_state();
   const bool disk_waits = core_->disk_may_wait() && !ending_;
   if (!disk_waits)
     core_->hand_over([this](base::Bytes bytes, Index last) {
@@ -112,6 +112,50 @@ void ReplicaGroup::turn() {
   for (Member member : core_->take_lagging()) send_all(member);
   settle();
   server_.freeze(Freeze::group, serving_ && core_->uncommitted_bytes() > kUncommittedBytesMax);
+}
+
+void ReplicaGroup::save_state(const host::Task& then) {
+  const cluster::SavedState* state = core_->take_state();
+  if (!state) return then ? then() : void();
+  wal_->save_state(*state, [this, then] {
+    core_->state_saved();
+    if (then) then();
+  });
+}
+
+// The shape as of the log's beginning is saved no later than where that is.
+void ReplicaGroup::trim_log(Index upto) {
+  save_state();
+  wal_->trim(upto);
+}
+
+// Who reads our configuration sees how many must agree now.
+void ReplicaGroup::follow_shape() {
+  const bool leaving = core_->leaving();
+  if (leaving && !std::exchange(leaving_seen_, leaving)) hand_over();
+  leaving_seen_ = leaving;
+  const cluster::GroupShape& shape = core_->shape();
+  if (shape_seen_ == shape) return;
+  shape_seen_ = shape;
+  config_.members = static_cast<size_t>(std::popcount(shape.all_voters()));
+  config_.witnesses = config_.write_quorum = config_.read_quorum = 0;
+  shape.each_voters([this](const cluster::Voters& voters) {
+    config_.write_quorum = std::max(config_.write_quorum, voters.write_quorum());
+    config_.read_quorum = std::max(config_.read_quorum, voters.read_quorum());
+    return true;
+  });
+  for (Member m = 0; m < cluster::kMembersMax; ++m) {
+    if (!shape.uses(m)) continue;
+    if (m >= members_.size()) members_.resize(m + 1);
+    members_[m].witness = shape.is_witness(m);
+    if (!shape.places[m].id.empty()) members_[m].id = shape.places[m].id;
+    if (shape.is_witness(m)) config_.witnesses |= 1u << m;
+  }
+}
+
+base::Result<> ReplicaGroup::change_shape(const cluster::GroupShape& target) {
+  if (!core_) return base::Error{"the log of the group is being read"};
+  return core_->change(target);
 }
 
 void ReplicaGroup::send(Member to, const cluster::GroupMessage& message) {
@@ -464,7 +508,7 @@ void ReplicaGroup::link_up(const cluster::Preamble& preamble) {
   const Member member = preamble.from;
   members_[member].id = preamble.id;
   members_[member].tls_port = preamble.tls_port;
-  core_->linked(member);
+  core_->linked(member, preamble.id);
   log::verbose("Group: connected to member {} ({}:{})", member, members_[member].host,
                members_[member].port);
 }

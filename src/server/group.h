@@ -107,6 +107,11 @@ class ReplicaGroup final : public ClusterView,
   // OBJECT VERSION, where we serve.
   uint64_t version(store::DbIndex db, base::Bytes key);
 
+  // Who is in the group, as far as we know.
+  const cluster::GroupShape* shape() const { return core_ ? &core_->shape() : nullptr; }
+  // Where we lead: begins to change the group into this; the error says why not, or not yet.
+  base::Result<> change_shape(const cluster::GroupShape& target);
+
   // Leadership goes to another member: writes wait until one has the whole log and leads, an
   // election timeout at most. False: nobody else could lead.
   bool hand_over();
@@ -164,6 +169,7 @@ class ReplicaGroup final : public ClusterView,
     cluster::Member from;
     cluster::Epoch epoch;  // in which it leads
     cluster::Position at;
+    cluster::GroupShape shape;  // as of it
     cluster::Index commit = 0;
     host::FileId file = 0;
     bool open = false;
@@ -181,6 +187,9 @@ class ReplicaGroup final : public ClusterView,
   base::Millis steady_ms() const;
   cluster::GroupCore& core() { return *core_; }
   bool witness() const { return config_.is_witness(config_.self); }
+  // What the core wants saved; `then` once it is, at once where there is nothing.
+  void save_state(const host::Task& then = {});
+  void trim_log(cluster::Index upto);
 
   // group.cc
   void schedule();
@@ -199,6 +208,7 @@ class ReplicaGroup final : public ClusterView,
   void go_on_handing_over();
   void give_up_asked();
   void update_members();
+  void follow_shape();
   void send(cluster::Member to, const cluster::GroupMessage& message);
 
   // group_start.cc
@@ -232,6 +242,7 @@ class ReplicaGroup final : public ClusterView,
   bool incoming_ends(base::Bytes body);
   void write_incoming(std::string bytes);
   void finish_incoming();
+  void publish_incoming();
   void install_incoming();
   void begin_loading();
   void give_up_incoming(const std::string& why);
@@ -268,6 +279,8 @@ class ReplicaGroup final : public ClusterView,
   GroupConsistency consistency_{config_};
   KeyVersions versions_;
   cluster::Member leader_seen_ = cluster::kNoMember;
+  std::optional<cluster::GroupShape> shape_seen_;
+  bool leaving_seen_ = false;
 
   // Checkpoints.
   std::optional<Checkpoint> writing_;  // being written, or complete and not yet committed

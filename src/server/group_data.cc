@@ -97,9 +97,10 @@ void ReplicaGroup::begin_stream(Member to) {
   const cluster::Position at{*core_->log().epoch_at(core_->applied()), core_->applied()};
   core_->sync_began(to, at);
   std::string frame;
-  cluster::begin_frame(FrameType::sync_begin, sizeof at, frame);
+  const std::string shape = cluster::encode_shape(core_->shape_at(at.index));
+  cluster::begin_frame(FrameType::sync_begin, sizeof at + shape.size(), frame);
   FieldWriter(frame).position(at);
-  links_->send(to, frame);
+  links_->send(to, frame, shape);
 }
 
 // Members that were owed data while ours were not the log's.
@@ -138,7 +139,10 @@ auto ReplicaGroup::of_incoming(Callback callback) {
 
 bool ReplicaGroup::incoming_begins(Member from, base::Bytes body) {
   cluster::Position at;
-  if (!FieldReader(body).position(at)) return false;
+  FieldReader in(body);
+  if (!in.position(at)) return false;
+  const auto shape = cluster::decode_shape(in.rest());
+  if (!shape) return false;
   if (core_->leader() != from || loading_) return true;
   if (incoming_) give_up_incoming("they begin anew");
   log::notice("Group: all data come from member {}, as of entry {}", from, at.index);
@@ -147,7 +151,8 @@ bool ReplicaGroup::incoming_begins(Member from, base::Bytes body) {
   incoming_->from = from;
   incoming_->epoch = core_->epoch();
   incoming_->at = at;
-  if (witness()) return true;
+  incoming_->shape = *shape;
+  if (shape->is_witness(config_.self)) return true;
   host::Disk& disk = server_.persistence().storage().disk;
   disk.open(checkpoints_.received(), host::OpenMode::truncate,
             of_incoming([this](base::Result<host::FileId> opened) {
@@ -194,8 +199,9 @@ void ReplicaGroup::want_data() {
 bool ReplicaGroup::incoming_ends(base::Bytes body) {
   if (!FieldReader(body).number(incoming_->commit)) return false;
   incoming_->over = true;
-  if (witness()) {
-    install_incoming();
+  if (incoming_->shape.is_witness(config_.self)) {
+    core_->arrives(incoming_->at, incoming_->shape);
+    save_state(of_incoming([this] { install_incoming(); }));
   } else if (incoming_->open && incoming_->waiting == 0) {
     finish_incoming();
   }
@@ -208,18 +214,21 @@ void ReplicaGroup::finish_incoming() {
               if (!synced) return give_up_incoming(synced.error());
               disk.close(incoming_->file);
               incoming_->open = false;
-              const bool old =
-                  core_->epoch() != incoming_->epoch || core_->commit() > incoming_->at.index;
-              if (old) return give_up_incoming("the group has gone on without them");
-              const Checkpoint checkpoint{incoming_->at,
-                                          std::min(incoming_->commit, incoming_->at.index)};
-              writing_dropped_ = true;  // what is being written of our own data is older
-              checkpoints_.publish(checkpoints_.received(), checkpoint,
-                                   of_incoming([this](base::Result<> published) {
-                                     if (!published) return give_up_incoming(published.error());
-                                     install_incoming();
-                                   }));
+              core_->arrives(incoming_->at, incoming_->shape);
+              save_state(of_incoming([this] { publish_incoming(); }));
             }));
+}
+
+void ReplicaGroup::publish_incoming() {
+  const bool old = core_->epoch() != incoming_->epoch || core_->commit() > incoming_->at.index;
+  if (old) return give_up_incoming("the group has gone on without them");
+  const Checkpoint checkpoint{incoming_->at, std::min(incoming_->commit, incoming_->at.index)};
+  writing_dropped_ = true;  // what is being written of our own data is older
+  checkpoints_.publish(checkpoints_.received(), checkpoint,
+                       of_incoming([this](base::Result<> published) {
+                         if (!published) return give_up_incoming(published.error());
+                         install_incoming();
+                       }));
 }
 
 // They are on disk under their name. If another leader has come meanwhile, the core sorts it out.
@@ -227,10 +236,12 @@ void ReplicaGroup::install_incoming() {
   const cluster::Position at = incoming_->at;
   const Member from = incoming_->from;
   const Index commit = incoming_->commit;
+  const cluster::GroupShape shape = incoming_->shape;
   incoming_.reset();
   if (core_->commit() > at.index) return core_->sync_ended(from);
   if (!core_->holds(at)) wal_->restart(at);
-  core_->installed(at, commit);
+  core_->installed(at, commit, shape);
+  follow_shape();
   wrong_keys_.clear();
   answer_.reset();
   all_wrong_ = false;

@@ -125,15 +125,16 @@ void ReplicaGroup::join(SavedState state, const host::OnDone& done) {
   }
   cluster::GroupLinks::Options options;
   options.self = config_.self;
-  for (const cluster::ListedMember& member : server_.settings().cluster_group)
-    options.members.push_back(tcp_endpoint(member.host, member.bus_port));
   options.config = config_hash(config_, server_.settings().cluster_group);
   options.id = id_;
   options.tls_port = members_[config_.self].tls_port;
   options.silence_ms = 3 * config_.election_timeout_ms;
   links_ = std::make_unique<cluster::GroupLinks>(server_.host(), std::move(options), *this);
-  const bool alone = server_.settings().cluster_group.empty();
-  if (auto listening = alone ? base::Result<>() : open_bus(); !listening) return done(std::move(listening));
+  const cluster::GroupList& list = server_.settings().cluster_group;
+  for (Member m = 0; m < list.size(); ++m)
+    if (m != config_.self) links_->set_member(m, tcp_endpoint(list[m].host, list[m].bus_port));
+  if (auto listening = list.empty() ? base::Result<>() : open_bus(); !listening)
+    return done(std::move(listening));
   if (!std::exchange(joined_, true)) server_.store().commits().add_sink(*this);
   log::notice("Group: member {} of {}, log up to entry {} of epoch {}", config_.self,
               config_.members, core_->last().index, core_->epoch());
@@ -226,7 +227,7 @@ void ReplicaGroup::consider_checkpoint() {
   if (witness()) {
     if (log_bytes_ < config_.log_keep_bytes) return;
     log_bytes_ = 0;
-    return wal_->trim(core_->commit());
+    return trim_log(core_->commit());
   }
   if (writing_ || loading_ || incoming_ || !core_->data_stands() || ending_) return;
   const uint64_t limit = std::max<uint64_t>(config_.log_keep_bytes, checkpoint_bytes_);
@@ -269,7 +270,7 @@ void ReplicaGroup::checkpoint_published(base::Result<> published) {
   publishing_ = false;
   if (published) {
     ++counters_.checkpoints;
-    wal_->trim(writing_->at.index);
+    trim_log(writing_->at.index);
   } else {
     log::warning("Group: the checkpoint could not be put in place: {}", published.error());
   }

@@ -459,6 +459,7 @@ void GroupWorld::begin_sync(Member from, Member to) {
   nodes_[from].core->sync_began(to, at_entry);
   auto data = std::make_shared<std::vector<uint64_t>>(nodes_[from].data);
   data->resize(at_entry.index);
+  auto shape = std::make_shared<cluster::GroupShape>(nodes_[from].core->shape_at(at_entry.index));
   ++counts_.syncs;
   note("member " + std::to_string(from) + " sends all data as of " +
        std::to_string(at_entry.index) + " to " + std::to_string(to));
@@ -485,7 +486,7 @@ void GroupWorld::begin_sync(Member from, Member to) {
         node.machine.records.assign(1, Record{at_entry, "", true});
         node.machine.synced = 1;
       }
-      node.core->installed(at_entry, commit);
+      node.core->installed(at_entry, commit, *shape);
     });
     on_node(from, now_ + 20 * kMilliMicros,
             [this, from, to] { nodes_[from].core->sync_ended(to); });

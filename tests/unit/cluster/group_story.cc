@@ -157,7 +157,7 @@ void GroupStory::send_all_data(Member from, Member to) {
   core(from).sync_began(to, at);
   line(std::to_string(to), "gets all data as of " + text(at));
   members_[to].records.clear();
-  core(to).installed(at, core(from).commit());
+  core(to).installed(at, core(from).commit(), core(from).shape_at(at.index));
   core(from).sync_ended(to);
   play();
 }

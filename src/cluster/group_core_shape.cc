@@ -1,0 +1,170 @@
+// GroupCore: who is in the group, and how that changes.
+#include "base/check.h"
+#include "cluster/group_core.h"
+
+namespace quoll::cluster {
+namespace {
+
+using base::Error;
+
+GroupShape decoded(base::Bytes bytes) {
+  auto shape = decode_shape(bytes);
+  QUOLL_CHECK(shape.has_value());
+  return std::move(*shape);
+}
+
+}  // namespace
+
+// --- the shapes of the log ---------------------------------------------------------------------
+
+// Those that the disk had: what was saved of them, and the entries behind.
+void GroupCore::find_shapes() {
+  const SavedShape* saved = nullptr;
+  if (!state_.shape.shape.empty()) saved = &state_.shape;
+  // The log begins behind data that came, and the end of that was not saved.
+  if (!state_.arriving.shape.empty() && state_.arriving.at == log_.base()) saved = &state_.arriving;
+  shapes_.clear();
+  shapes_.push_back({saved ? saved->at : Position{}, saved ? decoded(saved->shape) : first_});
+  Index upto;
+  for (Index index = log_.base().index; index < log_.last().index; index = upto) {
+    base::Bytes bytes = log_.slice(index, SIZE_MAX, upto);
+    Entry entry;
+    while (!bytes.empty() && decode_entry(bytes, entry) == EntryFault::none) {
+      if (entry.header.kind == EntryKind::shape) add_shape(entry);
+      bytes.remove_prefix(entry.bytes);
+    }
+  }
+  look_who_is_meant();
+}
+
+void GroupCore::add_shape(const Entry& entry) {
+  if (entry.header.at.index <= shapes_.back().at.index) return;  // from before a saved one
+  shapes_.push_back({entry.header.at, decoded(entry.payload)});
+}
+
+// In force at once.
+void GroupCore::take_shape(const Entry& entry) {
+  add_shape(entry);
+  look_who_is_meant();
+}
+
+void GroupCore::drop_shapes_behind(Index index) {
+  const size_t before = shapes_.size();
+  while (shapes_.size() > 1 && shapes_.back().at.index > index) shapes_.pop_back();
+  if (shapes_.size() != before) look_who_is_meant();
+}
+
+const GroupCore::KnownShape& GroupCore::known_at(Index index) const {
+  for (size_t i = shapes_.size(); i-- > 1;)
+    if (shapes_[i].at.index <= index) return shapes_[i];
+  return shapes_.front();
+}
+
+const GroupShape& GroupCore::shape_at(Index index) const { return known_at(index).shape; }
+
+// Kept on disk beside the log, which may be cut off in front of it.
+void GroupCore::note_shape_committed() {
+  const KnownShape& known = known_at(commit_);
+  const bool told = state_.shape.shape.empty() && known.shape == first_;  // at every start
+  const bool news = known.at.index > state_.shape.at.index && known.at.index <= commit_ && !told;
+  if (news) state_.shape = {known.at, encode_shape(known.shape)};
+  const bool arrived = !state_.arriving.shape.empty() && state_.arriving.at.index <= commit_;
+  if (arrived) state_.arriving = {};
+  if (news || arrived) change_state();
+}
+
+// What has been committed and applied is the shape of all that may still be asked for.
+void GroupCore::drop_old_shapes() {
+  bool dropped = false;
+  while (shapes_.size() > 1 && shapes_[1].at.index <= std::min(commit_, applied_)) {
+    shapes_.pop_front();
+    dropped = true;
+  }
+  if (dropped) look_who_is_meant();
+}
+
+void GroupCore::arrives(Position at, const GroupShape& shape) {
+  std::string bytes = encode_shape(shape);
+  const bool known = state_.shape.shape.empty() ? shape == first_ : bytes == state_.shape.shape;
+  if (known) return;
+  state_.arriving = {at, std::move(bytes)};
+  change_state();
+}
+
+// --- whom they mean ----------------------------------------------------------------------------
+
+void GroupCore::look_who_is_meant() {
+  meant_ = fed_ = 0;
+  for (Member m = 0; m < kMembersMax; ++m) {
+    const std::string& id = m == group_.self ? state_.id : peers_[m].id;
+    if (shape().is(m, id)) meant_ |= 1u << m;
+    // Who is about to leave still hears of it.
+    for (const KnownShape& known : shapes_)
+      if (m != group_.self && known.shape.is(m, id)) fed_ |= 1u << m;
+  }
+}
+
+// --- changes -----------------------------------------------------------------------------------
+
+bool GroupCore::shape_settled() const {
+  return !shape().joint() && shapes_.back().at.index <= commit_;
+}
+
+bool GroupCore::caught_up(Member member) const {
+  if (!shape().uses(member)) return false;
+  if (member == group_.self) return intact();
+  const Peer& peer = peers_[member];
+  const bool in_step = counts(member) && peer.feed == Feed::replicate && heard_of(member, now_) &&
+                       (peer.ready || shape().is_witness(member));
+  return in_step && peer.match >= log_.base().index &&
+         log_.bytes_behind(peer.match) <= kCaughtUpBytes;
+}
+
+base::Result<> GroupCore::may_change(const GroupShape& target) const {
+  if (!leads() || commit_ < noop_) return Error{"only the leader of a group changes it"};
+  if (!shape_settled()) return Error{"another change of the group is under way"};
+  if (auto checked = check_shape(target, group_.durability); !checked) return checked;
+  if (auto checked = check_change(shape(), target); !checked) return checked;
+  for (Member m = 0; m < kMembersMax; ++m) {
+    if (!target.now.has(m) || shape().now.has(m)) continue;
+    if (!shape().uses(m)) return Error{"a node learns before it votes"};
+    if (!caught_up(m)) return Error{"a node that is to vote has not yet caught up"};
+  }
+  return {};
+}
+
+base::Result<> GroupCore::change(const GroupShape& target) {
+  if (auto may = may_change(target); !may) return may;
+  if (target == shape()) return {};
+  append_shape(target.now == shape().now ? target : joint_shape(shape(), target));
+  return {};
+}
+
+void GroupCore::append_shape(const GroupShape& shape) {
+  const uint32_t before = shapes_.back().shape.used();
+  append_own(EntryKind::shape, encode_shape(shape), 0);
+  shapes_.push_back({log_.last(), shape});
+  look_who_is_meant();
+  for (Member m = 0; m < kMembersMax; ++m)
+    if (shape.uses(m) && !(before >> m & 1)) begin_feeding(peers_[m]);
+}
+
+// The second half of a change, whoever began it.
+void GroupCore::go_on_changing() {
+  if (!shape().joint() || commit_ < std::max(noop_, shapes_.back().at.index)) return;
+  append_shape(settled_shape(shape()));
+}
+
+bool GroupCore::leaving() const {
+  return leads() && shape_settled() && !shape().votes(group_.self);
+}
+
+// To somebody who has everything, if there is one in time.
+void GroupCore::leave() {
+  if (leaving_since_ == 0) leaving_since_ = now_;
+  const bool late = now_ - leaving_since_ >= group_.election_timeout_ms;
+  if (commit_ < log_.last().index && !late) return;
+  if (transfer() || late) become_follower(state_.epoch, kNoMember);
+}
+
+}  // namespace quoll::cluster
