@@ -9,8 +9,8 @@ using base::Error;
 using base::Result;
 
 constexpr uint8_t kShapeFormat = 1;
-constexpr uint8_t kWitness = 1;
-constexpr uint8_t kLeaving = 2;
+constexpr uint8_t kWitnessFlag = 1;
+constexpr uint8_t kLeavingFlag = 2;
 constexpr base::Bytes kHexDigits = "0123456789abcdef";
 
 bool is_id(base::Bytes id) {
@@ -41,7 +41,8 @@ bool take_place(FieldReader& in, GroupShape& shape) {
   base::Bytes id;
   if (!in.number(member) || !in.number(flags) || !in.bytes(id)) return false;
   if (member >= kMembersMax || shape.uses(member)) return false;
-  shape.places[member] = {true, (flags & kWitness) != 0, (flags & kLeaving) != 0, std::string(id)};
+  shape.places[member] = {true, (flags & kWitnessFlag) != 0, (flags & kLeavingFlag) != 0,
+                          std::string(id)};
   return true;
 }
 
@@ -180,7 +181,7 @@ std::string encode_shape(const GroupShape& shape) {
   for (Member m = 0; m < kMembersMax; ++m) {
     const GroupShape::Place& place = shape.places[m];
     if (!place.used) continue;
-    const int flags = (place.witness ? kWitness : 0) | (place.leaving ? kLeaving : 0);
+    const int flags = (place.witness ? kWitnessFlag : 0) | (place.leaving ? kLeavingFlag : 0);
     out.number(m).number(static_cast<uint8_t>(flags)).bytes(place.id);
   }
   return bytes;
