@@ -53,7 +53,11 @@ enum class Question : uint8_t {
   probe,     // are you there?
   governor,  // between those who hold the topology: a message of their group
   install,   // the same: all of it
-  last = install,
+  slot_drop,   // the target of slots forgets what it has of them
+  slot_keys,   // keys of slots that move
+  slot_count,  // how many there are
+  slot_adopt,  // the slots are the target's
+  last = slot_adopt,
 };
 
 class NodeBus {

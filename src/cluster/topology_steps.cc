@@ -136,6 +136,25 @@ NextStep next_to_drop_slots(const Topology& topology, NodeIndex node, const Slot
   return std::optional(step(topology, std::move(assign)));
 }
 
+NextStep next_to_hand_over(const Topology& topology, NodeIndex node, const SlotRanges& slots) {
+  const GroupNumber group = group_of(topology, node);
+  if (group == kNoGroup) return Error{"the node has no group"};
+  AssignSlots assign;
+  for (const SlotRange& range : slots)
+    for (unsigned slot = range.first; slot <= range.last; ++slot) {
+      const GroupNumber owner = topology.owner(slot);
+      const auto at = static_cast<uint16_t>(slot);
+      if (owner == group) continue;
+      if (!assign.ranges.empty() && assign.ranges.back().last + 1 == at &&
+          assign.ranges.back().from == owner)
+        assign.ranges.back().last = at;
+      else
+        assign.ranges.push_back({at, at, owner, group});
+    }
+  if (assign.ranges.empty()) return std::optional<TopologyChange>();
+  return std::optional(step(topology, std::move(assign)));
+}
+
 NextStep next_to_forget(const Topology& topology, base::Bytes id) {
   const NodeIndex index = topology.index_of(id);
   if (index == kNoNode) {

@@ -46,6 +46,8 @@ NextStep next_to_join(const Topology& topology, const NodeClaim& claim);
 NextStep next_to_add_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots);
 // Slots of the node's group are nobody's.
 NextStep next_to_drop_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots);
+// Slots of other groups go to the node's. Who has them must have released them.
+NextStep next_to_hand_over(const Topology& topology, NodeIndex node, const SlotRanges& slots);
 // The node is no member, and never will be again. It must have no slots.
 NextStep next_to_forget(const Topology& topology, base::Bytes id);
 // Those hold the topology who should.

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "commands/cluster_family.h"
+#include "server/blocked_keys.h"
 #include "server/cluster_node.h"
 #include "server/server.h"
 

@@ -4,6 +4,7 @@
 //   cluster_members.cc  INFO NODES SLOTS SHARDS REPLICAS LINKS MYID MYSHARDID: the cluster as
 //                       ClusterView shows it
 //   cluster_change.cc   what changes who is a member, and which slots are whose
+//   cluster_moves.cc    slots that move with their keys
 #pragma once
 
 #include "server/call.h"
@@ -16,14 +17,17 @@ using server::Call;
 void cluster_addslots(Call& call);
 void cluster_addslotsrange(Call& call);
 void cluster_bumpepoch(Call& call);
+void cluster_cancelslotmigrations(Call& call);
 void cluster_count_failure_reports(Call& call);
 void cluster_delslots(Call& call);
 void cluster_delslotsrange(Call& call);
 void cluster_flushslots(Call& call);
 void cluster_forget(Call& call);
+void cluster_getslotmigrations(Call& call);
 void cluster_info(Call& call);
 void cluster_links(Call& call);
 void cluster_meet(Call& call);
+void cluster_migrateslots(Call& call);
 void cluster_myid(Call& call);
 void cluster_myshardid(Call& call);
 void cluster_nodes(Call& call);
@@ -31,6 +35,7 @@ void cluster_replicas(Call& call);
 void cluster_reset(Call& call);
 void cluster_saveconfig(Call& call);
 void cluster_set_config_epoch(Call& call);
+void cluster_setslot(Call& call);
 void cluster_shards(Call& call);
 void cluster_slots(Call& call);
 

@@ -8,6 +8,7 @@
 #include "server/group_settings.h"
 #include "server/log.h"
 #include "server/server.h"
+#include "server/slot_moves.h"
 
 namespace quoll::server {
 
@@ -49,6 +50,7 @@ ClusterNode::ClusterNode(Server& server)
     : server_(server),
       file_(std::make_unique<NodeFile>(server.host(), server.settings().cluster_config_file)) {
   settings_changed(server.settings());
+  moves_ = std::make_unique<SlotMoves>(server, *this, record_);
   bus_ = std::make_unique<cluster::NodeBus>(
       server.host(), std::string(cluster::kNodeIdBytes, '0'), std::string(),
       [this](const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer) {
@@ -214,10 +216,15 @@ void ClusterNode::reset(host::OnDone done) {
   });
 }
 
+const cluster::GroupCore* ClusterNode::core() const {
+  return group_ ? std::as_const(*group_).core() : nullptr;
+}
+
 // --- turns -------------------------------------------------------------------------------------
 
 void ClusterNode::begin_turn_end() {
   if (keeper_) keeper_->begin_turn_end();
+  if (core() && !ending_) moves_->turn();
   if (group_) group_->begin_turn_end();
   bus_->flush();
 }
@@ -229,6 +236,7 @@ void ClusterNode::tick() {
   if (ending_) return;
   consider_founding();
   note_own_lead();
+  moves_->tick();
   if (now < news_at_) return;
   news_at_ = now + kNewsEveryMs;
   if (members_.size() < 2) return;
@@ -319,19 +327,31 @@ void ClusterNode::refresh() {
   }
   members_ = std::move(shown_);
   self_ = place_of(index_);
-  covered_ = true;
-  own_slots_.reset();
-  for (unsigned slot = 0; slot < kSlots; ++slot) {
-    const GroupNumber owner = topology().owner(slot);
-    covered_ &= owner != kNoGroup;
-    if (owner != kNoGroup && owner == own_group_) own_slots_.set(slot);
-  }
-  all_own_ = own_slots_.all();
+  moves_->topology_changed();
+  find_own_slots();
   std::erase_if(leaders_,
                 [this](const auto& one) { return !topology().groups().count(one.first); });
   settings_changed(server_.settings());
   server_.redirect_blocked();
 }
+
+void ClusterNode::find_own_slots() {
+  covered_ = true;
+  own_slots_.reset();
+  for (unsigned slot = 0; slot < kSlots; ++slot) {
+    const GroupNumber owner = topology().owner(slot);
+    covered_ &= owner != kNoGroup;
+    if (owner != kNoGroup && owner == own_group_ && !moves_->released(slot)) own_slots_.set(slot);
+  }
+  all_own_ = own_slots_.all();
+}
+
+void ClusterNode::slots_released() {
+  find_own_slots();
+  server_.redirect_blocked();
+}
+
+bool ClusterNode::handing_over(unsigned slot) const { return moves_->released(slot); }
 
 // How we are announced may change while we run.
 void ClusterNode::settings_changed(const Settings& now) {

@@ -41,6 +41,7 @@ namespace quoll::server {
 
 class ReplicaGroup;
 class Server;
+class SlotMoves;
 
 constexpr base::Millis kNewsEveryMs = 1000;
 constexpr base::Millis kStepsMs = 10'000;  // then a change that did not come about has failed
@@ -61,6 +62,8 @@ class ClusterNode final : public ClusterView {
   void begin_turn_end();
   void tick();  // ten times a second
   ReplicaGroup* group() { return group_.get(); }
+  // Of our group; nullptr: its log is being read.
+  const cluster::GroupCore* core() const;
 
   // Introduces us and the node at the address to each other, in the background.
   void meet(const cluster::NodeAddress& bus);
@@ -77,7 +80,18 @@ class ClusterNode final : public ClusterView {
   const cluster::Topology& topology() const { return record_.topology; }
   cluster::NodeIndex index() const { return index_; }
   const std::string& id() const { return record_.id; }
+  cluster::GroupNumber own_group() const { return own_group_; }
+  SlotMoves& moves() { return *moves_; }
   bool alone() const { return topology().members().size() <= 1; }
+
+  // For SlotMoves.
+  void ask(cluster::NodeIndex node, cluster::Question question, const std::string& body,
+           cluster::NodeBus::OnAnswer done);
+  void pull_from(cluster::NodeIndex node, host::OnDone done) {
+    pull(endpoint(node), std::move(done));
+  }
+  void slots_released();
+  void save_then(host::Task done) { file_->save(record_, std::move(done)); }
 
   // ClusterView
   const std::vector<ClusterMember>& members() const override { return members_; }
@@ -97,6 +111,7 @@ class ClusterNode final : public ClusterView {
   }
   bool covered() const override { return covered_; }
   size_t leader_of(unsigned slot) const override;
+  bool handing_over(unsigned slot) const override;
   std::vector<ClusterShard> shards() const override;
 
  private:
@@ -122,6 +137,7 @@ class ClusterNode final : public ClusterView {
   void topology_changed();
   void save();
   void refresh();
+  void find_own_slots();
   void add_member(cluster::NodeIndex index, const cluster::TopologyMember& member);
   size_t place_of(cluster::NodeIndex index) const;
   size_t leader_of_group(cluster::GroupNumber group) const;
@@ -177,6 +193,7 @@ class ClusterNode final : public ClusterView {
   std::map<cluster::GroupNumber, Leader> leaders_;
   cluster::Epoch told_epoch_ = 0;  // in which we lead, as others know
 
+  std::unique_ptr<SlotMoves> moves_;
   std::shared_ptr<Meeting> meeting_;
   std::map<SessionId, std::optional<base::Result<>>> asked_;  // by commands
   bool pulling_ = false;

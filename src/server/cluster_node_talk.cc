@@ -7,6 +7,7 @@
 #include "server/cluster_node.h"
 #include "server/log.h"
 #include "server/server.h"
+#include "server/slot_moves.h"
 
 namespace quoll::server {
 
@@ -61,6 +62,12 @@ host::Endpoint ClusterNode::endpoint_of(const cluster::NodeAddress& address) {
 host::Endpoint ClusterNode::endpoint(NodeIndex node) const {
   const cluster::TopologyMember* member = topology().find(node);
   return member ? endpoint_of(member->bus) : host::Endpoint{};
+}
+
+void ClusterNode::ask(NodeIndex node, Question question, const std::string& body,
+                      NodeBus::OnAnswer done) {
+  if (!topology().find(node)) return done(Error{"the node is no member any more"});
+  bus_->ask(endpoint(node), question, topology().cluster_id() + body, std::move(done));
 }
 
 // --- changes -----------------------------------------------------------------------------------
@@ -181,6 +188,11 @@ void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
       return serve_pull(body, answer);
     case Question::news:
       return serve_news(asked, answer);
+    case Question::slot_drop:
+    case Question::slot_keys:
+    case Question::slot_count:
+    case Question::slot_adopt:
+      return moves_->serve(asked.question, body, std::move(answer));
     default:
       answer(Error{"this node does not answer that"});
   }

@@ -69,6 +69,8 @@ class ClusterView {
   virtual bool covered() const { return true; }
   // Who leads the group that has the slot as far as we know; members().size(): nobody.
   virtual size_t leader_of(unsigned) const { return leader(); }
+  // The slot is not ours any more and not yet the other group's.
+  virtual bool handing_over(unsigned) const { return false; }
   virtual std::vector<ClusterShard> shards() const;
   // Messages between the members, seen from here.
   struct Traffic {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
-#include "base/text.h"
+#include "base/numbers.h"
 #include "host/whole_file.h"
 #include "server/log.h"
 
@@ -21,12 +21,37 @@ std::string checksum_line(Bytes bytes) {
   return fmt::format("{:016x}\n", XXH3_64bits(bytes.data(), bytes.size()));
 }
 
-// What stands behind `name ` on the next line.
+// What stands behind `name ` on the next line, or nothing.
 bool take_line(Bytes& rest, Bytes name, Bytes& value) {
   const size_t end = rest.find('\n');
-  if (end == Bytes::npos || !rest.starts_with(name) || end <= name.size()) return false;
-  value = rest.substr(name.size() + 1, end - name.size() - 1);
+  if (end == Bytes::npos || !rest.starts_with(name) || end < name.size()) return false;
+  value = rest.substr(name.size(), end - name.size());
+  if (!value.empty()) value.remove_prefix(1);
   rest.remove_prefix(end + 1);
+  return true;
+}
+
+// The next word of a line; empty: there is none.
+Bytes take_word(Bytes& rest) {
+  const size_t end = std::min(rest.find(' '), rest.size());
+  const Bytes word = rest.substr(0, end);
+  rest.remove_prefix(std::min(end + 1, rest.size()));
+  return word;
+}
+
+bool take_slots(Bytes released, Bytes dropping, NodeRecord& record) {
+  uint64_t slot = 0, node = 0;
+  for (Bytes word = take_word(released); !word.empty(); word = take_word(released)) {
+    const size_t colon = word.find(':');
+    if (colon == Bytes::npos || !base::parse_uint(word.substr(0, colon), slot) ||
+        !base::parse_uint(word.substr(colon + 1), node) || slot >= base::kKeySlots)
+      return false;
+    record.released[static_cast<uint16_t>(slot)] = static_cast<cluster::NodeIndex>(node);
+  }
+  for (Bytes word = take_word(dropping); !word.empty(); word = take_word(dropping)) {
+    if (!base::parse_uint(word, slot) || slot >= base::kKeySlots) return false;
+    record.dropping.insert(static_cast<uint16_t>(slot));
+  }
   return true;
 }
 
@@ -34,9 +59,13 @@ bool take_line(Bytes& rest, Bytes name, Bytes& value) {
 
 std::string NodeRecord::encode() const {
   const std::string table = topology.encode();
+  std::string gone, left;
+  for (const auto& [slot, node] : released) gone += fmt::format(" {}:{}", slot, node);
+  for (const uint16_t slot : dropping) left += fmt::format(" {}", slot);
   std::string text = fmt::format(
-      "{}id {}\nhome {}\nincarnation {}\nposition {} {}\ntopology {}\n{}\n", kNodeFileHead, id,
-      home, incarnation, position.epoch, position.index, table.size(), table);
+      "{}id {}\nhome {}\nincarnation {}\nposition {} {}\nreleased{}\ndropping{}\ntopology {}\n{}\n",
+      kNodeFileHead, id, home, incarnation, position.epoch, position.index, gone, left,
+      table.size(), table);
   return text + checksum_line(text);
 }
 
@@ -47,11 +76,12 @@ Result<NodeRecord> NodeRecord::decode(Bytes bytes) {
   const Bytes text = bytes.substr(0, bytes.size() - kChecksumBytes);
   if (checksum_line(text) != bytes.substr(text.size())) return damaged;
   Bytes rest = text.substr(kNodeFileHead.size());
-  Bytes id, home, incarnation, position, size;
+  Bytes id, home, incarnation, position, released, dropping, size;
   NodeRecord record;
   uint64_t number = 0, table = 0;
   if (!take_line(rest, "id", id) || !take_line(rest, "home", home) ||
       !take_line(rest, "incarnation", incarnation) || !take_line(rest, "position", position) ||
+      !take_line(rest, "released", released) || !take_line(rest, "dropping", dropping) ||
       !take_line(rest, "topology", size) || !base::parse_uint(incarnation, number) ||
       !base::parse_uint(size, table) || rest.size() != table + 1)
     return damaged;
@@ -60,6 +90,7 @@ Result<NodeRecord> NodeRecord::decode(Bytes bytes) {
       !base::parse_uint(position.substr(std::min(space + 1, position.size())),
                         record.position.index))
     return damaged;
+  if (!take_slots(released, dropping, record)) return damaged;
   auto topology = cluster::Topology::decode(rest.substr(0, table));
   if (!topology) return Error{topology.error()};
   record.id = id;

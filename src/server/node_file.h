@@ -6,6 +6,8 @@
 //   home <directory of its logs>
 //   incarnation <number>
 //   position <epoch> <index>       of the topology in the log of those who hold it
+//   released <slot>:<node> ...     not ours any more, and not yet the node's group's
+//   dropping <slot> ...            another group's, whose keys are still here
 //   topology <bytes>
 //   <its bytes>
 //   <16 hex digits: XXH3 of everything before>
@@ -14,10 +16,13 @@
 // again every second. Without the file the node is a new one.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "cluster/group_types.h"
 #include "cluster/topology.h"
 #include "host/host.h"
 
@@ -30,6 +35,8 @@ struct NodeRecord {
   std::string home;  // directory of its logs
   cluster::Incarnation incarnation = 1;
   cluster::Position position;
+  std::map<uint16_t, cluster::NodeIndex> released;
+  std::set<uint16_t> dropping;
   cluster::Topology topology;
 
   std::string encode() const;

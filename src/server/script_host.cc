@@ -266,6 +266,7 @@ Bytes ScriptHost::slot_refusal(const Command& command) {
     case Route::no_quorum:
       refusal_ = server_.routes().error(*run_.caller, route, use);
       return refusal_;
+    case Route::again:
     case Route::unbound:
     case Route::down:
       return "ERR Script attempted to execute a command while the cluster is down";

@@ -57,7 +57,7 @@ enum class Freeze : uint8_t { ending = 1, reload = 2, disk = 4, group = 8 };
 
 // Why writes wait though no client asked for it: so that replicas or the next leader catch up, or
 // because keys are on their way to another server.
-enum class HoldWrites : uint8_t { ending = 1, failover = 2, migration = 4, hand_over = 8 };
+enum class HoldWrites : uint8_t { ending = 1, failover = 2, migration = 4, hand_over = 8, slots = 16 };
 
 enum class PauseKind : uint8_t { none, writes, all };
 

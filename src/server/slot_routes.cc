@@ -13,6 +13,7 @@ namespace {
 
 constexpr Bytes kCrossing = "CROSSSLOT Keys in request don't hash to the same slot";
 constexpr Bytes kDown = "CLUSTERDOWN The cluster is down";
+constexpr Bytes kAgain = "TRYAGAIN The slot is being handed over to another node";
 constexpr Bytes kUnbound = "CLUSTERDOWN Hash slot not served";
 
 bool is_shard_pubsub(const Command& command) {
@@ -57,6 +58,8 @@ Route SlotRoutes::find(const Session& session, const Command& command, const Slo
   if (here) return use.writes && !view.may_commit() ? Route::no_quorum : Route::here;
   if (use.slot != SlotUse::kNone && !view.assigned(static_cast<unsigned>(use.slot)))
     return Route::unbound;
+  if (use.slot != SlotUse::kNone && view.handing_over(static_cast<unsigned>(use.slot)))
+    return Route::again;
   return find_elsewhere(session, command, use);
 }
 
@@ -102,6 +105,8 @@ std::string SlotRoutes::error(const Session& session, Route route, const SlotUse
       return std::string(kCrossing);
     case Route::unbound:
       return std::string(kUnbound);
+    case Route::again:
+      return std::string(kAgain);
     case Route::down:
       return std::string(kDown);
     case Route::no_quorum:

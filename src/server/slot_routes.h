@@ -4,6 +4,7 @@
 //
 //   keys of several slots                  -CROSSSLOT
 //   nobody has the slot                    -CLUSTERDOWN Hash slot not served
+//   the slot is being handed over          -TRYAGAIN
 //   a slot is nobody's, and
 //   cluster-require-full-coverage          -CLUSTERDOWN The cluster is down
 //   nobody leads, or we cannot serve yet   -CLUSTERDOWN The cluster is down
@@ -33,6 +34,7 @@ enum class Route : uint8_t {
   crossing,   // keys of several slots
   unbound,    // nobody has the slot
   down,       // nobody serves
+  again,      // the slot is on its way to another group
   no_quorum,  // it would write, and that could not be committed
   moved,      // the leader serves
   read_only,  // it would write, has no slot, and somebody else leads
