@@ -8,8 +8,10 @@
 #include "commands/cluster_family.h"
 #include "commands/families.h"
 #include "commands/help.h"
+#include "server/cluster_node.h"
 #include "server/group.h"
 #include "server/server.h"
+#include "server/slot_moves.h"
 
 namespace quoll::commands {
 
@@ -29,7 +31,6 @@ constexpr struct {
   Bytes why;
 } kUnavailable[] = {
     {"replicate", "groups do not yet take in members"},
-    {"setslot", "slots do not yet move with their keys"},
 };
 
 void unavailable(Call& call) {
@@ -103,6 +104,10 @@ void cluster_getkeysinslot(Call& call) {
   if (most < 0) return call.reply.error(kInvalid);
   const auto slot = static_cast<unsigned>(number);
   uint64_t left = std::min<uint64_t>(most, call.store.keys_in_slot(0, slot));
+  // A tool that moves slots moves the keys that it is told of: those of a move go with it.
+  if (ClusterNode* node = call.server.node();
+      node && (!node->has_slot(slot) || node->moves().moves(slot)))
+    left = 0;
   const uint64_t reply_start = call.session.out().end_offset();
   call.reply.array(left);
   if (left > 0)
@@ -116,18 +121,38 @@ void cluster_getkeysinslot(Call& call) {
 
 void cluster_help(Call& call) {
   constexpr Bytes kLines[] = {
+      "ADDSLOTS <slot> [<slot> ...]",
+      "    Assign slots to this node.",
+      "ADDSLOTSRANGE <start slot> <end slot> [<start slot> <end slot> ...]",
+      "    Assign slots from <start slot> to <end slot> to this node.",
+      "CANCELSLOTMIGRATIONS",
+      "    End the moves of slots that are under way.",
       "COUNTKEYSINSLOT <slot>",
       "    Return the number of keys in <slot>.",
+      "DELSLOTS <slot> [<slot> ...]",
+      "    Take slots away from this node.",
+      "DELSLOTSRANGE <start slot> <end slot> [<start slot> <end slot> ...]",
+      "    Take slots from <start slot> to <end slot> away from this node.",
       "FAILOVER",
       "    Hand the leadership of the group to another member.",
+      "FLUSHSLOTS",
+      "    Take all slots away from this node.",
+      "FORGET <node-id>",
+      "    Remove a node from the cluster, for ever.",
       "GETKEYSINSLOT <slot> <count>",
       "    Return the names of at most <count> keys in <slot>.",
+      "GETSLOTMIGRATIONS",
+      "    Return the moves of slots away from this node.",
       "INFO",
       "    Return information about the cluster.",
       "KEYSLOT <key>",
       "    Return the hash slot of <key>.",
       "LINKS",
       "    Return the connections to the other members.",
+      "MEET <ip> <port> [<bus-port>]",
+      "    Join this node and another to one cluster.",
+      "MIGRATESLOTS SLOTSRANGE <start slot> <end slot> [...] NODE <node-id>",
+      "    Move slots to another node, with their keys.",
       "MYID",
       "    Return the id of this member.",
       "MYSHARDID",
@@ -140,6 +165,10 @@ void cluster_help(Call& call) {
       "    Return what became of a write that was answered UNCERTAIN.",
       "REPLICAS <node-id>",
       "    Return the members that follow <node-id>.",
+      "RESET [HARD|SOFT]",
+      "    Leave the cluster; this is a new node then.",
+      "SETSLOT <slot> (IMPORTING <node-id>|MIGRATING <node-id>|STABLE|NODE <node-id>)",
+      "    Move a slot, in steps as tools do.",
       "SHARDS",
       "    Return the slots and the members that serve them.",
       "SLOTS",
@@ -212,6 +241,8 @@ constexpr CommandSpec kClusterCommands[] = {
                                                "Counts the reports that a node has failed.",
                                                "O(N) where N is the number of failure reports",
                                                "node-id", kVaries}),
+    subcommand<cluster_cancelslotmigrations>({"cluster|cancelslotmigrations", 2, kSteers, "7.4.0",
+                                              "Ends the moves of slots that are under way."}),
     subcommand<cluster_countkeysinslot>({"cluster|countkeysinslot", 3, kReads, "3.0.0",
                                          "Counts this node's keys in a slot.", "O(1)", "slot"}),
     subcommand<cluster_delslots>({"cluster|delslots", -3, kSteers, "3.0.0",
@@ -229,6 +260,14 @@ constexpr CommandSpec kClusterCommands[] = {
     subcommand<cluster_getkeysinslot>(
         {"cluster|getkeysinslot", 4, kReads, "3.0.0", "Names this node's keys in a slot.",
          "O(log(N)) where N is the number of requested keys", "slot count", kVaries}),
+    subcommand<cluster_getslotmigrations>({"cluster|getslotmigrations",
+                                           2,
+                                           kReads,
+                                           "7.4.0",
+                                           "Lists the moves of slots away from this node.",
+                                           "O(N) where N is the number of moves",
+                                           {},
+                                           kVaries}),
     subcommand<cluster_help>(
         {"cluster|help", 2, kLoading | kStale, "5.0.0", "Explains the subcommands."}),
     subcommand<cluster_info>({"cluster|info",
@@ -253,6 +292,11 @@ constexpr CommandSpec kClusterCommands[] = {
     subcommand<cluster_meet>({"cluster|meet", -4, kSteers, "3.0.0",
                               "Introduces this node to another.", "O(1)",
                               "ip port [cluster_bus_port]"}),
+    subcommand<cluster_migrateslots>(
+        {"cluster|migrateslots", -7, kSteers, "7.4.0",
+         "Moves slots to other nodes, with their keys.", "O(N) where N is the number of slots",
+         "SLOTSRANGE start-slot end-slot [start-slot end-slot ...] NODE node-id [SLOTSRANGE "
+         "start-slot end-slot [start-slot end-slot ...] NODE node-id ...]"}),
     subcommand<cluster_myid>(
         {"cluster|myid", 2, kReads, "3.0.0", "Returns the name of this node."}),
     subcommand<cluster_myshardid>(
@@ -290,8 +334,9 @@ constexpr CommandSpec kClusterCommands[] = {
     subcommand<cluster_set_config_epoch>({"cluster|set-config-epoch", 3, kSteers, "3.0.0",
                                           "Sets the configuration epoch of a new node.", "O(1)",
                                           "config-epoch"}),
-    subcommand({"cluster|setslot", -4, kSteers, "3.0.0", "States who owns a slot, or moves it.",
-                "O(1)", "slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>"}),
+    subcommand<cluster_setslot>(
+        {"cluster|setslot", -4, kSteers, "3.0.0", "States who owns a slot, or moves it.", "O(1)",
+         "slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>"}),
     subcommand<cluster_shards>({"cluster|shards",
                                 2,
                                 kReads,
