@@ -47,6 +47,14 @@ bool past_slot(uint64_t cursor, unsigned slot) {
   return reached > own;
 }
 
+// Tools move thousands of slots one by one.
+void tell(const SlotMove& move, const std::string& what) {
+  if (move.slots_total > 1)
+    log::notice("Cluster: move {} {}", move.name, what);
+  else
+    log::verbose("Cluster: move {} {}", move.name, what);
+}
+
 }  // namespace
 
 struct SlotMoves::Unit {
@@ -112,8 +120,11 @@ Result<std::string> SlotMoves::begin(const cluster::SlotRanges& slots, NodeIndex
   move.target = target;
   move.target_id = member->id;
   move.created = move.updated = server_.now();
-  log::notice("Cluster: move {} of {} slots to {} begins", move.name, move.slots_total, member->id);
+  tell(move, fmt::format("of {} slots to {} begins", move.slots_total, member->id));
   moves_.push_back(std::move(move));
+  server_.host().loop.post([this, alive = alive_] {
+    if (*alive && !unit_ && current()) begin_unit();
+  });
   while (moves_.size() > kMovesKept && moves_.front().over()) moves_.pop_front();
   return moves_.back().name;
 }
@@ -417,8 +428,8 @@ void SlotMoves::finish_unit() {
   unit_.reset();
   if (move.slots_done < move.slots_total) return begin_unit();
   move.state = SlotMove::State::done;
-  log::notice("Cluster: move {} is complete: {} slots, {} keys; writes waited for {} ms at most",
-              move.name, move.slots_done, move.keys_sent, move.hold_ms);
+  tell(move, fmt::format("is complete: {} slots, {} keys; writes waited for {} ms at most",
+                         move.slots_done, move.keys_sent, move.hold_ms));
   if (current()) begin_unit();
 }
 
@@ -447,10 +458,9 @@ void SlotMoves::run(std::initializer_list<Bytes> words) {
   store::CommitBuilder& commits = server_.store().commits();
   commits.begin(store::Origin::client, server_.now());
   const auto done = replay_.run_in_commit(0, Args(words.begin(), words.size()));
-  const store::Seq seq = commits.close();
+  commits.close();
   if (!done)
     log::warning("Cluster: {} of a slot that moves fails: {}", *words.begin(), done.error());
-  (void)seq;
 }
 
 }  // namespace quoll::server
