@@ -32,6 +32,7 @@ constexpr base::Bytes kProtectedReply =
 }  // namespace
 
 base::Result<> Server::start(host::OnDone ready) {
+  if (auto done = cluster_secrets_.load(); !done) return done;
   if (settings().cluster_enabled && !cluster_) {
     auto config = group_config(settings());
     if (!config) return base::Error{config.error()};

@@ -196,6 +196,7 @@ struct Settings {
   int64_t cluster_write_timeout_ms = 2000;
   int64_t cluster_election_timeout_ms = 1000;
   uint64_t cluster_log_size = uint64_t{64} << 20;
+  std::string cluster_secret_file;  // empty: the secret follows from the cluster's id
 
   // Memory, eviction, freeing
   uint64_t maxmemory = 0;  // in force, whether given as a number or as "auto"
