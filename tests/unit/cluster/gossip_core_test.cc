@@ -537,11 +537,13 @@ TEST_CASE("gossip core: a view says when a node was asked and answered, and who 
   const GossipActions actions = alone.core.take();
   CHECK(std::count(actions.touched.begin(), actions.touched.end(), 1) == 2);
   // It is asked, and does not answer: the first ping counts.
-  for (base::Millis now = kStart + 10'010; now < kStart + 20'000; now = alone.core.next_wake())
+  base::Millis first = 0;
+  for (base::Millis now = kStart + 10'010; now < kStart + 100'000; now = alone.core.next_wake()) {
     alone.core.tick(now);
-  const base::Millis first = alone.core.view(1).pinged_at;
+    if (first == 0) first = alone.core.view(1).pinged_at;
+  }
   CHECK(first > kStart + 10'000);
-  CHECK(first < kStart + 20'000);
+  CHECK(alone.core.view(1).pinged_at == first);
 }
 
 TEST_CASE("gossip core: the topology's digest is compared with somebody every half minute") {
