@@ -46,7 +46,7 @@ GROUP_SIM_SOURCES := $(wildcard tests/sim/group/*.cc)
 GOSSIP_SIM_SOURCES := $(wildcard tests/sim/gossip/*.cc)
 CHECKER_SOURCES := $(addprefix tests/sim/,history.cc linearizability.cc list_append.cc simple_checkers.cc)
 
-.PHONY: all install deb deps run test check bench bench-instructions bench-persistence bench-cluster torture clean unit sim mutants nemesis fuzz fuzz-build
+.PHONY: all install deb deps run test check bench bench-instructions bench-persistence bench-cluster torture clean unit sim mutants nemesis fuzz fuzz-build cluster
 all: $(OUT)/quoll-server $(OUT)/quoll-check
 
 ifneq ($(filter sanitize fuzz,$(VARIANT)),)  # nobody edits in these: compiled whole, in few pieces
@@ -159,6 +159,13 @@ deps:
 run: deps
 	@$(MAKE) --no-print-directory all
 	$(OUT)/quoll-server redis-conf/quoll.conf
+
+# A cluster of processes on this machine, and a view of its ring; Ctrl-C ends it. More in scripts/cluster.
+NODES ?= 3
+REPLICAS ?= 0
+cluster: deps
+	@$(MAKE) --no-print-directory all
+	@scripts/cluster --nodes $(NODES) --replicas $(REPLICAS)
 
 test:
 	@scripts/install-deps test

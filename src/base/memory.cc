@@ -27,24 +27,47 @@ namespace quoll::base {
 namespace {
 
 // One counter per thread, written only by its thread, so counting needs no locked instruction.
-// The loop thread is one of them; the others are the disk helpers and the logger.
-constexpr unsigned kThreadsMax = 64;
+// The loop thread is one of them; the others are the disk helpers, the logger, uploads. A thread
+// that ends leaves its counter, and what it counted, to one that begins.
+constexpr unsigned kThreadsMax = 64;  // at a time
 
 struct alignas(64) Counter {
   std::atomic<int64_t> used{0};
+  std::atomic<bool> taken{false};
 };
 
 Counter counters[kThreadsMax];
-std::atomic<unsigned> counters_taken{0};
+std::atomic<unsigned> counters_used{0};  // those behind were never taken
 std::atomic<int64_t> peak{0};
 thread_local std::atomic<int64_t>* own = nullptr;
+thread_local bool ending = false;
+
+struct Leaver {
+  Counter* counter = nullptr;
+  ~Leaver() {
+    ending = true;
+    own = nullptr;
+    if (counter) counter->taken.store(false, std::memory_order_release);
+  }
+};
+thread_local Leaver leaver;
+
+[[gnu::cold, gnu::noinline]] std::atomic<int64_t>& take_counter() {
+  for (unsigned i = 0; i < kThreadsMax; ++i) {
+    if (counters[i].taken.exchange(true, std::memory_order_acquire)) continue;
+    unsigned used = counters_used.load(std::memory_order_relaxed);
+    while (used <= i && !counters_used.compare_exchange_weak(used, i + 1)) continue;
+    own = &counters[i].used;
+    // What a thread frees after this object has ended is counted by a counter that nobody gets.
+    if (!ending) leaver.counter = &counters[i];
+    return *own;
+  }
+  QUOLL_CHECK(!"fewer threads than kThreadsMax");
+  __builtin_unreachable();
+}
 
 std::atomic<int64_t>& own_counter() {
-  if (__builtin_expect(own == nullptr, 0)) {
-    unsigned index = counters_taken.fetch_add(1, std::memory_order_relaxed);
-    QUOLL_CHECK(index < kThreadsMax);
-    own = &counters[index].used;
-  }
+  if (__builtin_expect(own == nullptr, 0)) return take_counter();
   return *own;
 }
 
@@ -99,8 +122,8 @@ void discard_pages(void* start, size_t size) {
 
 size_t memory_used() {
   int64_t sum = 0;
-  unsigned taken = counters_taken.load(std::memory_order_relaxed);
-  for (unsigned i = 0; i < taken; ++i) sum += counters[i].used.load(std::memory_order_relaxed);
+  unsigned used = counters_used.load(std::memory_order_relaxed);
+  for (unsigned i = 0; i < used; ++i) sum += counters[i].used.load(std::memory_order_relaxed);
   if (sum < 0) sum = 0;
   if (sum > peak.load(std::memory_order_relaxed)) peak.store(sum, std::memory_order_relaxed);
   return static_cast<size_t>(sum);

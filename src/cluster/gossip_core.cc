@@ -56,6 +56,19 @@ const NodeAddress* GossipCore::address(NodeIndex node) const {
   return member ? &member->address : nullptr;
 }
 
+GossipView GossipCore::view(NodeIndex node) const {
+  const Member* member = find(node);
+  QUOLL_CHECK(member);
+  const bool suspect = member->state == NodeState::suspect;
+  return {.state = member->state,
+          .incarnation = member->incarnation,
+          .address = member->address,
+          .address_incarnation = member->address_incarnation,
+          .reports = static_cast<uint8_t>(suspect ? member->confirmations + 1 : 0),
+          .pinged_at = member->pinged_at,
+          .answered_at = member->answered_at};
+}
+
 size_t GossipCore::count(NodeState state) const {
   return static_cast<size_t>(std::count_if(members_.begin(), members_.end(),
                                            [&](const Member& m) { return m.state == state; }));
@@ -90,6 +103,7 @@ void GossipCore::set_members(const std::vector<GossipMember>& members, TopologyV
     if (given.incarnation > member.address_incarnation) {
       member.address = given.address;
       member.address_incarnation = given.incarnation;
+      actions_.touched.push_back(given.index);
     }
   }
   std::sort(next.begin(), next.end(),
@@ -274,6 +288,7 @@ void GossipCore::tcp_answered(NodeIndex node, Millis now) {
   note_time(now);
   if (probe_.target != node || probe_.answered) return;
   probe_.answered = probe_.by_tcp_only = true;
+  note_answer(*find(node));
 }
 
 // ---- what others say
@@ -350,7 +365,14 @@ void GossipCore::note_topology(const Datagram& datagram) {
   pull_at_ = now_ + kPullRetryMs;
 }
 
+void GossipCore::note_answer(Member& member) {
+  member.pinged_at = 0;
+  member.answered_at = now_;
+  actions_.touched.push_back(member.index);
+}
+
 void GossipCore::hear_ack(const Datagram& datagram) {
+  if (Member* member = find(datagram.from)) note_answer(*member);
   if (probe_.target == datagram.from && probe_.sequence == datagram.sequence) {
     probe_.by_tcp_only = false;
     if (std::exchange(probe_.answered, true)) return;
@@ -441,6 +463,7 @@ void GossipCore::hear_alive(Member& member, const News& news) {
     member.address_incarnation = news.incarnation;
     moved = member.address != *news.address;
     member.address = *news.address;
+    actions_.touched.push_back(member.index);
     if (moved) actions_.moves.push_back({member.index, member.address, news.incarnation});
   }
   if (newer) {
@@ -464,6 +487,7 @@ void GossipCore::hear_suspect(Member& member, const News& news) {
       std::find(known.begin(), known.end(), news.from) != known.end())
     return;
   member.suspected_by[++member.confirmations] = news.from;
+  actions_.touched.push_back(member.index);
   set_deadline(member);
   tell(member, news.from);
 }
@@ -512,6 +536,7 @@ void GossipCore::fail_suspects() {
 }
 
 void GossipCore::change(Member& member, NodeState state, NodeIndex from) {
+  actions_.touched.push_back(member.index);
   if (std::exchange(member.state, state) != state)
     actions_.changes.push_back({member.index, state, member.incarnation, from});
 }
@@ -580,6 +605,10 @@ void GossipCore::send(Datagram::Type type, NodeIndex to, const NodeAddress& addr
   size_t room = kDatagramBytesMax - datagram.bytes();
   for (const News& news : datagram.news) room -= news.bytes();
   if (type != Datagram::Type::forgotten) news_.take(tellings(nodes()), room, to, datagram.news);
+  if (Member* member = find(to); member && type == Datagram::Type::ping && !member->pinged_at) {
+    member->pinged_at = now_;
+    actions_.touched.push_back(to);
+  }
   actions_.sends.push_back({address, encode_datagram(datagram, seal_)});
   ++counts_.sent;
   counts_.sent_bytes += actions_.sends.back().bytes.size();

@@ -1,9 +1,10 @@
 // The seams to the world. Everything above sees time, chance, files and peers only through these
-// seven narrow interfaces, so the simulator can run the complete server on a virtual clock, network
+// narrow interfaces, so the simulator can run the complete server on a virtual clock, network
 // and disk. Production bodies are in uv_*.cc (the only files that include <uv.h>).
 //
-// Threading: every method is called on the loop thread and every callback arrives on it.
-// Lifetime: a Host outlives all that was built on it.
+// Threading: every method is called on the loop thread and every callback arrives on it. What runs
+// on the side loop has seams of its own (SideHost). Lifetime: a Host outlives all that was built on
+// it.
 #pragma once
 
 #include <functional>
@@ -155,6 +156,37 @@ struct Datagrams {
   virtual void send(const Endpoint& to, Bytes bytes) = 0;  // may be lost
 };
 
+// What work on the side loop sees of the world; on that loop only.
+struct SideHost {
+  Clock& clock;
+  Loop& loop;
+  Datagrams& datagrams;
+};
+
+// Work for the side loop, which calls all of this; the constructor and the destructor run on the
+// main loop.
+struct SideWork {
+  virtual ~SideWork() = default;
+  virtual base::Result<> begin(SideHost& host) = 0;
+  virtual void rung() = 0;  // SideLoop::ring() was called, once or more often
+  virtual void end() = 0;   // the last call
+};
+
+// A second loop that turns while the main one is busy: what tells others that we live must not wait
+// for a script. It takes one piece of work at a time. The two loops share nothing but what is made
+// for it (base/mailbox.h) and wake each other by ringing.
+struct SideLoop {
+  virtual ~SideLoop() = default;
+  // Waits until the work has begun. An error is that of begin(): nothing runs then. `rung` runs on
+  // the main loop after ring_main().
+  virtual base::Result<> start(SideWork& work, Task rung) = 0;
+  // Waits until the work has ended; its sockets are closed, and nothing rings any more. May be
+  // called when nothing runs.
+  virtual void stop() = 0;
+  virtual void ring() = 0;       // on the main loop
+  virtual void ring_main() = 0;  // on the side loop
+};
+
 // The process as monitoring sees it, what only the system can give it, and what tests do to it.
 struct Process {
   virtual ~Process() = default;
@@ -187,6 +219,7 @@ struct Host {
   Transport& transport;
   Datagrams& datagrams;
   Process& process;
+  SideLoop& side;
 };
 
 }  // namespace quoll::host

@@ -11,7 +11,8 @@ namespace quoll::host {
 
 class UvDatagrams::Socket final : public WatchOwner {
  public:
-  explicit Socket(OnDatagram on_datagram) : on_datagram_(std::move(on_datagram)) {}
+  Socket(OnDatagram on_datagram, char* buffer)
+      : on_datagram_(std::move(on_datagram)), buffer_(buffer) {}
 
   bool open(UvLoop& loop, int descriptor, int family) {
     family_ = family;
@@ -23,23 +24,23 @@ class UvDatagrams::Socket final : public WatchOwner {
   int descriptor() const { return watch_.descriptor(); }
 
   void on_ready(unsigned) override {
-    static char buffer[kDatagramBytesMax];  // one loop thread, and handlers get a borrowed view
     for (int i = 0; i < kDatagramsPerEventMax; ++i) {
       SocketAddress from;
       from.length = sizeof(from.storage);
       ssize_t got =
-          recvfrom(watch_.descriptor(), buffer, sizeof(buffer), 0, from.raw(), &from.length);
+          recvfrom(watch_.descriptor(), buffer_, kDatagramBytesMax, 0, from.raw(), &from.length);
       if (got < 0) {
         if (errno == EAGAIN || errno == EWOULDBLOCK) break;
         continue;  // a refused send comes back as an error of the next receive
       }
-      on_datagram_(to_endpoint(from), Bytes(buffer, static_cast<size_t>(got)));
+      on_datagram_(to_endpoint(from), Bytes(buffer_, static_cast<size_t>(got)));
     }
     watch_.want(kReadable);
   }
 
  private:
   OnDatagram on_datagram_;
+  char* buffer_;  // of kDatagramBytesMax
   UvWatch watch_;
   int family_ = AF_INET;
 };
@@ -64,7 +65,8 @@ base::Result<> UvDatagrams::bind(const Endpoint& at, OnDatagram on_datagram) {
     ::close(descriptor);
     return error;
   }
-  auto socket = std::make_unique<Socket>(std::move(on_datagram));
+  if (!buffer_) buffer_ = std::make_unique_for_overwrite<char[]>(kDatagramBytesMax);
+  auto socket = std::make_unique<Socket>(std::move(on_datagram), buffer_.get());
   if (!socket->open(loop_, descriptor, family)) return base::Error{"the loop took no socket"};
   sockets_.push_back(std::move(socket));
   return {};
@@ -78,7 +80,7 @@ UvDatagrams::Socket* UvDatagrams::socket_for(int family) {
   }
   int descriptor = ::socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (descriptor < 0) return nullptr;
-  auto socket = std::make_unique<Socket>(nullptr);
+  auto socket = std::make_unique<Socket>(nullptr, nullptr);
   if (!socket->open(loop_, descriptor, family)) return nullptr;
   unbound_.push_back(std::move(socket));
   return unbound_.back().get();

@@ -1,6 +1,7 @@
 // UvDatagrams: UDP sockets on the loop. One socket per bound endpoint; a send leaves by the first
 // bound socket of the target's family, so answers come back to it. Never blocks; what the kernel
-// does not take at once is lost, as any datagram may be.
+// does not take at once is lost, as any datagram may be. All sockets receive into one buffer:
+// handlers get a borrowed view.
 #pragma once
 
 #include "host/uv_address.h"
@@ -27,6 +28,7 @@ class UvDatagrams final : public Datagrams {
   Socket* socket_for(int family);
 
   UvLoop& loop_;
+  std::unique_ptr<char[]> buffer_;                // kDatagramBytesMax; made by the first bind()
   std::vector<std::unique_ptr<Socket>> sockets_;  // bound ones, in order of bind()
   std::vector<std::unique_ptr<Socket>> unbound_;  // made by send() where nothing is bound
 };

@@ -12,6 +12,7 @@
 #include "host/uv_datagrams.h"
 #include "host/uv_disk.h"
 #include "host/uv_process.h"
+#include "host/uv_side_loop.h"
 #include "host/uv_transport.h"
 #include "host/uv_upload.h"
 #include "host/xoshiro.h"
@@ -46,8 +47,9 @@ struct UvHost::Parts {
   UvDatagrams datagrams{loop};
   UvProcess process;
   UvUpload upload{loop};
+  UvSideLoop side{loop};
   std::vector<SignalWatch*> signals;
-  Host host{clock, random, loop, disk, transport, datagrams, process};
+  Host host{clock, random, loop, disk, transport, datagrams, process, side};
 };
 
 UvHost::UvHost() : parts_(std::make_unique<Parts>()) {

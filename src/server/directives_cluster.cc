@@ -213,6 +213,9 @@ constexpr Directive kClusterRows[] = {
     {.name = "cluster-log-size",
      .value = Memory{&Settings::cluster_log_size},
      .flags = kOwn | kImmutable},
+    {.name = "cluster-secret-file",
+     .value = Text{&Settings::cluster_secret_file},
+     .flags = kProtected},
 };
 
 }  // namespace

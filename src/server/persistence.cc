@@ -27,8 +27,10 @@ Persistence::Persistence(Server& server)
       disk_(std::make_unique<persist::SealedDisk>(
           server.host().disk,
           [&process = server.host().process] { return process.draw_secret(); })),
-      storage_{server.host().clock,     server.host().random,    server.host().loop,   *disk_,
-               server.host().transport, server.host().datagrams, server.host().process},
+      storage_{server.host().clock,     server.host().random,
+               server.host().loop,      *disk_,
+               server.host().transport, server.host().datagrams,
+               server.host().process,   server.host().side},
       backups_(std::make_unique<Backups>(server, *this)) {}
 Persistence::~Persistence() = default;
 

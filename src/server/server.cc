@@ -181,6 +181,7 @@ void Server::watch_settings() {
     return {};
   });
   config_.on_change({"data-encryption-key-file"}, [this] { return persistence_.load_keys(); });
+  config_.on_change({"cluster-secret-file"}, [this] { return cluster_secrets_.load(); });
   config_.on_change({"port", "bind"}, [this] {
     apply_settings();
     return listen_again();

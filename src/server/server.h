@@ -16,6 +16,7 @@
 #include "host/tls_transport.h"
 #include "server/acl.h"
 #include "server/blocked_keys.h"
+#include "server/cluster_secret.h"
 #include "server/cluster_view.h"
 #include "server/config.h"
 #include "server/dispatcher.h"
@@ -106,6 +107,7 @@ class Server {
   CommandTable& commands() { return dispatcher_.table(); }
   Acl& acl() { return acl_; }
   host::TlsTransport& tls() { return tls_; }
+  ClusterSecrets& cluster_secrets() { return cluster_secrets_; }
   OutputGate& gate() { return gate_; }
   Persistence& persistence() { return persistence_; }
   Replication& replication() { return *replication_; }
@@ -307,6 +309,7 @@ class Server {
   Acl acl_{*this};
   host::TlsTransport tls_{host_.transport, host_.loop, host_.clock};
   Listeners tls_listeners_;
+  ClusterSecrets cluster_secrets_{config_};
   base::Millis handshake_failure_logged_ms_ = 0;
   uint64_t handshake_failures_unlogged_ = 0;
   std::unique_ptr<Replication> replication_;

@@ -64,6 +64,13 @@ void Server::hang_up() {
       log::warning("TLS configuration stays as it was: {}", done.error());
     }
   }
+  if (cluster_secrets_.given()) {
+    if (auto done = cluster_secrets_.load(); done) {
+      log::notice("The cluster's secret was loaded again");
+    } else {
+      log::warning("The cluster's secret stays as it was: {}", done.error());
+    }
+  }
   if (settings().aclfile.empty()) return;
   reload_acl([](const base::Result<>& result) {
     if (result) {

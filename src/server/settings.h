@@ -199,6 +199,7 @@ struct Settings {
   std::string cluster_location;  // "dc/rack/host"; empty: a host of its own
   int64_t cluster_weight = 100;
   std::string cluster_join;  // "host:port" of a node whose cluster we join; empty: none
+  std::string cluster_secret_file;  // empty: the secret follows from the cluster's id
 
   // Memory, eviction, freeing
   uint64_t maxmemory = 0;  // in force, whether given as a number or as "auto"

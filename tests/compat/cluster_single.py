@@ -5,7 +5,9 @@ what a cluster of Redis's has no counterpart for, follows in tests of its own.
 
   cluster_single.py [WORD...]     tests whose names hold a word
 """
+import os
 import re
+import signal
 import sys
 
 import resp
@@ -358,6 +360,35 @@ def test_contradictions_are_refused_at_start():
     refused("cluster-group has no member with the address of this server", *base, three)
     refused("write and read quorum together", *base, three, "--cluster-group-member", "1", "--cluster-read-quorum", "1")
     refused("cluster-replicas 1 means 2 members", *base, three, "--cluster-group-member", "1", "--cluster-replicas", "1")
+
+
+def test_secret_file():
+    with ServerUnderTest(OURS, CLUSTER + ["--enable-protected-configs", "yes"]) as server:
+        def secret(text, mode=0o600):
+            path = os.path.join(server.dir, "cluster.secret")
+            if os.path.exists(path):
+                os.remove(path)
+            with open(path, "w") as out:
+                out.write(text)
+            os.chmod(path, mode)
+            return path
+
+        connection = server.connect()
+        set_to = lambda path: connection.error("CONFIG", "SET", "cluster-secret-file", path)
+        check("a secret has 16 bytes at least" in set_to(secret("too short\n")), "a short secret was taken")
+        check("more than 2 secrets" in set_to(secret("0123456789abcdef\n" * 3)), "three secrets were taken")
+        check("chmod 600" in set_to(secret("0123456789abcdef", 0o644)), "a secret that everybody reads was taken")
+        check("No such file" in set_to("/nowhere"), "a missing secret was taken")
+        path = secret("the first of them\n")
+        check_equal(connection.call("CONFIG", "SET", "cluster-secret-file", path), b"OK")
+        secret("the first of them\nthe second of them\n")
+        server.child.send_signal(signal.SIGHUP)
+        server.wait_for_log("The cluster's secret was loaded again")
+        secret("short")
+        server.child.send_signal(signal.SIGHUP)
+        server.wait_for_log("The cluster's secret stays as it was: Can't use " + path)
+        check_equal(connection.call("PING"), b"PONG")
+        refused("a secret has 16 bytes at least", *CLUSTER, "--cluster-secret-file", path)
 
 
 def test_data_of_other_databases_is_refused():

@@ -70,6 +70,12 @@ void workload_finds_loss(Run& run);
 // group_servers_scenarios.cc
 void group_servers(Run& run);
 void group_shutdown_fails(Run& run);
+// cluster_gossip_scenarios.cc
+void cluster_gossip_death(Run& run);
+void cluster_gossip_busy(Run& run);
+void cluster_gossip_secret(Run& run);
+void cluster_gossip_tcp(Run& run);
+void cluster_gossip_topology(Run& run);
 // server_world_scenarios.cc
 void server_counters(Run& run);
 void server_transfers(Run& run);
@@ -140,6 +146,12 @@ const Scenario kScenarios[] = {
     {"cluster_routes_transactions", "calm choppy", cluster_routes_transactions},
     {"cluster_routes_blocked", "calm choppy", cluster_routes_blocked},
     {"cluster_describes_group", "calm", cluster_describes_group},
+    {"cluster_gossip_death", "calm datagram_loss_ppm=30000 clock", cluster_gossip_death},
+    {"cluster_gossip_busy", "calm datagram_copy_ppm=100000,datagram_delay_max_us=20000",
+     cluster_gossip_busy},
+    {"cluster_gossip_secret", "calm datagram_loss_ppm=30000", cluster_gossip_secret},
+    {"cluster_gossip_tcp", "calm", cluster_gossip_tcp},
+    {"cluster_gossip_topology", "calm datagram_loss_ppm=30000 clock", cluster_gossip_topology},
     {"replication_through_cuts", "calm choppy resets", replication_through_cuts},
     {"replication_changes_parts", "calm choppy resets", replication_changes_parts},
     {"workload_of_one", "calm choppy resets", workload_of_one},

@@ -1,22 +1,28 @@
 #include "tests/sim/sim_loop.h"
 
+#include "base/check.h"
 #include "tests/sim/sim_world.h"
 
 namespace quoll::sim {
 
-void SimLoop::post(host::Task task) { world_.schedule(node_, now(), "post", std::move(task)); }
+void SimLoop::post(host::Task task) {
+  world_.schedule(node_, now(), "post", std::move(task), seat_);
+}
 
 host::TimerId SimLoop::after(Nanos delay, host::Task task) {
   host::TimerId id = ++last_timer_;
   timers_.insert(id);
-  world_.schedule(node_, now() + (delay > 0 ? delay : 0), "timer",
-                  [this, id, task = std::move(task)] {
-                    if (timers_.erase(id) != 0) task();
-                  });
+  auto fire = [this, id, task = std::move(task)] {
+    if (timers_.erase(id) != 0) task();
+  };
+  world_.schedule(node_, now() + (delay > 0 ? delay : 0), "timer", std::move(fire), seat_);
   return id;
 }
 
-void SimLoop::hear_nested() { world_.hear_nested(node_, now()); }
+void SimLoop::hear_nested() {
+  QUOLL_CHECK(seat_ == Seat::main);
+  world_.hear_nested(node_, now());
+}
 
 Nanos SimLoop::turn_start() { return in_turn_ ? turn_start_ : world_.now(); }
 

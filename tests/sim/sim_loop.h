@@ -1,5 +1,5 @@
-// The loop and the clocks of one simulated node. A turn is one event of the world delivered to the
-// node, followed by its turn-end tasks.
+// The loops and the clocks of one simulated node: the main loop and the side loop. A turn is one
+// event of the world delivered to one of them, followed by its turn-end tasks.
 //
 // Virtual processor time: a turn takes kTurnCost, and every look at the steady clock moves it by
 // the look cost (kLookCost unless a scenario sets another). So work that yields by the clock does
@@ -18,13 +18,16 @@ class SimWorld;
 using NodeId = int;
 using base::Nanos;
 
+enum class Seat : uint8_t { main, side };  // which loop of a node
+
 constexpr Nanos kTurnCost = 2 * base::kNanosPerMicro;
 constexpr Nanos kLookCost = 500;
 constexpr base::Millis kEpoch = 1'700'000'000'000;  // wall time when a world begins
 
 class SimLoop final : public host::Loop {
  public:
-  SimLoop(SimWorld& world, NodeId node) : world_(world), node_(node) {}
+  SimLoop(SimWorld& world, NodeId node, Seat seat = Seat::main)
+      : world_(world), node_(node), seat_(seat) {}
 
   void post(host::Task task) override;
   host::TimerId after(Nanos delay, host::Task task) override;
@@ -44,6 +47,7 @@ class SimLoop final : public host::Loop {
  private:
   SimWorld& world_;
   NodeId node_;
+  Seat seat_;
   std::vector<host::Task> turn_end_;
   std::set<host::TimerId> timers_;
   host::TimerId last_timer_ = 0;

@@ -165,9 +165,8 @@ void SimNetwork::accept(SimListener& listener, const Connection& connection) {
   });
 }
 
-base::Result<std::unique_ptr<host::Listener>> SimTransport::listen(const host::Endpoint& at,
-                                                                   const host::ListenOptions& options,
-                                                                   host::OnPeer on_peer) {
+base::Result<std::unique_ptr<host::Listener>> SimTransport::listen(
+    const host::Endpoint& at, const host::ListenOptions& options, host::OnPeer on_peer) {
   host::Endpoint endpoint = at;
   if (at.family != Family::unix_path && at.port == 0) endpoint.port = network_.next_port();
   bool by_path = at.family == Family::unix_path;
@@ -176,8 +175,8 @@ base::Result<std::unique_ptr<host::Listener>> SimTransport::listen(const host::E
   if (network_.listeners_.count(address) != 0) {
     return base::Error{"bind: Address already in use"};
   }
-  auto listener = std::make_unique<SimListener>(network_, address, endpoint,
-                                                options.heard_nested, std::move(on_peer));
+  auto listener = std::make_unique<SimListener>(network_, address, endpoint, options.heard_nested,
+                                                std::move(on_peer));
   network_.listeners_.emplace(address, listener.get());
   return std::unique_ptr<host::Listener>(std::move(listener));
 }
@@ -410,12 +409,19 @@ base::Result<> SimDatagrams::bind(const host::Endpoint& at, host::OnDatagram on_
   host::Endpoint endpoint = at;
   if (endpoint.port == 0) endpoint.port = network_.next_port();
   SimNetwork::Address address{node_, at.family, "", endpoint.port};
-  auto receiver = std::make_shared<host::OnDatagram>(std::move(on_datagram));
+  auto receiver = std::make_shared<SimNetwork::Receiver>(seat_, std::move(on_datagram));
   if (!network_.receivers_.emplace(address, std::move(receiver)).second) {
     return base::Error{"bind: Address already in use"};
   }
   if (bound_.port == 0) bound_ = {at.family, SimWorld::address_of(node_), endpoint.port};
   return {};
+}
+
+void SimDatagrams::close() {
+  std::erase_if(network_.receivers_, [this](const auto& entry) {
+    return entry.first.node == node_ && entry.second->seat == seat_;
+  });
+  bound_ = {};
 }
 
 void SimDatagrams::send(const host::Endpoint& to, host::Bytes bytes) {
@@ -435,13 +441,16 @@ void SimNetwork::send_datagram(NodeId from, const host::Endpoint& sender, const 
                world_.chance().between(0, plan.datagram_delay_max_us) * base::kNanosPerMicro;
     Address address{node, to.family, "", to.port};
     if (!world_.running(node)) continue;
-    world_.schedule(node, at, "datagram", [this, address, sender, text = std::string(bytes)] {
+    auto bound = receivers_.find(address);
+    if (bound == receivers_.end()) continue;
+    auto arrive = [this, address, sender, text = std::string(bytes)] {
       auto found = receivers_.find(address);
       if (found == receivers_.end()) return;
       world_.note("bytes", text);
       auto receiver = found->second;
-      (*receiver)(sender, text);
-    });
+      receiver->on_datagram(sender, text);
+    };
+    world_.schedule(node, at, "datagram", std::move(arrive), bound->second->seat);
   }
 }
 

@@ -61,6 +61,11 @@ class SimNetwork {
     auto operator<=>(const Address&) const = default;
   };
 
+  struct Receiver {
+    Seat seat;
+    host::OnDatagram on_datagram;
+  };
+
   NodeId node_at(NodeId from, const host::Endpoint& to) const;
   Nanos arrival(NodeId from, NodeId to);
   uint16_t next_port();
@@ -87,7 +92,7 @@ class SimNetwork {
   std::set<std::pair<NodeId, NodeId>> blocked_;
   std::map<std::pair<NodeId, NodeId>, Nanos> clogged_until_;
   std::map<Address, SimListener*> listeners_;
-  std::map<Address, std::shared_ptr<host::OnDatagram>> receivers_;
+  std::map<Address, std::shared_ptr<Receiver>> receivers_;
   std::vector<std::weak_ptr<SimConnection>> connections_;
   uint16_t last_port_ = 40'000;
 };
@@ -108,14 +113,17 @@ class SimTransport final : public host::Transport {
 
 class SimDatagrams final : public host::Datagrams {
  public:
-  SimDatagrams(SimNetwork& network, NodeId node) : network_(network), node_(node) {}
+  SimDatagrams(SimNetwork& network, NodeId node, Seat seat = Seat::main)
+      : network_(network), node_(node), seat_(seat) {}
 
   base::Result<> bind(const host::Endpoint& at, host::OnDatagram on_datagram) override;
   void send(const host::Endpoint& to, host::Bytes bytes) override;
+  void close();  // what was bound
 
  private:
   SimNetwork& network_;
   NodeId node_;
+  Seat seat_;
   host::Endpoint bound_;
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "tests/sim/sim_process.h"
+#include "tests/sim/sim_side_loop.h"
 
 namespace quoll::sim {
 
@@ -19,7 +20,11 @@ struct SimWorld::Seats {
         disk(world, id, loop, node.drive),
         transport(world.network_, id),
         datagrams(world.network_, id),
-        process(loop, random, node.drive, id) {
+        process(loop, random, node.drive, id),
+        side_loop(world, id, Seat::side),
+        side_clock(side_loop, node.oscillator),
+        side_datagrams(world.network_, id, Seat::side),
+        side(world, id, side_loop, side_clock, side_datagrams) {
     loop.set_look_cost(node.look_cost);
   }
 
@@ -30,7 +35,11 @@ struct SimWorld::Seats {
   SimTransport transport;
   SimDatagrams datagrams;
   SimProcess process;
-  host::Host host{clock, random, loop, disk, transport, datagrams, process};
+  SimLoop side_loop;
+  SimClock side_clock;
+  SimDatagrams side_datagrams;
+  SimSideLoop side;
+  host::Host host{clock, random, loop, disk, transport, datagrams, process, side};
 };
 
 SimWorld::SimWorld(uint64_t seed, const FaultPlan& plan)
@@ -69,10 +78,10 @@ void SimWorld::start(NodeId id) {
   Node& node = *nodes_.at(id);
   ++node.life;
   node.running = true;
-  node.free_at = now_;
+  node.free_at.fill(now_);
   node.seats = std::make_unique<Seats>(*this, id, node, chance_.draw());
   if (!node.boot) return;
-  take_turn(id, [&node] { node.occupant = node.boot(node.seats->host); });
+  take_turn(id, Seat::main, [&node] { node.occupant = node.boot(node.seats->host); });
 }
 
 void SimWorld::crash(NodeId id, CrashKind kind) {
@@ -114,7 +123,13 @@ void SimWorld::jump_clock(NodeId node, base::Millis by) {
 void SimWorld::pause(NodeId id, Nanos time) {
   Node& node = *nodes_.at(id);
   note("pause", std::to_string(id));
-  node.free_at = std::max(node.free_at, now_ + time);
+  for (Nanos& free_at : node.free_at) free_at = std::max(free_at, now_ + time);
+}
+
+void SimWorld::keep_busy(NodeId id, Nanos time) {
+  note("busy", std::to_string(id));
+  Nanos& free_at = nodes_.at(id)->free(Seat::main);
+  free_at = std::max(free_at, now_ + time);
 }
 
 void SimWorld::set_look_cost(NodeId id, Nanos cost) {
@@ -128,22 +143,23 @@ void SimWorld::received(NodeId node, const std::string& remote) {
   if (told) told(remote);
 }
 
-void SimWorld::schedule(NodeId node, Nanos at, const char* kind, host::Task task) {
+void SimWorld::schedule(NodeId node, Nanos at, const char* kind, host::Task task, Seat seat) {
   uint64_t life = node == kNobody ? 0 : nodes_.at(node)->life;
   queue_.emplace(Position{at < now_ ? now_ : at, ++sequence_},
-                 Event{node, life, kind, std::move(task)});
+                 Event{node, seat, life, kind, std::move(task)});
 }
 
 void SimWorld::after(Nanos delay, host::Task task) {
   schedule(kNobody, now_ + delay, "driver", std::move(task));
 }
 
-void SimWorld::take_turn(NodeId id, const host::Task& task) {
+void SimWorld::take_turn(NodeId id, Seat seat, const host::Task& task) {
   Node& node = *nodes_.at(id);
   const NodeId before = std::exchange(acting_, id);
-  node.seats->loop.begin_turn();
+  SimLoop& loop = seat == Seat::main ? node.seats->loop : node.seats->side_loop;
+  loop.begin_turn();
   task();
-  if (node.running) node.free_at = node.seats->loop.end_turn();
+  if (node.running) node.free(seat) = loop.end_turn();
   acting_ = before;
 }
 
@@ -163,13 +179,14 @@ void SimWorld::deliver(Position position, Event event) {
   }
   Node& node = *nodes_.at(event.node);
   if (!node.running || node.life != event.life) return;
-  if (node.free_at > now_) {  // still busy: the event keeps its place in the order
-    queue_.emplace(Position{node.free_at, position.second}, std::move(event));
+  const Nanos free_at = node.free(event.seat);
+  if (free_at > now_) {  // still busy: the event keeps its place in the order
+    queue_.emplace(Position{free_at, position.second}, std::move(event));
     return;
   }
   ++delivered_;
   note(event.kind, std::to_string(event.node) + " " + std::to_string(now_));
-  take_turn(event.node, event.task);
+  take_turn(event.node, event.seat, event.task);
 }
 
 void SimWorld::hear_nested(NodeId id, Nanos until) {
@@ -177,7 +194,7 @@ void SimWorld::hear_nested(NodeId id, Nanos until) {
   hearing_ = id;
   uint64_t life = nodes_.at(id)->life;
   auto heard = [&](const Event& event) {
-    if (event.node != id) return event.node != kNobody;
+    if (event.node != id || event.seat == Seat::side) return event.node != kNobody;
     for (std::string_view kind : {"accept", "piece", "readable", "writable"})
       if (event.kind == kind) return event.life == life;
     return false;
@@ -188,7 +205,7 @@ void SimWorld::hear_nested(NodeId id, Nanos until) {
       continue;
     }
     auto next = queue_.extract(at);
-    if (next.mapped().node != id) {
+    if (next.mapped().node != id || next.mapped().seat == Seat::side) {
       deliver(next.key(), std::move(next.mapped()));
     } else {
       now_ = std::max(now_, next.key().first);
@@ -258,7 +275,8 @@ void SimWorld::calm_down() {
   network_.heal_all();
   for (auto& [id, node] : nodes_) {
     node->drive.trouble = {};
-    if (node->running) node->free_at = std::min(node->free_at, now_);
+    for (Nanos& free_at : node->free_at)
+      if (node->running) free_at = std::min(free_at, now_);
     if (!node->running) restart(id);
   }
 }

@@ -1,8 +1,8 @@
 // SimWorld: N simulated hosts on one virtual time line, driven by a seed.
 //
-//   event queue, ordered by (time, sequence):  {node, life, kind, task} ...
+//   event queue, ordered by (time, sequence):  {node, seat, life, kind, task} ...
 //        |
-//        v   one event = one turn of one node
+//        v   one event = one turn of one loop of a node: the main one or the side loop
 //   node 0  127.0.0.1   boot(host) -> occupant      node N: the world's own clients
 //   node 1  127.0.0.2   boot(host) -> occupant
 //
@@ -60,6 +60,8 @@ class SimWorld {
   void jump_clock(NodeId node, base::Millis by);
   // The node's process stands still, as under SIGSTOP: what is due waits.
   void pause(NodeId node, Nanos time);
+  // Only its main loop does, as in a long script; the side loop turns.
+  void keep_busy(NodeId node, Nanos time);
   NodeId acting() const { return acting_; }  // whose turn it is; kNobody: the driver's
   // What each look of the node's occupant at the steady clock takes; survives its crashes.
   void set_look_cost(NodeId node, Nanos cost);
@@ -89,10 +91,11 @@ class SimWorld {
   std::string tail() const;               // the last events, as trace() prints them
 
   // For the parts of the world.
-  void schedule(NodeId node, Nanos at, const char* kind, host::Task task);
+  void schedule(NodeId node, Nanos at, const char* kind, host::Task task, Seat seat = Seat::main);
   void note(const char* what, base::Bytes bytes);  // into the transcript
   // Inside a turn of the node: what reaches its listeners and peers until then is delivered now,
-  // and the other nodes go on. Its timers, tasks and disk wait, and so do the driver's steps.
+  // and the other nodes go on, and so does its side loop. Its timers, tasks and disk wait, and so
+  // do the driver's steps.
   void hear_nested(NodeId node, Nanos until);
   bool hearing_nested(NodeId node) const { return hearing_ == node; }
   void received(NodeId node, const std::string& remote);
@@ -108,11 +111,13 @@ class SimWorld {
     std::unique_ptr<Seats> seats;
     std::shared_ptr<void> occupant;
     uint64_t life = 0;
-    Nanos free_at = 0;
+    std::array<Nanos, 2> free_at{};  // by seat
     bool running = false;
+    Nanos& free(Seat seat) { return free_at[static_cast<size_t>(seat)]; }
   };
   struct Event {
     NodeId node;
+    Seat seat;
     uint64_t life;
     const char* kind;
     host::Task task;
@@ -131,7 +136,7 @@ class SimWorld {
 
   void start(NodeId id);
   void deliver(Position position, Event event);
-  void take_turn(NodeId id, const host::Task& task);
+  void take_turn(NodeId id, Seat seat, const host::Task& task);
   void plan_partition();
   void plan_clock_jump();
   void plan_crash();

@@ -50,6 +50,15 @@ TEST_CASE("memory: the peak is remembered until it is reset") {
   CHECK(memory_peak() < before + (1 << 20));
 }
 
+TEST_CASE("memory: threads that came and went leave room for others, and their counts") {
+  size_t before = memory_used();
+  std::vector<void*> blocks(200);
+  for (void*& block : blocks) std::thread([&block] { block = allocate(10'000); }).join();
+  CHECK(memory_used() >= before + blocks.size() * 10'000);
+  for (void* block : blocks) release(block, 10'000);
+  CHECK(memory_used() < before + 10'000);
+}
+
 TEST_CASE("memory: a block may be freed by another thread") {
   size_t before = memory_used();
   void* block = nullptr;

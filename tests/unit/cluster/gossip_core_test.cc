@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "tests/unit/cluster/gossip_story.h"
 
 namespace quoll::cluster {
@@ -515,6 +517,33 @@ TEST_CASE("gossip core: the clock is compared with the median of the others") {
   alone.wall_of_others = 4'300;
   alone.live(kStart + 20'000);
   CHECK(*alone.core.clock_ahead() == 700);
+}
+
+TEST_CASE("gossip core: a view says when a node was asked and answered, and who suspects it") {
+  Alone alone(4);
+  CHECK(alone.core.view(1).pinged_at == 0);
+  CHECK(alone.core.view(1).answered_at == 0);
+  alone.live(kStart + 10'000);
+  for (NodeIndex n : {1, 2, 3, 4}) {
+    CHECK(alone.core.view(n).pinged_at == 0);
+    CHECK(alone.core.view(n).answered_at > kStart);
+    CHECK(alone.core.view(n).reports == 0);
+  }
+  alone.say_suspect(2, 1, kStart + 10'001);
+  alone.say_suspect(3, 1, kStart + 10'002);
+  alone.say_suspect(3, 1, kStart + 10'003);
+  CHECK(alone.core.view(1).state == NodeState::suspect);
+  CHECK(alone.core.view(1).reports == 2);
+  const GossipActions actions = alone.core.take();
+  CHECK(std::count(actions.touched.begin(), actions.touched.end(), 1) == 2);
+  // It is asked, and does not answer: the first ping counts.
+  base::Millis first = 0;
+  for (base::Millis now = kStart + 10'010; now < kStart + 100'000; now = alone.core.next_wake()) {
+    alone.core.tick(now);
+    if (first == 0) first = alone.core.view(1).pinged_at;
+  }
+  CHECK(first > kStart + 10'000);
+  CHECK(alone.core.view(1).pinged_at == first);
 }
 
 TEST_CASE("gossip core: the topology's digest is compared with somebody every half minute") {
