@@ -1034,7 +1034,9 @@ void GroupWorld::plan_faults() {
       node.machine.records.resize(node.machine.synced);
       Position durable;
       if (!node.machine.records.empty()) durable = node.machine.records.back().at;
-      turn(m, [&] { node.core->disk_works(durable); });
+      const auto& records = node.machine.records;
+      const Index covered = !records.empty() && records[0].restart ? records[0].at.index : 0;
+      turn(m, [&] { node.core->disk_works(durable, covered); });
     });
   });
 }
