@@ -234,8 +234,10 @@ void GroupWorld::boot(Member m) {
   node.core = std::make_unique<GroupCore>(group, state, std::move(log), chance_.draw(), steady(m),
                                           std::move(first));
   node.data = machine.checkpoint_data;
-  if (node.core->restored(machine.checkpoint, machine.checkpoint_commit))
+  if (node.core->restored(machine.checkpoint, machine.checkpoint_commit)) {
     machine.records.push_back({machine.checkpoint, "", true});
+    machine.synced = machine.records.size();
+  }
   node.paused = node.disk_fails = node.writing = node.moment = false;
   node.messages_left = 0;
   node.disk_told = true;
