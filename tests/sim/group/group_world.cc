@@ -97,6 +97,7 @@ GroupFaults GroupFaults::drawn(uint64_t seed) {
 // The stories of three members are for groups that stay as they are.
 void GroupFaults::make_changing(SimChance& chance) {
   change_every = static_cast<int>(chance.between(1, 6));
+  told_alone = static_cast<int>(chance.between(0, 60));
   static constexpr size_t kBegin[] = {1, 3, 3, 5};
   group.members = kBegin[chance.between(0, std::size(kBegin) - 1)];
   if (group.members == 1) group.durability = Durability::fsync;
@@ -615,7 +616,8 @@ void GroupWorld::pump(Member m) {
       elected(m);
     }
     if (leader->second != m) fail("two leaders in one epoch");
-    if (fresh && !core.shape().votes(m)) fail("a member that does not vote was elected");
+    if (fresh && core.shape_settled() && !core.shape().votes(m))
+      fail("a member that does not vote was elected");
   }
 }
 
@@ -1053,17 +1055,18 @@ bool GroupWorld::is_witness(Member m) const {
 cluster::GroupShape GroupWorld::drawn_change(const GroupCore& leader) {
   cluster::GroupShape to = leader.shape();
   const bool learner_comes = chance_.between(0, 1), voters_go = chance_.between(0, 2) == 0;
+  const bool all_go = chance_.between(0, 4) == 0;
   for (Member m = 0; m < size_; ++m) {
     const uint32_t bit = 1u << m;
     if (!to.uses(m)) {
-      if (learner_comes && to.members() < 6 && chance_.between(0, 2) == 0)
+      if (learner_comes && to.members() < 6 && chance_.between(0, 1))
         to.add(m, id_of(++nodes_born_), chance_.between(0, 5) == 0);
     } else if (!to.now.has(m)) {
       if (chance_.between(0, 9) == 0)
         to.drop(m);
       else if (chance_.between(0, 3) && to.now.size() < 5)
         to.now.places |= bit;
-    } else if (voters_go && chance_.between(0, 2) == 0) {
+    } else if (all_go || (voters_go && chance_.between(0, 2) == 0)) {
       to.now.places &= ~bit;
       if (chance_.between(0, 5)) to.drop(m);  // else it goes on as a learner
     }
@@ -1091,10 +1094,27 @@ void GroupWorld::change_shape(Member m) {
        std::to_string(before.used()) + " -> " + std::to_string(to.used()));
   if (core.log().epoch_at(core.commit()) != core.epoch())
     return fail("the group was changed before an entry of the leader's epoch was committed");
+  if (core.shape().joint() && chance_.between(1, 100) <= faults_.told_alone)
+    tell_only_the_new(m, before.now.places, to.now.places & ~before.now.places);
   for (Member other = 0; other < size_; ++other)
     if (to.uses(other) && !before.uses(other))
       at(now_ + chance_.between(0, 2 * kSecondMicros),
          [this, other, id = to.places[other].id] { come(other, id); });
+}
+
+// The other old voters do not hear of it, nor of the new ones any more, nor these of the leader.
+void GroupWorld::tell_only_the_new(Member m, uint32_t before, uint32_t after) {
+  if (peace_) return;
+  const Micros until = now_ + chance_.between(1, 5) * faults_.group.election_timeout_ms * 1000;
+  for (Member old = 0; old < size_; ++old)
+    for (Member other = 0; other < size_; ++other) {
+      if (!(before >> old & 1) || !((other == m && old != m) || after >> other & 1)) continue;
+      const Micros when = old == m ? now_ + chance_.between(1, 20) * kMilliMicros : now_;
+      for (auto [a, b] : {std::pair(old, other), std::pair(other, old)}) {
+        at(when, [this, a = a, b = b] { cut(a, b, true); });
+        at(until, [this, a = a, b = b] { cut(a, b, false); });
+      }
+    }
 }
 
 // If the one who wanted it still does. Whoever still has the place ends first.

@@ -71,6 +71,7 @@ struct GroupFaults {
   int outage_every = 0;     // several members end at once
   int hand_over_every = 0;  // the leader hands its part on
   int change_every = 0;     // the group's shape; in one run of three
+  int told_alone = 0;       // in a hundred changes: only new voters hear of it, then nobody else
   int promise_every = 0;    // who is bound by a lease ends, and the leader is alone
   // In a hundred: who has just voted ends; who has just been elected ends or is cut off.
   int voter_ends = 0;
@@ -186,6 +187,7 @@ class GroupWorld {
   void begin_log_at_checkpoint(Member m);
   void note_committed(const cluster::Entry& entry);
   void change_shape(Member m);
+  void tell_only_the_new(Member m, uint32_t before, uint32_t after);
   cluster::GroupShape drawn_change(const GroupCore& leader);
   void come(Member m, const std::string& id);
   void go(Member m, const std::string& id);

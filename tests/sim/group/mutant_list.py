@@ -176,8 +176,11 @@ MUTANTS = [
         (ELECTION, 'std::popcount(votes_ & meant_ & voters.places)',
          'std::popcount(votes_ & meant_)')]),
     ('learners-stand-for-election', 'who does not vote is not elected', [
-        (ELECTION, 'return intact() && disk_works_ && shape().votes(group_.self) && '
-                   'is_meant(group_.self);', 'return intact() && disk_works_;')]),
+        (ELECTION, 'return intact() && disk_works_ && may_stand();',
+         'return intact() && disk_works_;')]),
+    ('leaver-does-not-stand', 'who leaves by a shape that is not committed may be needed', [
+        (ELECTION, 'return intact() && disk_works_ && may_stand();',
+         'return intact() && disk_works_ && shape().votes(group_.self);')]),
     ('old-leader-stays', 'a leader that votes no more hands its part on', [
         (ELECTION, '    if (leaving()) leave();\n', '')]),
     ('node-taken-for-another', 'answers count by place and node', [
