@@ -411,6 +411,7 @@ void GroupCore::installed(Position at, Index commit, const GroupShape& shape) {
     shapes_.assign(1, {at, shape});
     look_who_is_meant();
     handed_ = written_ = synced_ = at.index;
+    known_ = std::min(known_, at.index);
     rejoin_at_ = 0;
   }
   commit_ = std::max(commit_, std::min(commit, at.index));

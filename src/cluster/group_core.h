@@ -68,8 +68,10 @@
 //  joint one is committed.
 //  16. Votes and answers count by place and node: of a node that the shape does not mean by the
 //  place they count for nothing, and nothing is remembered of who had the place before.
-//  17. Who does not vote by its own shape does not stand for election. It votes if it is asked: its
-//  shape may be the older one.
+//  17. Who does not vote, neither by the last shape that it knows to be committed nor by one behind
+//  it, does not stand for election. It votes if it is asked: its shape may be the older one. (Who
+//  is not in a new shape that has not been committed stands, for it may be the only one left who
+//  has that.)
 //  18. A node learns before it votes. Its empty directory counts as a loss (7: only members of a
 //  group's first shape begin it, and who joins knows none), so it counts for nothing before a
 //  REJOIN for it was committed by the others (6); and it is made a voter only once it counts and
@@ -437,6 +439,7 @@ class GroupCore {
   void note_shape_committed();
   void drop_old_shapes();
   void look_who_is_meant();
+  bool may_stand() const;
   void append_shape(const GroupShape& shape);
   void go_on_changing();
   void leave();

@@ -4,9 +4,7 @@
 
 namespace quoll::cluster {
 
-bool GroupCore::may_campaign() const {
-  return intact() && disk_works_ && shape().votes(group_.self) && is_meant(group_.self);
-}
+bool GroupCore::may_campaign() const { return intact() && disk_works_ && may_stand(); }
 
 void GroupCore::tick(base::Millis now) {
   now_ = now;

@@ -1,4 +1,6 @@
 // GroupCore: who is in the group, and how that changes.
+#include <algorithm>
+
 #include "base/check.h"
 #include "cluster/group_core.h"
 
@@ -102,6 +104,15 @@ void GroupCore::look_who_is_meant() {
     for (const KnownShape& known : shapes_)
       if (m != group_.self && known.shape.is(m, id)) fed_ |= 1u << m;
   }
+}
+
+// Who is no voter of a shape that may not be committed may still be the only one who has it.
+bool GroupCore::may_stand() const {
+  const Index committed = known_at(commit_).at.index;
+  return std::ranges::any_of(shapes_, [&](const KnownShape& known) {
+    return known.at.index >= committed && known.shape.votes(group_.self) &&
+           known.shape.is(group_.self, state_.id);
+  });
 }
 
 // --- changes -----------------------------------------------------------------------------------

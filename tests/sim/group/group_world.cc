@@ -24,6 +24,7 @@ constexpr Micros kPeace = 30 * kSecondMicros;
 // Until a client is answered, or given up: a disk may refuse for four seconds without a word, and
 // then a leader may take a timeout to see that it has no quorum.
 constexpr Micros kAnswerMax = 6 * kSecondMicros;
+constexpr size_t kPlaces = 7;     // of a group that changes
 constexpr int64_t kRateMax = 45;  // thousandths: the fastest clock against the slowest is 1.094
 
 // An entry of the world's clients: one effect of one word, its value.
@@ -34,6 +35,11 @@ uint64_t value_of(const cluster::Entry& entry) {
     value = std::strtoull(std::string(effect.words[0]).c_str(), nullptr, 10);
   });
   return value;
+}
+
+std::string id_of(uint64_t number) {
+  std::string id = std::to_string(number);
+  return std::string(cluster::kMemberIdBytes - id.size(), '0') + id;
 }
 
 }  // namespace
@@ -84,11 +90,38 @@ GroupFaults GroupFaults::drawn(uint64_t seed) {
   group.lease = q.n > 1 && q.r == q.n / 2 + 1 && chance.between(0, 2) == 0;
   if (group.lease) faults.hand_over_every = maybe(3, 20);
   if (group.lease && q.n == 3) faults.promise_every = maybe(3, 15);
+  if (chance.between(0, 2) == 0) faults.make_changing(chance);
   return faults;
 }
 
+// The stories of three members are for groups that stay as they are.
+void GroupFaults::make_changing(SimChance& chance) {
+  change_every = static_cast<int>(chance.between(1, 6));
+  told_alone = static_cast<int>(chance.between(0, 60));
+  static constexpr size_t kBegin[] = {1, 3, 3, 5};
+  group.members = kBegin[chance.between(0, std::size(kBegin) - 1)];
+  if (group.members == 1) group.durability = Durability::fsync;
+  group.write_quorum = group.read_quorum = static_cast<unsigned>(group.members / 2 + 1);
+  group.witnesses = group.members > 1 && chance.between(0, 3) == 0 ? 1 : 0;
+  group.lease = chance.between(0, 2) == 0;
+  plot_every = promise_every = 0;
+}
+
 GroupWorld::GroupWorld(uint64_t seed, const GroupFaults& faults)
-    : faults_(faults), chance_(seed), size_(faults.group.members), nodes_(size_) {
+    : faults_(faults),
+      chance_(seed),
+      size_(faults.change_every ? kPlaces : faults.group.members),
+      nodes_(size_) {
+  if (!listed()) {
+    for (Member m = 0; m < size_; ++m) {
+      nodes_[m].there = nodes_[m].founds = m < faults.group.members;
+      if (!nodes_[m].there) continue;
+      nodes_[m].id = id_of(++nodes_born_);
+      first_.add(m, nodes_[m].id, faults.group.is_witness(m));
+      first_.now.places |= 1u << m;
+    }
+    shape_ = first_;
+  }
   for (Member m = 0; m < size_; ++m) {
     nodes_[m].skew = chance_.between(-200, 200) * kMilliMicros;
     if (faults.group.lease) nodes_[m].rate = chance_.between(-kRateMax, kRateMax);
@@ -156,7 +189,7 @@ std::string GroupWorld::timeline() const {
 
 void GroupWorld::boot(Member m) {
   Node& node = nodes_[m];
-  if (node.core) return;
+  if (node.core || !node.there) return;
   Machine& machine = node.machine;
   ++node.life;
   GroupLog log;
@@ -196,10 +229,16 @@ void GroupWorld::boot(Member m) {
   }
   cluster::GroupConfig group = faults_.group;
   group.self = m;
-  node.core = std::make_unique<GroupCore>(group, state, std::move(log), chance_.draw(), steady(m));
+  state.id = node.id;
+  std::optional<cluster::GroupShape> first;
+  if (!listed()) first = node.founds ? first_ : cluster::GroupShape{};
+  node.core = std::make_unique<GroupCore>(group, state, std::move(log), chance_.draw(), steady(m),
+                                          std::move(first));
   node.data = machine.checkpoint_data;
-  if (node.core->restored(machine.checkpoint, machine.checkpoint_commit))
+  if (node.core->restored(machine.checkpoint, machine.checkpoint_commit)) {
     machine.records.push_back({machine.checkpoint, "", true});
+    machine.synced = machine.records.size();
+  }
   node.paused = node.disk_fails = node.writing = node.moment = false;
   node.messages_left = 0;
   node.disk_told = true;
@@ -229,6 +268,7 @@ void GroupWorld::tick(Member m) {
       node.machine.checkpoint_commit = upto;
       node.machine.checkpoint_data.assign(node.data.begin(),
                                           node.data.begin() + static_cast<std::ptrdiff_t>(upto));
+      if (!listed()) begin_log_at_checkpoint(m);
     }
   }
   on_node(
@@ -255,10 +295,29 @@ void GroupWorld::end(Member m, bool machine_too) {
     if (other != m) disconnect(m, other);
 }
 
+// What lies before the checkpoint is not kept; the shape as of it is saved before.
+void GroupWorld::begin_log_at_checkpoint(Member m) {
+  Node& node = nodes_[m];
+  Machine& machine = node.machine;
+  save_at_once(m);
+  if (machine.synced != machine.records.size() || !node.queue.empty() || node.writing) return;
+  std::map<Index, Record> entries;
+  for (Record& record : machine.records) {
+    entries.erase(record.restart ? entries.begin() : entries.lower_bound(record.at.index),
+                  entries.end());
+    if (!record.restart) entries.emplace(record.at.index, std::move(record));
+  }
+  machine.records.assign(1, Record{machine.checkpoint, "", true});
+  for (auto& [index, record] : entries)
+    if (index > machine.checkpoint.index) machine.records.push_back(std::move(record));
+  machine.synced = machine.records.size();
+}
+
 void GroupWorld::wipe(Member m) {
   end(m, true);
   note("member " + std::to_string(m) + " loses its directory");
   nodes_[m].machine = Machine{};
+  nodes_[m].founds = false;  // it may have done so
 }
 
 // --- the disk ----------------------------------------------------------------------------------
@@ -326,6 +385,16 @@ void GroupWorld::save_state(Member m, const SavedState& state, uint64_t number) 
   });
 }
 
+void GroupWorld::save_at_once(Member m) {
+  Node& node = nodes_[m];
+  const SavedState* state = node.core->take_state();
+  if (!state) return;
+  node.machine.state = *state;
+  node.machine.state_number = ++sequence_;
+  node.machine.has_state = true;
+  node.core->state_saved();
+}
+
 // --- the network -------------------------------------------------------------------------------
 
 void GroupWorld::connect(Member a, Member b) {
@@ -343,8 +412,8 @@ void GroupWorld::connect(Member a, Member b) {
     direction->last = now_;
     direction->held.clear();
   }
-  turn(a, [&] { nodes_[a].core->linked(b); });
-  turn(b, [&] { nodes_[b].core->linked(a); });
+  turn(a, [&] { nodes_[a].core->linked(b, nodes_[b].id); });
+  turn(b, [&] { nodes_[b].core->linked(a, nodes_[a].id); });
 }
 
 void GroupWorld::disconnect(Member a, Member b) {
@@ -407,8 +476,7 @@ void GroupWorld::apply(Member m) {
   Node& node = nodes_[m];
   GroupCore& core = *node.core;
   if (!core.data_stands()) return;
-  // A leader's own REJOINs are applied without us.
-  while (core.leads() && core.applied() > node.data.size()) node.data.push_back(0);
+  pad(m);
   while (core.applied() < core.commit()) {
     Index upto;
     base::Bytes bytes = core.log().slice(core.applied(), SIZE_MAX, upto);
@@ -420,6 +488,13 @@ void GroupWorld::apply(Member m) {
       core.applied(index);
     }
   }
+}
+
+// A leader's own REJOINs and shapes are applied without us.
+void GroupWorld::pad(Member m) {
+  Node& node = nodes_[m];
+  if (!node.core->data_stands() || !node.core->leads()) return;
+  while (node.core->applied() > node.data.size()) node.data.push_back(0);
 }
 
 // What was executed and then dropped is undone: the data begin again from the checkpoint.
@@ -467,6 +542,7 @@ void GroupWorld::begin_sync(Member from, Member to) {
     GroupCore& leader = *nodes_[from].core;
     if (!leader.leads() || leader.epoch() != epoch) return;  // it has forgotten all about it
     if (link(from, to).life != life) return leader.sync_ended(to);
+    if (!leader.shape().uses(to)) return leader.sync_ended(to);  // it has left
     if (leader.log().base().index > at_entry.index)
       return fail("the log does not reach back to the data sent to " + std::to_string(to));
     const Index commit = leader.commit();
@@ -474,6 +550,8 @@ void GroupWorld::begin_sync(Member from, Member to) {
       Node& node = nodes_[to];
       if (link(from, to).life != life || node.core->epoch() != epoch || node.disk_fails) return;
       if (node.core->commit() > at_entry.index) return;
+      node.core->arrives(at_entry, *shape);
+      if (!listed()) save_at_once(to);
       node.machine.checkpoint = at_entry;
       node.machine.checkpoint_commit = std::min(commit, at_entry.index);
       node.machine.checkpoint_data = *data;
@@ -524,6 +602,7 @@ void GroupWorld::pump(Member m) {
   go_on_forgetting(m);
   write_next(m);
   for (GroupCore::Send& send : core.flush(steady(m))) this->send(m, send.to, send.message);
+  pad(m);
   if ((core.holds_back() || disk_waits) && !std::exchange(node.moment, true))
     on_node(m, now_ + kMilliMicros, [this, m] { nodes_[m].moment = false; });
   if (const SavedState* state = core.take_state()) save_state(m, *state, ++sequence_);
@@ -537,6 +616,8 @@ void GroupWorld::pump(Member m) {
       elected(m);
     }
     if (leader->second != m) fail("two leaders in one epoch");
+    if (fresh && core.shape_settled() && !core.shape().votes(m))
+      fail("a member that does not vote was elected");
   }
 }
 
@@ -554,6 +635,7 @@ void GroupWorld::settle(Member m) {
     cluster::Entry entry;
     cluster::decode_entry(core.log().slice(index - 1, 1, upto), entry);
     committed_.push_back(value_of(entry));
+    note_committed(entry);
     if (entry.header.kind == EntryKind::rejoin) ++counts_.rejoins;
   }
   if (core.data_stands()) {
@@ -595,7 +677,7 @@ void GroupWorld::client_write() {
 }
 
 void GroupWorld::write(Member m, size_t bytes) {
-  if (!nodes_[m].core || nodes_[m].paused || faults_.group.is_witness(m)) return;
+  if (!nodes_[m].core || nodes_[m].paused || is_witness(m)) return;
   on_node(m, now_, [this, m, bytes] {
     Node& node = nodes_[m];
     if (!node.core->serves() || !node.core->may_commit(steady(m))) return;
@@ -617,7 +699,7 @@ void GroupWorld::client_read() {
   on_node(m, now_, [this, m, seen = acknowledged_] {
     Node& node = nodes_[m];
     if (!node.core->serves()) return;
-    if (faults_.group.is_witness(m)) return fail("a witness serves");
+    if (is_witness(m)) return fail("a witness serves");
     if (node.core->lease_holds(steady(m))) {  // of a key that has no uncommitted entries
       ++counts_.leased;
       if (node.core->commit() >= seen) return;
@@ -887,8 +969,8 @@ void GroupWorld::plan_faults() {
   plan(faults_.wipe_every, [=, this] {
     // A group whose members have all begun can do without one.
     for (const Node& node : nodes_)
-      if (!node.machine.has_state || node.machine.state.amnesia != 0) return;
-    if (size_ < 3) return;
+      if (node.there && (!node.machine.has_state || node.machine.state.amnesia != 0)) return;
+    if (size_ < 3 || (!listed() && shape_.now.size() < 3)) return;
     const Member m = any();
     wipe(m);
     return_later(m);
@@ -924,6 +1006,11 @@ void GroupWorld::plan_faults() {
     for (Member m = 0; m < size_; ++m)
       if (nodes_[m].core && nodes_[m].core->serves()) on_node(m, now_, [this, m] { hand_over(m); });
   });
+  plan(faults_.change_every, [this] {
+    for (Member m = 0; m < size_; ++m)
+      if (nodes_[m].core && nodes_[m].core->leads())
+        on_node(m, now_, [this, m] { change_shape(m); });
+  });
   plan(faults_.split_every, [=, this] {  // into two sides
     const auto side = static_cast<uint64_t>(chance_.between(1, (1 << size_) - 2));
     const Micros until = now_ + down();
@@ -951,9 +1038,117 @@ void GroupWorld::plan_faults() {
       node.machine.records.resize(node.machine.synced);
       Position durable;
       if (!node.machine.records.empty()) durable = node.machine.records.back().at;
-      turn(m, [&] { node.core->disk_works(durable); });
+      const auto& records = node.machine.records;
+      const Index covered = !records.empty() && records[0].restart ? records[0].at.index : 0;
+      turn(m, [&] { node.core->disk_works(durable, covered); });
     });
   });
+}
+
+// --- the shape of the group --------------------------------------------------------------------
+
+bool GroupWorld::is_witness(Member m) const {
+  return nodes_[m].core && nodes_[m].core->shape().is_witness(m);
+}
+
+// What somebody might want, whether it may be or not.
+cluster::GroupShape GroupWorld::drawn_change(const GroupCore& leader) {
+  cluster::GroupShape to = leader.shape();
+  const bool learner_comes = chance_.between(0, 1), voters_go = chance_.between(0, 2) == 0;
+  const bool all_go = chance_.between(0, 4) == 0;
+  for (Member m = 0; m < size_; ++m) {
+    const uint32_t bit = 1u << m;
+    if (!to.uses(m)) {
+      if (learner_comes && to.members() < 6 && chance_.between(0, 1))
+        to.add(m, id_of(++nodes_born_), chance_.between(0, 5) == 0);
+    } else if (!to.now.has(m)) {
+      if (chance_.between(0, 9) == 0)
+        to.drop(m);
+      else if (chance_.between(0, 3) && to.now.size() < 5)
+        to.now.places |= bit;
+    } else if (all_go || (voters_go && chance_.between(0, 2) == 0)) {
+      to.now.places &= ~bit;
+      if (chance_.between(0, 5)) to.drop(m);  // else it goes on as a learner
+    }
+  }
+  using Kind = cluster::QuorumRule::Kind;
+  if (chance_.between(0, 7) == 0) {
+    const bool all =
+        faults_.group.durability == Durability::fsync && to.now.write.kind != Kind::all;
+    to.now.write = {all ? Kind::all : Kind::majority, 0};
+    to.now.read = {all ? Kind::number : Kind::majority, static_cast<uint8_t>(all)};
+  }
+  return to;
+}
+
+void GroupWorld::change_shape(Member m) {
+  GroupCore& core = *nodes_[m].core;
+  if (!core.leads() || core.shape().joint()) return;
+  const cluster::GroupShape before = core.shape();
+  const cluster::GroupShape to = drawn_change(core);
+  const bool lone = to.now.size() < 3 && faults_.group.durability == Durability::memory;
+  if (lone || to == before || !core.change(to)) return;
+  ++counts_.changes;
+  note("member " + std::to_string(m) + " changes the group: voters " +
+       std::to_string(before.now.places) + " -> " + std::to_string(to.now.places) + ", members " +
+       std::to_string(before.used()) + " -> " + std::to_string(to.used()));
+  if (core.log().epoch_at(core.commit()) != core.epoch())
+    return fail("the group was changed before an entry of the leader's epoch was committed");
+  if (core.shape().joint() && chance_.between(1, 100) <= faults_.told_alone)
+    tell_only_the_new(m, before.now.places, to.now.places & ~before.now.places);
+  for (Member other = 0; other < size_; ++other)
+    if (to.uses(other) && !before.uses(other))
+      at(now_ + chance_.between(0, 2 * kSecondMicros),
+         [this, other, id = to.places[other].id] { come(other, id); });
+}
+
+// The other old voters do not hear of it, nor of the new ones any more, nor these of the leader.
+void GroupWorld::tell_only_the_new(Member m, uint32_t before, uint32_t after) {
+  if (peace_) return;
+  const Micros until = now_ + chance_.between(1, 5) * faults_.group.election_timeout_ms * 1000;
+  for (Member old = 0; old < size_; ++old)
+    for (Member other = 0; other < size_; ++other) {
+      if (!(before >> old & 1) || !((other == m && old != m) || after >> other & 1)) continue;
+      const Micros when = old == m ? now_ + chance_.between(1, 20) * kMilliMicros : now_;
+      for (auto [a, b] : {std::pair(old, other), std::pair(other, old)}) {
+        at(when, [this, a = a, b = b] { cut(a, b, true); });
+        at(until, [this, a = a, b = b] { cut(a, b, false); });
+      }
+    }
+}
+
+// If the one who wanted it still does. Whoever still has the place ends first.
+void GroupWorld::come(Member m, const std::string& id) {
+  Node& node = nodes_[m];
+  const bool wanted = std::ranges::any_of(nodes_, [&](const Node& one) {
+    return one.core && one.core->shape().uses(m) && one.core->shape().places[m].id == id;
+  });
+  if (!wanted || node.id == id) return;
+  if (node.there) go(m, node.id);
+  note("a new node has place " + std::to_string(m));
+  node.there = true;
+  node.id = id;
+  boot(m);
+}
+
+void GroupWorld::go(Member m, const std::string& id) {
+  Node& node = nodes_[m];
+  if (!node.there || node.id != id) return;
+  end(m, false);
+  note("the node at place " + std::to_string(m) + " is no more");
+  node.there = node.founds = false;
+  node.id.clear();
+  node.machine = Machine{};
+}
+
+// Who is in the group no more goes on for a while.
+void GroupWorld::note_committed(const cluster::Entry& entry) {
+  if (entry.header.kind != EntryKind::shape) return;
+  const cluster::GroupShape before = std::exchange(shape_, *cluster::decode_shape(entry.payload));
+  for (Member m = 0; m < size_; ++m)
+    if (before.uses(m) && !shape_.uses(m))
+      at(now_ + chance_.between(0, 6 * kSecondMicros),
+         [this, m, id = before.places[m].id] { go(m, id); });
 }
 
 void GroupWorld::heal() {
@@ -962,8 +1157,24 @@ void GroupWorld::heal() {
   for (Member a = 0; a < size_; ++a) {
     for (Member b = 0; b < size_; ++b)
       if (a != b) cut(a, b, false);
-    at(now_ + 6 * kSecondMicros, [this, a] { boot(a); });
+    at(now_ + 6 * kSecondMicros, [this, a] {
+      if (!listed() && shape_.uses(a)) come(a, shape_.places[a].id);
+      boot(a);
+    });
   }
+}
+
+// By every shape that somebody has.
+bool GroupWorld::may_elect() const {
+  return std::ranges::all_of(nodes_, [this](const Node& one) {
+    if (!one.core) return true;
+    return one.core->shape().each_voters([this](const cluster::Voters& voters) {
+      size_t intact = 0;
+      for (Member m = 0; m < size_; ++m)
+        intact += voters.has(m) && nodes_[m].core && nodes_[m].core->intact();
+      return intact >= voters.election_quorum();
+    });
+  });
 }
 
 std::string GroupWorld::verdict() {
@@ -986,16 +1197,16 @@ std::string GroupWorld::verdict() {
     if (nodes_[m].core && nodes_[m].core->serves()) leader = m;
   if (leader == kNoMember) {
     // Acknowledged in memory by machines that all ended: the group stops and says so.
-    size_t intact = 0;
-    for (const Node& node : nodes_) intact += node.core && node.core->intact();
-    const size_t shared = std::min(faults_.group.write_quorum, faults_.group.read_quorum);
-    const size_t needed = std::max(size_ / 2 + 1, size_ - shared + 1);
-    if (intact < needed) return "";
+    if (!may_elect()) return "";
     return "nobody serves 30 s after all faults have ended";
   }
   const GroupCore& core = *nodes_[leader].core;
   if (core.last().index > core.commit() + 300) return "writes are not committed in peace";
+  if (!core.shape().votes(leader)) return "a member that votes no more leads on";
+  if (!core.shape_settled()) return "a change of the group is not completed in peace";
   for (Member m = 0; m < size_; ++m) {
+    if (!core.shape().uses(m)) continue;
+    if (!nodes_[m].core) return "member " + std::to_string(m) + " is not there";
     const GroupCore& other = *nodes_[m].core;
     if (!other.intact()) return "member " + std::to_string(m) + " was not readmitted";
     if (other.applied() + 300 < core.commit())

@@ -9,6 +9,9 @@
 //                     undone; a checkpoint now and then
 //   clients: write to whoever serves, and read there, now and then many at once
 //   clocks:  of members that lead by a lease run at rates a tenth apart at most, which is the bound
+//   shape:   in some runs the group changes all the time: nodes come as learners, become voters,
+//            leave, also the leader, several at once; W and R follow, or change by themselves. A
+//            node that has left goes on for a while, and another one may get its place
 //   faults:  at random, and where they hurt most: around elections, to a leader that is alone with
 //            what it executes, to several members at once
 //
@@ -16,10 +19,11 @@
 //   - an entry once committed is the same at that place of every member, for ever
 //   - a write that was acknowledged is committed; a read shows every write acknowledged before it,
 //     also one that the lease answers at once
+//   - the group changes only where a leader has committed an entry of its epoch
 //   - one leader per epoch; data never differ from the committed entries
 //   - all data sent to a member are of use to it: the log goes on from there
 //   - after all faults have ended: within 30 s a leader serves, writes and reads are answered, all
-//     members have the same log and data
+//     members have the same log and data, and no change of the group is left half done
 #pragma once
 
 #include <deque>
@@ -66,12 +70,17 @@ struct GroupFaults {
   int plot_every = 0;       // one of the stories told on purpose
   int outage_every = 0;     // several members end at once
   int hand_over_every = 0;  // the leader hands its part on
+  int change_every = 0;     // the group's shape; in one run of three
+  int told_alone = 0;       // in a hundred changes: only new voters hear of it, then nobody else
   int promise_every = 0;    // who is bound by a lease ends, and the leader is alone
   // In a hundred: who has just voted ends; who has just been elected ends or is cut off.
   int voter_ends = 0;
   int leader_falls = 0;
   int sync_alone = 0;  // who sends all its data is cut off with the receiver
   static GroupFaults drawn(uint64_t seed);
+
+ private:
+  void make_changing(SimChance& chance);
 };
 
 class GroupWorld {
@@ -86,6 +95,7 @@ class GroupWorld {
   struct Counts {
     uint64_t acknowledged = 0, reads = 0, elections = 0, undone = 0, syncs = 0, rejoins = 0;
     uint64_t leased = 0;  // reads answered at once
+    uint64_t changes = 0;
   };
   const Counts& counts() const { return counts_; }
 
@@ -118,6 +128,9 @@ class GroupWorld {
     Micros began;  // moved on by what the leader stood still
   };
   struct Node {
+    bool founds = false;  // the group, which is not listed
+    bool there = true;    // somebody has the place, or had it and goes on
+    std::string id;       // "" in a group whose members are listed
     Machine machine;
     std::unique_ptr<GroupCore> core;
     uint64_t life = 0;
@@ -165,10 +178,21 @@ class GroupWorld {
   void disconnect(Member a, Member b);
   void cut(Member from, Member to, bool on);
   void apply(Member m);
+  void pad(Member m);
   void undo(Member m, Index behind);
   void prepare_sync(Member from, Member to);
   void begin_sync(Member from, Member to);
   void settle(Member m);
+  void save_at_once(Member m);
+  void begin_log_at_checkpoint(Member m);
+  void note_committed(const cluster::Entry& entry);
+  void change_shape(Member m);
+  void tell_only_the_new(Member m, uint32_t before, uint32_t after);
+  cluster::GroupShape drawn_change(const GroupCore& leader);
+  void come(Member m, const std::string& id);
+  void go(Member m, const std::string& id);
+  bool listed() const { return faults_.change_every == 0; }
+  bool is_witness(Member m) const;
   void client_write();
   void client_read();
   void write(Member m, size_t bytes = 0);
@@ -192,6 +216,7 @@ class GroupWorld {
   void plan(int every, const std::function<void()>& fault);
   void plan_faults();
   void heal();
+  bool may_elect() const;
   std::string verdict();
 
   bool broken() const { return !failure_.empty(); }
@@ -211,6 +236,9 @@ class GroupWorld {
   std::vector<Node> nodes_;
   std::array<std::array<Link, cluster::kMembersMax>, cluster::kMembersMax> links_;
   bool peace_ = false;
+  cluster::GroupShape first_;  // of a group that changes
+  cluster::GroupShape shape_;  // the last one committed
+  uint64_t nodes_born_ = 0;
   Member deposed_ = cluster::kNoMember;  // by depose_twice()
   Member deposed_second_ = cluster::kNoMember;
   int deposed_times_ = 0;

@@ -65,6 +65,7 @@ int main(int argc, char** argv) {
     all.syncs += counts.syncs;
     all.rejoins += counts.rejoins;
     all.leased += counts.leased;
+    all.changes += counts.changes;
     if (broken.empty()) {
       ++passed;
       continue;
@@ -80,11 +81,11 @@ int main(int argc, char** argv) {
       "%llu writes acknowledged, %llu reads and %llu by a lease, %llu elections, %llu members "
       "undid "
       "something, "
-      "%llu got all data, %llu rejoined\n",
+      "%llu got all data, %llu rejoined, %llu changes of the group\n",
       static_cast<unsigned long long>(all.acknowledged), static_cast<unsigned long long>(all.reads),
       static_cast<unsigned long long>(all.leased), static_cast<unsigned long long>(all.elections),
       static_cast<unsigned long long>(all.undone), static_cast<unsigned long long>(all.syncs),
-      static_cast<unsigned long long>(all.rejoins));
+      static_cast<unsigned long long>(all.rejoins), static_cast<unsigned long long>(all.changes));
   std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(passed),
               static_cast<unsigned long long>(failed));
   return failed ? 1 : 0;

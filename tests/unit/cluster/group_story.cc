@@ -12,7 +12,7 @@ constexpr int kMessagesMax = 1000;  // of one scene
 std::string text(Position at) { return std::to_string(at.epoch) + "." + std::to_string(at.index); }
 
 std::string text_of_entries(base::Bytes bytes) {
-  static constexpr const char* kKinds[] = {"", "noop", "effects", "rejoin"};
+  static constexpr const char* kKinds[] = {"", "noop", "effects", "rejoin", "shape"};
   std::string all;
   Entry entry;
   while (!bytes.empty() && decode_entry(bytes, entry) == EntryFault::none) {
@@ -55,6 +55,9 @@ std::string text(const GroupMessage& message, base::Bytes entries) {
 
 GroupStory::GroupStory(const GroupConfig& group) : group_(group), members_(group.members) {}
 
+GroupStory::GroupStory(const GroupConfig& group, GroupShape first, size_t places)
+    : group_(group), first_(std::move(first)), members_(places) {}
+
 void GroupStory::begin() {
   for (Member m = 0; m < group_.members; ++m) {
     members_[m].saved.amnesia = 100 + m;
@@ -64,11 +67,31 @@ void GroupStory::begin() {
     for (Member b = a + 1; b < group_.members; ++b) connect(a, b);
 }
 
+void GroupStory::join(Member m) {
+  members_[m].saved = {};
+  members_[m].saved.amnesia = 100 + m;
+  line(std::to_string(m), "joins");
+  start(m, {});
+  connect_to_all(m);
+}
+
+void GroupStory::change(Member m, const GroupShape& target) {
+  const auto changed = core(m).change(target);
+  line(std::to_string(m), changed ? "changes the group" : "does not change: " + changed.error());
+  play();
+}
+
 void GroupStory::start(Member m, GroupLog log) {
   GroupConfig group = group_;
   group.self = m;
   Person& member = members_[m];
-  member.core = std::make_unique<GroupCore>(group, member.saved, std::move(log), m + 1, now_);
+  std::optional<GroupShape> first;
+  if (first_) {
+    member.saved.id = id_of(m);
+    first = first_->uses(m) ? *first_ : GroupShape{};
+  }
+  member.core = std::make_unique<GroupCore>(group, member.saved, std::move(log), m + 1, now_,
+                                            std::move(first));
   member.role = GroupCore::Role::follower;
   member.leader = kNoMember;
   member.commit = 0;
@@ -104,13 +127,13 @@ void GroupStory::read(Member m) {
 void GroupStory::connect(Member a, Member b) {
   for (auto [one, other] : {std::pair(a, b), std::pair(b, a)}) {
     members_[one].linked[other] = true;
-    core(one).linked(other);
+    core(one).linked(other, first_ ? id_of(other) : std::string());
   }
   play();
 }
 
 void GroupStory::connect_to_all(Member m) {
-  for (Member other = 0; other < group_.members; ++other)
+  for (Member other = 0; other < members_.size(); ++other)
     if (other != m && members_[other].core) connect(m, other);
 }
 
@@ -125,7 +148,7 @@ void GroupStory::disconnect(Member a, Member b) {
 }
 
 void GroupStory::isolate(Member m) {
-  for (Member other = 0; other < group_.members; ++other)
+  for (Member other = 0; other < members_.size(); ++other)
     if (other != m) disconnect(m, other);
 }
 
@@ -185,7 +208,7 @@ void GroupStory::play() {
 }
 
 void GroupStory::settle_all() {
-  for (Member m = 0; m < group_.members; ++m) settle(m);
+  for (Member m = 0; m < members_.size(); ++m) settle(m);
 }
 
 // For what somebody holds back. False: nobody does.

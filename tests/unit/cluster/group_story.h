@@ -18,12 +18,17 @@ namespace quoll::cluster {
 class GroupStory {
  public:
   explicit GroupStory(const GroupConfig& group);
+  // A group that changes: its first shape, and so many places at most.
+  GroupStory(const GroupConfig& group, GroupShape first, size_t places);
 
   // All members connect, each with an empty directory.
   void begin();
   // Nobody hears of a leader for so long that this member's patience ends first.
   void time_out(Member m);
   void tick(Member m);
+  // A node with an empty directory begins at its place; it knows nobody.
+  void join(Member m);
+  void change(Member m, const GroupShape& target);
   void write(Member m, const std::string& word);
   void read(Member m);
   void connect(Member a, Member b);
@@ -73,7 +78,12 @@ class GroupStory {
   bool wait_a_moment();
   void line(const std::string& who, const std::string& what);
 
+  static std::string id_of(Member m) {
+    return std::string(kMemberIdBytes, static_cast<char>('a' + m % 6));
+  }
+
   GroupConfig group_;
+  std::optional<GroupShape> first_;
   std::vector<Person> members_;
   std::deque<Message> on_the_way_;
   base::Millis now_ = 1'000'000;
