@@ -238,7 +238,7 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
   bool take_question(uint8_t kind, uint32_t number, Bytes body) {
     if (dialed() || kind > static_cast<uint8_t>(Question::last)) return false;
     const Asked asked{static_cast<Question>(kind), their_id_, without_port(peer_->remote_address()),
-                      body};
+                      without_port(peer_->local_address()), body};
     bus_.serve_(asked, [link = weak_from_this(), number](Result<std::string> answer) {
       const auto self = link.lock();
       if (!self || self->closed_) return;

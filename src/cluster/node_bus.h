@@ -44,15 +44,15 @@ constexpr base::Millis kIdleLinkMs = 120'000;  // then a connection nobody uses 
 constexpr base::Millis kBusDialAgainMs = 500;  // after nobody answered
 
 enum class Question : uint8_t {
-  none = 0,  // in a frame: an answer
-  join,      // may I be a member?
-  invite,    // join the cluster of the one who asks
-  propose,   // a change of the topology
-  pull,      // the topology, or what changed since a version
-  news,      // the asker's version, and which group it leads
-  probe,     // are you there?
-  governor,  // between those who hold the topology: a message of their group
-  install,   // the same: all of it
+  none = 0,    // in a frame: an answer
+  join,        // may I be a member?
+  invite,      // join the cluster of the one who asks
+  propose,     // a change of the topology
+  pull,        // the topology, or what changed since a version
+  news,        // the asker's version, and which group it leads
+  probe,       // are you there?
+  governor,    // between those who hold the topology: a message of their group
+  install,     // the same: all of it
   slot_drop,   // the target of slots forgets what it has of them
   slot_keys,   // keys of slots that move
   slot_count,  // how many there are
@@ -65,9 +65,10 @@ class NodeBus {
   using OnAnswer = std::function<void(base::Result<std::string>)>;
   struct Asked {
     Question question;
-    std::string id;       // of the node that asks
-    std::string address;  // from where it came, without the port
-    base::Bytes body;     // until the call returns
+    std::string id;           // of the node that asks
+    std::string address;      // from where it came, without the port
+    std::string own_address;  // to where
+    base::Bytes body;         // until the call returns
   };
   // To be answered once, now or later.
   using Serve = std::function<void(const Asked&, OnAnswer)>;

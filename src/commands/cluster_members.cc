@@ -191,9 +191,10 @@ std::string line_of(const Picture& picture, size_t place) {
   if (shard && picture.leads(place))
     for (const auto& [first, last] : shard->slots)
       slots += first == last ? fmt::format(" {}", first) : fmt::format(" {}-{}", first, last);
-  return fmt::format("{} {}:{}@{}{} {} {} 0 0 {} {}{}", picture.id(place), picture.host(place),
+  return fmt::format("{} {}:{}@{}{} {} {} {} {} {} {}{}", picture.id(place), picture.host(place),
                      picture.port(place), member.bus_port, hostname, flags_of(picture, place),
-                     follows ? picture.id(shard->leader) : "-", shard ? shard->epoch : 0,
+                     follows ? picture.id(shard->leader) : "-", member.ping_sent,
+                     member.pong_received, shard ? shard->epoch : 0,
                      member.connected ? "connected" : "disconnected", slots);
 }
 

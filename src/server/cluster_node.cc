@@ -99,6 +99,8 @@ void ClusterNode::loaded(NodeRecord record, const host::OnDone& done) {
     log::notice("Node configuration loaded, I'm {}", record_.id);
   }
   bus_->set_id(record_.id);
+  server_.cluster_secrets().on_load([this] { secrets_changed(); });
+  secrets_changed();
   // Who we are is on disk before anybody hears of it.
   file_->save(record_, [this, done] { open_home(done); });
 }
@@ -109,6 +111,8 @@ void ClusterNode::begin_alone() {
   record_.topology = {};
   record_.position = {};
   record_.incarnation = 1;
+  announced_ = false;
+  gossip_.reset();
 }
 
 void ClusterNode::open_home(const host::OnDone& done) {
@@ -232,13 +236,16 @@ void ClusterNode::begin_turn_end() {
 void ClusterNode::tick() {
   const base::Millis now = steady_ms();
   bus_->tick(now);
+  if (gossip_) gossip_->tick();
   if (group_) group_->tick();
   if (ending_) return;
   consider_founding();
   note_own_lead();
+  announce_self();
   moves_->tick();
   if (now < news_at_) return;
   news_at_ = now + kNewsEveryMs;
+  show_liveness();
   if (members_.size() < 2) return;
   const size_t other = server_.host().random.draw() % (members_.size() - 1);
   tell(indexes_[other + (other >= self_)]);
@@ -331,6 +338,8 @@ void ClusterNode::refresh() {
   find_own_slots();
   std::erase_if(leaders_,
                 [this](const auto& one) { return !topology().groups().count(one.first); });
+  follow_gossip();
+  show_liveness();
   settings_changed(server_.settings());
   server_.redirect_blocked();
 }

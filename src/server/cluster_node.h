@@ -6,6 +6,7 @@
 //              version; who is behind pulls what it lacks
 //   group      ours: its log and its data (group.h)
 //   bus        questions between nodes (cluster/node_bus.h)
+//   gossip     who lives (cluster_gossip.h), and who has a newer topology
 //   news       once a second two nodes compare versions and who leads which group; who begins to
 //              lead, or has changed the topology, tells everybody
 //
@@ -17,7 +18,8 @@
 // A change of the topology is made by steps (cluster/topology_steps.h): the step is asked what
 // comes next, that is proposed to the governors, and so on until nothing is left.
 //
-// cluster_node.cc: start, end, the picture for clients; cluster_node_talk.cc: questions, steps.
+// cluster_node.cc: start, end, the picture for clients; cluster_node_talk.cc: questions, steps;
+// cluster_node_gossip.cc: what gossip tells.
 //
 // Cost: a request of a client costs a look at a bit; a news of 100 bytes a second per node.
 #pragma once
@@ -32,6 +34,7 @@
 
 #include "cluster/node_bus.h"
 #include "cluster/topology_steps.h"
+#include "server/cluster_gossip.h"
 #include "server/cluster_view.h"
 #include "server/node_file.h"
 #include "server/session.h"
@@ -49,7 +52,7 @@ constexpr base::Millis kStepAgainMs = 50;  // after somebody else's change came 
 constexpr base::Millis kMeetMs = 30'000;   // as long a join is tried
 constexpr base::Millis kMeetAgainMs = 300;
 
-class ClusterNode final : public ClusterView {
+class ClusterNode final : public ClusterView, public ClusterGossipEvents {
  public:
   using Step = std::function<cluster::NextStep(const cluster::Topology&)>;
 
@@ -114,6 +117,17 @@ class ClusterNode final : public ClusterView {
   bool handing_over(unsigned slot) const override;
   std::vector<ClusterShard> shards() const override;
 
+  // ClusterGossipEvents
+  void gossip_state(cluster::NodeIndex node, cluster::NodeState state,
+                    cluster::NodeIndex from) override;
+  void gossip_moved(cluster::NodeIndex node, const cluster::NodeAddress& address,
+                    cluster::Incarnation incarnation) override;
+  void gossip_pull(cluster::NodeIndex from, cluster::TopologyVersion version) override;
+  void gossip_compare(cluster::NodeIndex with) override;
+  void gossip_forgotten(cluster::TopologyVersion version) override;
+  void gossip_try_tcp(cluster::NodeIndex node, const cluster::NodeAddress& address) override;
+  void gossip_udp_blocked(cluster::NodeIndex node) override;
+
  private:
   struct Leader {
     cluster::NodeIndex node = cluster::kNoNode;
@@ -138,6 +152,10 @@ class ClusterNode final : public ClusterView {
   void save();
   void refresh();
   void find_own_slots();
+  void follow_gossip();
+  void show_liveness();
+  void announce_self();
+  void secrets_changed();
   void add_member(cluster::NodeIndex index, const cluster::TopologyMember& member);
   size_t place_of(cluster::NodeIndex index) const;
   size_t leader_of_group(cluster::GroupNumber group) const;
@@ -177,7 +195,10 @@ class ClusterNode final : public ClusterView {
   std::vector<std::unique_ptr<TopologyKeeper>> left_;  // of clusters we were in
   std::unique_ptr<ReplicaGroup> group_;
   std::unique_ptr<cluster::NodeBus> bus_;
+  std::unique_ptr<ClusterGossip> gossip_;
+  std::string gossip_cluster_;  // of which it is
   bool founding_ = false;
+  bool announced_ = false;  // that our address is what the topology says, or shall be
   bool ending_ = false;
 
   // The picture.

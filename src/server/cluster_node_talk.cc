@@ -61,7 +61,11 @@ host::Endpoint ClusterNode::endpoint_of(const cluster::NodeAddress& address) {
 
 host::Endpoint ClusterNode::endpoint(NodeIndex node) const {
   const cluster::TopologyMember* member = topology().find(node);
-  return member ? endpoint_of(member->bus) : host::Endpoint{};
+  if (!member) return {};
+  // It may have moved since.
+  const GossipNode* heard = gossip_ ? gossip_->find(node) : nullptr;
+  const bool moved = heard && heard->address_incarnation > member->incarnation;
+  return endpoint_of(moved ? heard->address : member->bus);
 }
 
 void ClusterNode::ask(NodeIndex node, Question question, const std::string& body,
@@ -209,8 +213,19 @@ void ClusterNode::serve_join(const NodeBus::Asked& asked, NodeBus::OnAnswer answ
   if (claim->member.bus.unknown())
     if (auto seen = cluster::parse_node_address(asked.address, claim->member.bus.port))
       claim->member.bus = *seen;
+  // Where it found us is our address, if we do not know it.
+  cluster::NodeClaim own = this->claim();
+  own.slots.clear();
+  if (own.member.bus.unknown())
+    if (auto found = cluster::parse_node_address(asked.own_address, own.member.bus.port)) {
+      own.member.bus = *found;
+      own.member.incarnation = ++record_.incarnation;
+    }
   make_so(
-      [claim = *claim](const cluster::Topology& now) { return cluster::next_to_join(now, claim); },
+      [own, claim = *claim](const cluster::Topology& now) {
+        cluster::NextStep next = cluster::next_to_join(now, own);
+        return !next || next.value() ? next : cluster::next_to_join(now, claim);
+      },
       [this, answer = std::move(answer), alive = alive_](Result<> joined) {
         if (!*alive) return;
         if (!joined) return answer(Error{joined.error()});
@@ -408,6 +423,7 @@ Result<> ClusterNode::adopt(Bytes bytes) {
   }
   record_.topology = std::move(other.value());
   record_.position = {};
+  gossip_.reset();
   leaders_.clear();
   told_epoch_ = 0;
   log::notice("Cluster: joined {} of {} nodes", topology().cluster_id(),

@@ -29,6 +29,8 @@ struct ClusterMember {
   base::Millis connected_ms = 0;  // since when there is a link to it; 0: there is none
   size_t unsent_bytes = 0;        // that wait on that link
   Liveness liveness = Liveness::alive;
+  base::Millis ping_sent = 0;      // unix ms of the first ping that is not answered; 0: none
+  base::Millis pong_received = 0;  // unix ms
   std::string hostname;  // announced to clients
   std::string shard_id;  // of its shard, 40 hex digits; "": made of the list of members
 };
