@@ -148,6 +148,7 @@ void ClusterNode::start_keeper(const host::OnDone& done) {
 void ClusterNode::start_group(const host::OnDone& done) {
   auto config = group_config_alone(server_.settings());
   group_ = std::make_unique<ReplicaGroup>(server_, config, record_.home + "/group");
+  group_->begin_with_rdb();
   server_.group_started(group_.get());
   group_->start(done);
 }

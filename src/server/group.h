@@ -54,6 +54,8 @@ class ReplicaGroup final : public ClusterView,
   ReplicaGroup(Server& server, const cluster::GroupConfig& config, std::string dir = "group");
   ~ReplicaGroup() override;
 
+  // A group that begins takes over what a server alone had saved in dbfilename.
+  void begin_with_rdb() { with_rdb_ = true; }
   // Recovers what the disk holds and takes part from then on. The error ends the start.
   void start(host::OnDone done);
   // The log is written and synced; leadership is handed on first, if we have it. An error: we go on
@@ -214,6 +216,7 @@ class ReplicaGroup final : public ClusterView,
   // group_start.cc
   void checkpoint_found(const host::OnDone& done);
   void log_read(cluster::GroupWal::Recovery recovery, const host::OnDone& done);
+  void take_over_rdb(host::OnDone done);
   void join(cluster::SavedState state, const host::OnDone& done);
   void consider_beginning_anew();
   void begin_anew();
@@ -266,6 +269,7 @@ class ReplicaGroup final : public ClusterView,
   host::TimerId moment_timer_ = 0;  // what the core holds back has then waited long enough
   bool ending_ = false;
   bool joined_ = false;           // once
+  bool with_rdb_ = false;         // see begin_with_rdb()
   base::Millis stuck_since_ = 0;  // our data are not the log's, and nobody repairs them; 0: no
 
   // The leader's part.

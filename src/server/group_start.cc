@@ -6,6 +6,8 @@
 #include "server/endpoints.h"
 #include "server/group.h"
 #include "server/log.h"
+#include "server/script_host.h"
+#include "server/script_libraries.h"
 #include "server/server.h"
 
 namespace quoll::server {
@@ -71,7 +73,30 @@ void ReplicaGroup::checkpoint_found(const host::OnDone& done) {
   server_.persistence().load_checkpoint(checkpoints_.path(), read_log);
 }
 
+// As of no entry: a checkpoint of it is there before the log begins.
+void ReplicaGroup::take_over_rdb(host::OnDone done) {
+  const std::string& file = server_.settings().dbfilename;
+  server_.persistence().load_checkpoint(file, [this, file, done](base::Result<> loaded) {
+    if (loaded) loaded = server_.check_databases();
+    const bool empty =
+        server_.store().keys(0) == 0 && server_.scripts().libraries().libraries().empty();
+    if (!loaded || empty) return done(std::move(loaded));
+    log::notice("Group: begins with what {} holds", file);
+    server_.persistence().write_checkpoint(
+        checkpoints_.written(), checkpoints_.written() + ".part", [] {},
+        [this, done](base::Result<> written) {
+          if (!written) return done(std::move(written));
+          checkpoints_.publish(checkpoints_.written(), Checkpoint{}, done);
+        });
+  });
+}
+
 void ReplicaGroup::log_read(cluster::GroupWal::Recovery recovery, const host::OnDone& done) {
+  if (recovery.fresh && !checkpoints_.newest() && std::exchange(with_rdb_, false))
+    return take_over_rdb([this, recovery, done](base::Result<> taken) {
+      if (!taken) return done(std::move(taken));
+      log_read(recovery, done);
+    });
   if (!recovery.report.empty()) log::warning("Group: {}", recovery.report);
   recovered_.set_base(recovery.base);
   const cluster::Position base = recovered_.base();

@@ -86,6 +86,8 @@ class Server {
   // until admit_connections(): loading that is over soon shows to nobody as -LOADING.
   base::Result<> start(host::OnDone ready);
   void admit_connections();
+  // An error: keys are where clients of a cluster cannot reach them.
+  base::Result<> check_databases() const;
   // Called once when the server wants its process to end.
   void on_stop(std::function<void(int exit_code)> told) { on_stop_ = std::move(told); }
   // Called when the end begins, before anything is saved; an end that fails is not taken back.
@@ -121,7 +123,8 @@ class Server {
   // The same, where it is a node of a cluster that may grow; else nullptr.
   ClusterNode* node() { return node_; }
   void group_started(ReplicaGroup* group) { group_ = group; }
-  // The server belongs to this cluster from now on. It must have cluster-enabled.
+  // The server belongs to this cluster, not to one of its own. Before start(), with
+  // cluster-enabled.
   void join(std::unique_ptr<ClusterView> cluster) { cluster_ = std::move(cluster); }
   const SlotRoutes& routes() const { return routes_; }
   // We lead no more: clients that wait here are sent to who does.
@@ -244,7 +247,6 @@ class Server {
   void tick();
   void close_idle();
   void measure_turn();
-  base::Result<> check_databases() const;
   void prepare_end();
   void end_now();
   void let_go_on();

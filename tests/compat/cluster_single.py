@@ -20,6 +20,7 @@ def cluster(binary, *more):
     """A server with a port for the bus that is free, too."""
     server = ServerUnderTest(binary, CLUSTER + ["--cluster-port", str(free_port()), *more])
     server.bus_port = int(server.connect().call("CONFIG", "GET", "cluster-port")[1])
+    give_all_slots(server)
     return server
 
 
@@ -213,15 +214,14 @@ def words_of(line):
 
 
 def pair():
-    ours, theirs = cluster(OURS), cluster(REFERENCE)
-    give_all_slots(theirs)
-    return ours, theirs
+    return cluster(OURS), cluster(REFERENCE)
 
 
-def give_all_slots(reference):
-    connection = reference.connect()
-    connection.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-    eventually(lambda: b"cluster_state:ok" in connection.call("CLUSTER", "INFO"), "the reference serves")
+def give_all_slots(server):
+    connection = server.connect()
+    if b"cluster_slots_assigned:0" in connection.call("CLUSTER", "INFO"):
+        connection.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+    eventually(lambda: b"cluster_state:ok" in connection.call("CLUSTER", "INFO"), "the cluster serves")
 
 
 def replies_of(server, group, protocol):
@@ -286,24 +286,25 @@ def test_topology_has_the_same_form():
                   ["--cluster-preferred-endpoint-type", "hostname"],
                   ["--cluster-preferred-endpoint-type", "unknown-endpoint"]):
         with cluster(OURS, *extra) as ours, cluster(REFERENCE, *extra) as theirs:
-            give_all_slots(theirs)
             for protocol in (2, 3):
                 for a, b in zip(described(ours, protocol), described(theirs, protocol)):
                     check_equal(a, b, "RESP%d %s" % (protocol, extra))
 
 
 def test_who_announces_no_address_is_where_the_client_found_it():
-    with ServerUnderTest(OURS, ["--cluster-enabled", "yes"]) as server:
+    with ServerUnderTest(OURS, ["--cluster-enabled", "yes", "--bind", "*", "--cluster-port", str(free_port())]) as server:
+        give_all_slots(server)
         connection = server.connect()
         check_equal(connection.call("CLUSTER", "SLOTS")[0][2][0], b"127.0.0.1")
-        check(b" 127.0.0.1:%d@%d myself,master " % (server.port, server.port + 10000)
+        bus_port = int(connection.call("CONFIG", "GET", "cluster-port")[1])
+        check(b" 127.0.0.1:%d@%d myself,master " % (server.port, bus_port)
               in connection.call("CLUSTER", "NODES"), "NODES")
         connection.call("CONFIG", "SET", "cluster-announce-ip", "10.1.1.1", "cluster-announce-port", "7")
         check_equal(connection.call("CLUSTER", "SLOTS")[0][2][:2], [b"10.1.1.1", 7])
 
 
 def test_keys_of_slots():
-    with ServerUnderTest(OURS, CLUSTER) as server:
+    with cluster(OURS) as server:
         connection = server.connect()
         connection.pipeline([("SET", "{tag%d}%d" % (i % 3, i), "v") for i in range(3000)])
         slot = connection.call("CLUSTER", "KEYSLOT", "tag1")
@@ -313,8 +314,9 @@ def test_keys_of_slots():
         check_equal(len(connection.call("CLUSTER", "GETKEYSINSLOT", slot, "7")), 7)
 
 
-def test_what_is_not_available_says_why():
-    with ServerUnderTest(OURS, CLUSTER) as server:
+def test_members_that_are_listed_do_not_change():
+    listed = ["--cluster-group", "127.0.0.1:7000@%d" % free_port(), "--cluster-group-member", "0"]
+    with ServerUnderTest(OURS, CLUSTER + listed) as server:
         connection = server.connect()
         for line, why in (("MEET 127.0.0.1 7000", "the members are given by cluster-group"),
                           ("ADDSLOTS 1", "the leader serves all slots"),
@@ -327,7 +329,7 @@ def test_what_is_not_available_says_why():
 
 
 def test_the_mode_is_shown():
-    with ServerUnderTest(OURS, CLUSTER + ["--always-show-logo", "yes"]) as server:
+    with cluster(OURS, "--always-show-logo", "yes") as server:
         connection = server.connect()
         info = connection.call("INFO")
         check(b"redis_mode:cluster" in info and b"# Cluster\r\ncluster_enabled:1" in info, info)
@@ -363,7 +365,7 @@ def test_contradictions_are_refused_at_start():
 
 
 def test_secret_file():
-    with ServerUnderTest(OURS, CLUSTER + ["--enable-protected-configs", "yes"]) as server:
+    with cluster(OURS, "--enable-protected-configs", "yes") as server:
         def secret(text, mode=0o600):
             path = os.path.join(server.dir, "cluster.secret")
             if os.path.exists(path):
@@ -397,20 +399,44 @@ def test_data_of_other_databases_is_refused():
         connection.call("SELECT", "3")
         connection.call("SET", "k", "v")
         connection.call("SAVE")
-        refused("database 3 holds 1 keys", "--dir", server.dir, "--cluster-enabled", "yes")
+        refused("database 3 holds 1 keys", "--dir", server.dir, *CLUSTER, "--cluster-port", str(free_port()))
 
 
-def test_data_comes_back_by_snapshot_and_log():
-    for how in (["--appendonly", "no"], ["--appendonly", "yes"]):
-        with ServerUnderTest(OURS, CLUSTER + how) as server:
-            connection = server.connect()
-            connection.pipeline([("SET", "{t%d}%d" % (i % 5, i), "v") for i in range(2000)])
-            connection.call("SAVE")
-            with ServerUnderTest(OURS, CLUSTER + how + ["--dir", server.dir]) as again:
-                connection = again.connect()
-                slot = connection.call("CLUSTER", "KEYSLOT", "t3")
-                check_equal(connection.call("CLUSTER", "COUNTKEYSINSLOT", slot), 400)
-                check_equal(connection.call("GET", "{t3}3"), b"v")
+def in_the_same_directory(server):
+    more = ["--dir", server.dir, "--cluster-port", str(free_port())]
+    return ServerUnderTest(OURS, CLUSTER + more)
+
+
+def test_data_come_back_after_a_crash():
+    with cluster(OURS) as server:
+        connection = server.connect()
+        connection.pipeline([("SET", "{t%d}%d" % (i % 5, i), "v") for i in range(2000)])
+        name = connection.call("CLUSTER", "MYID")
+        server.child.kill()
+        server.child.wait()
+        with in_the_same_directory(server) as again:
+            connection = again.connect()
+            eventually(lambda: b"cluster_state:ok" in connection.call("CLUSTER", "INFO"), "it serves again")
+            check_equal(connection.call("CLUSTER", "MYID"), name)
+            slot = connection.call("CLUSTER", "KEYSLOT", "t3")
+            check_equal(connection.call("CLUSTER", "COUNTKEYSINSLOT", slot), 400)
+            check_equal(connection.call("GET", "{t3}3"), b"v")
+
+
+def test_a_node_begins_with_what_a_server_alone_had_saved():
+    with ServerUnderTest(OURS) as server:
+        connection = server.connect()
+        connection.call("SET", "old", "1")
+        connection.call("SAVE")
+        server.child.kill()
+        server.child.wait()
+        for expected in (b"1", b"2"):  # only at the first start
+            with in_the_same_directory(server) as node:
+                give_all_slots(node)
+                check_equal(node.connect().call("GET", "old"), expected)
+                node.connect().call("SET", "old", "2")
+                node.child.kill()
+                node.child.wait()
 
 
 def main():

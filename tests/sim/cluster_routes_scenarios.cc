@@ -43,8 +43,8 @@ struct Stage {
     auto made = std::make_unique<Group>();
     group = made.get();
     node =
-        std::make_unique<ServerNode>(world, std::vector<std::string>{"--cluster-enabled", "yes"});
-    node->server().join(std::move(made));
+        std::make_unique<ServerNode>(world, std::vector<std::string>{"--cluster-enabled", "yes"},
+                                     [&](server::Server& server) { server.join(std::move(made)); });
   }
   ~Stage() { run.unfollow(); }
 

@@ -49,6 +49,7 @@ class ServerNode::Occupant final : public store::CommitSink {
       node_.measure_turn(host.clock.steady() - host.loop.turn_start());
       if (node_.after_turn_end) node_.after_turn_end();
     });
+    if (node.before_start_) node.before_start_(*server_);
     auto started = server_->start([&world, &node](base::Result<> ready) {
       QUOLL_CHECK(ready.ok() || node.start_failed);
       if (ready) return;
@@ -72,8 +73,9 @@ class ServerNode::Occupant final : public store::CommitSink {
   std::unique_ptr<server::Server> server_;
 };
 
-ServerNode::ServerNode(SimWorld& world, std::vector<std::string> arguments)
-    : world_(world), arguments_(std::move(arguments)) {
+ServerNode::ServerNode(SimWorld& world, std::vector<std::string> arguments,
+                       BeforeStart before_start)
+    : world_(world), before_start_(std::move(before_start)), arguments_(std::move(arguments)) {
   base::process_secret = base::HashSecret::from_seeds(world.seed(), ~world.seed());
   id_ =
       world.add_node([this](host::Host& host) { return std::make_shared<Occupant>(*this, host); });

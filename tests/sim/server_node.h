@@ -21,8 +21,11 @@ constexpr Nanos kSecond = 1'000 * kMilli;
 
 class ServerNode {
  public:
-  // `arguments` as on the command line: "--maxclients", "10".
-  ServerNode(SimWorld& world, std::vector<std::string> arguments = {});
+  // `arguments` as on the command line: "--maxclients", "10". `before_start`: of every server that
+  // boots here.
+  using BeforeStart = std::function<void(server::Server&)>;
+  ServerNode(SimWorld& world, std::vector<std::string> arguments = {},
+             BeforeStart before_start = {});
   ServerNode(const ServerNode&) = delete;
   ~ServerNode();  // ends the server; the world still stands
 
@@ -58,6 +61,7 @@ class ServerNode {
   void measure_turn(Nanos length);
 
   SimWorld& world_;
+  BeforeStart before_start_;
   std::vector<std::string> arguments_;
   NodeId id_ = kNobody;
   server::Server* server_ = nullptr;

@@ -14,7 +14,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, ".."))
 from certificates import Certificates, Secure
-from server import OURS, ROOT, Results, ServerUnderTest, check, check_equal
+from server import OURS, ROOT, Results, ServerUnderTest, check, check_equal, free_port
 
 NPM = os.path.join(ROOT, "build/npm")
 # Results of redis-benchmark's default suite: twice PING, SET GET INCR, twelve of the other types (LPUSH a
@@ -109,7 +109,8 @@ def node_tls(results):
 
 def cluster(results):
     install_node_libraries()
-    with ServerUnderTest(OURS, ["--cluster-enabled", "yes"]) as server:
+    with ServerUnderTest(OURS, ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]) as server:
+        server.connect().call("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         play(results, ["/usr/bin/python3", os.path.join(HERE, "redis_py_cluster.py"), str(server.port)])
         play(results, [shutil.which("node"), os.path.join(NPM, "cluster.js"), str(server.port)])
         results.run("redis-cli in a cluster", cluster_by_cli, server)

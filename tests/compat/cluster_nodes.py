@@ -1,0 +1,337 @@
+#!/usr/bin/python3
+"""A cluster of several nodes as people and their tools make, change and use it: redis-cli --cluster
+unmodified, clients of redis-py, kill -9 while slots move.
+
+  cluster_nodes.py [WORD...]     tests whose names hold a word
+"""
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import RedisError
+
+import resp
+from server import OURS, Results, check, check_equal, eventually, free_port
+
+PATIENCE = 60  # seconds: the machine may be busy
+
+
+class Node:
+    def __init__(self, *args):
+        self.port, self.bus_port = free_port(), free_port()
+        self.dir = tempfile.mkdtemp(prefix="quoll-node-")
+        self.args = args
+        self.child = None
+        self.start()
+
+    def start(self):
+        with open(os.path.join(self.dir, "log"), "ab") as log:
+            self.child = subprocess.Popen(
+                [OURS, "--port", str(self.port), "--cluster-port", str(self.bus_port), "--cluster-enabled", "yes",
+                 "--bind", "127.0.0.1", "--dir", self.dir, "--enable-debug-command", "yes", *self.args],
+                stdout=log, stderr=log)
+        eventually(self.answers, "a node answers", timeout=PATIENCE)
+
+    def answers(self):
+        try:
+            return self.call("PING") == b"PONG"
+        except (OSError, EOFError, AssertionError):
+            return False
+
+    def connect(self):
+        return resp.Connection(self.port)
+
+    def call(self, *words):
+        connection = self.connect()
+        try:
+            return connection.call(*words)
+        finally:
+            connection.close()
+
+    def kill(self):
+        self.child.kill()
+        self.child.wait()
+
+    def log(self):
+        with open(os.path.join(self.dir, "log"), errors="replace") as log:
+            return log.read()
+
+    def remove(self):
+        if self.child.poll() is None:
+            self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    @property
+    def address(self):
+        return "127.0.0.1:%d" % self.port
+
+    @property
+    def id(self):
+        return self.call("CLUSTER", "MYID").decode()
+
+    def info(self):
+        return dict(line.split(":", 1) for line in self.call("CLUSTER", "INFO").decode().split() if ":" in line)
+
+    def lines(self):
+        """Of CLUSTER NODES, by id."""
+        return {line.split()[0]: line for line in self.call("CLUSTER", "NODES").decode().splitlines()}
+
+    def slots(self):
+        line = self.lines()[self.id].split()[8:]
+        return sum(int(part.split("-")[-1]) - int(part.split("-")[0]) + 1 for part in line)
+
+
+class Nodes:
+    """So many new nodes; formed: those of one cluster that has all slots."""
+
+    def __init__(self, count, formed=None, args=()):
+        self.nodes = []
+        try:
+            for _ in range(count):
+                self.nodes.append(Node(*args))
+            if formed is None:
+                formed = count
+            if formed:
+                tool("create", *(node.address for node in self.nodes[:formed]), "--cluster-yes")
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self):
+        return self.nodes
+
+    def __exit__(self, *_):
+        for node in self.nodes:
+            node.remove()
+
+
+def tool(*words, code=0):
+    done = subprocess.run(["redis-cli", "--cluster", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=10 * PATIENCE, check=False)
+    check_equal(done.returncode, code, "redis-cli --cluster %s: %s" % (" ".join(words), done.stdout[-2000:]))
+    return done.stdout
+
+
+def checked(node):
+    text = tool("check", node.address)
+    check("[OK] All nodes agree about slots configuration." in text, text)
+    check("[OK] All 16384 slots covered." in text, text)
+
+
+def client(node):
+    return RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", node.port)], cluster_error_retry_attempts=20)
+
+
+def eventually_all(nodes, condition, text):
+    eventually(lambda: all(condition(node) for node in nodes), text, timeout=PATIENCE, pause=0.05)
+
+
+def test_a_new_node_has_no_slots():
+    with Nodes(1, formed=0) as (node,):
+        connection = node.connect()
+        check_equal(connection.error("SET", "a", "1"), "CLUSTERDOWN Hash slot not served")
+        check_equal(node.info()["cluster_known_nodes"], "1")
+        check_equal(connection.call("CLUSTER", "ADDSLOTS", "15495", "3"), b"OK")
+        check_equal(connection.error("CLUSTER", "ADDSLOTS", "3"), "ERR Slot 3 is already busy")
+        check_equal(connection.error("CLUSTER", "DELSLOTS", "4"), "ERR Slot 4 is already unassigned")
+        check_equal(connection.error("CLUSTER", "ADDSLOTS", "5", "5"), "ERR Slot 5 specified multiple times")
+        check_equal(connection.error("CLUSTER", "ADDSLOTS", "16384"), "ERR Invalid or out of range slot")
+        check_equal(connection.error("CLUSTER", "ADDSLOTSRANGE", "9", "8"),
+                    "ERR start slot number 9 is greater than end slot number 8")
+        # Slots that are nobody's stop all, unless that is switched off.
+        check_equal(connection.error("SET", "a", "1"), "CLUSTERDOWN The cluster is down")
+        connection.call("CONFIG", "SET", "cluster-require-full-coverage", "no")
+        check_equal(connection.call("SET", "a", "1"), b"OK")
+        check_equal(connection.error("SET", "b", "1"), "CLUSTERDOWN Hash slot not served")
+        check_equal(connection.call("CLUSTER", "DELSLOTSRANGE", "3", "3"), b"OK")
+        check_equal(node.info()["cluster_slots_assigned"], "1")
+        check_equal(connection.error("CLUSTER", "FLUSHSLOTS"), "ERR DB must be empty to perform CLUSTER FLUSHSLOTS.")
+        check_equal(connection.error("CLUSTER", "RESET"),
+                    "ERR CLUSTER RESET can't be called with master nodes containing keys")
+        check_equal(connection.error("CLUSTER", "FORGET", node.id), "ERR I tried hard but I can't forget myself...")
+        check_equal(connection.error("CLUSTER", "MEET", "nowhere", "1"), "ERR Invalid node address specified: nowhere:1")
+        check_equal(connection.error("CLUSTER", "MEET", "127.0.0.1", "0"), "ERR Invalid base port specified: 0")
+
+
+def test_three_nodes_are_a_cluster():
+    with Nodes(3) as nodes:
+        checked(nodes[1])
+        check_equal([node.slots() for node in nodes], [5461, 5462, 5461])
+        error = nodes[0].connect().error("GET", "foo")  # slot 12182
+        check_equal(error, "MOVED 12182 %s" % nodes[2].address)
+        many = client(nodes[0])
+        for i in range(300):
+            many.set("key%d" % i, i)
+        check_equal([int(many.get("key%d" % i)) for i in range(300)], list(range(300)))
+        check(all(node.call("DBSIZE") > 50 for node in nodes), "keys are everywhere")
+        check("127.0.0.1:%d: PONG" % nodes[2].port in tool("call", nodes[0].address, "PING"), "call")
+        check_equal({len(node.call("CLUSTER", "SLOTS")) for node in nodes}, {3})
+        check_equal({len(node.call("CLUSTER", "SHARDS")) for node in nodes}, {3})
+        # After a crash of all the cluster is as it was.
+        before = nodes[0].lines().keys()
+        for node in nodes:
+            node.kill()
+        for node in nodes:
+            node.start()
+        eventually_all(nodes, lambda node: node.info()["cluster_state"] == "ok", "all serve again")
+        check_equal(nodes[1].lines().keys(), before)
+        check_equal([int(client(nodes[2]).get("key%d" % i)) for i in range(300)], list(range(300)))
+
+
+def test_gossip_tells_who_is_dead():
+    with Nodes(3) as nodes:
+        dead = nodes[2].id
+        # A main loop that is busy is no death: a thread of its own answers for it.
+        busy = nodes[1].connect()
+        busy.send(resp.encode(["DEBUG", "SLEEP", "3"]))
+        nodes[2].kill()
+        eventually_all(nodes[:1], lambda node: "fail" in node.lines()[dead].split()[2].split(","), "the dead is known")
+        check_equal(busy.read(), b"+OK\r\n")
+        check("fail" not in nodes[0].lines()[nodes[1].id], "who was busy is taken for dead")
+        check_equal(nodes[0].info()["cluster_state"], "fail")
+        nodes[2].start()
+        eventually_all(nodes, lambda node: node.info()["cluster_state"] == "ok", "all serve again")
+        check_equal(nodes[0].lines()[dead].split()[2], "master")
+
+
+def test_a_node_comes_and_goes():
+    with Nodes(4, formed=3) as nodes:
+        check("[OK] New node added correctly." in tool("add-node", nodes[3].address, nodes[0].address), "add-node")
+        eventually_all(nodes, lambda node: node.info()["cluster_known_nodes"] == "4", "all know it")
+        many = client(nodes[0])
+        for i in range(500):
+            many.set("key%d" % i, i, ex=1000 if i % 2 else None)
+        tool("reshard", nodes[1].address, "--cluster-from", nodes[0].id, "--cluster-to", nodes[3].id, "--cluster-slots", "40",
+             "--cluster-yes")
+        checked(nodes[3])
+        check_equal(nodes[3].slots(), 40)
+        check_equal([int(many.get("key%d" % i)) for i in range(500)], list(range(500)))
+        check(900 < many.ttl("key1") <= 1000, "a deadline went along")
+        eventually(lambda: sum(node.call("DBSIZE") for node in nodes) == 500, "what moved is not kept", timeout=PATIENCE)
+        # It still has slots, so it is not forgotten; without them it is, for ever.
+        check("has slots" in nodes[0].connect().error("CLUSTER", "FORGET", nodes[3].id), "a node with slots was forgotten")
+        tool("reshard", nodes[1].address, "--cluster-from", nodes[3].id, "--cluster-to", nodes[1].id, "--cluster-slots", "40",
+             "--cluster-yes")
+        old = nodes[3].id
+        tool("del-node", nodes[0].address, old)
+        eventually_all(nodes[:3], lambda node: node.info()["cluster_known_nodes"] == "3", "it is forgotten")
+        check_equal([int(many.get("key%d" % i)) for i in range(500)], list(range(500)))
+        eventually(lambda: nodes[3].info()["cluster_known_nodes"] == "1", "it is alone", timeout=PATIENCE)
+        check(nodes[3].id != old, "who was removed has another name")
+        nodes[0].call("CLUSTER", "MEET", "127.0.0.1", str(nodes[3].port), str(nodes[3].bus_port))
+        eventually_all(nodes, lambda node: node.info()["cluster_known_nodes"] == "4", "it may come again")
+
+
+def test_clusters_do_not_merge():
+    with Nodes(2) as one, Nodes(2) as other:
+        one[0].call("CLUSTER", "MEET", "127.0.0.1", str(other[0].port), str(other[0].bus_port))
+        eventually(lambda: "joins no other" in one[0].log(), "it was refused", timeout=PATIENCE)
+        check_equal({node.info()["cluster_known_nodes"] for node in one + other}, {"2"})
+
+
+class Writers(threading.Thread):
+    """Counts up as many keys as there are, through a client of the cluster; keeps what was acknowledged."""
+
+    def __init__(self, node, keys):
+        super().__init__(daemon=True)
+        self.many, self.keys, self.over = client(node), keys, False
+        self.acknowledged, self.unsure, self.wrong = {key: 0 for key in keys}, 0, []
+        self.start()
+
+    def run(self):
+        while not self.over:
+            for key in self.keys:
+                try:
+                    self.acknowledged[key] = int(self.many.incr(key))
+                except RedisError as error:
+                    self.unsure += 1
+                    if not str(error).startswith(("CLUSTERDOWN", "TRYAGAIN", "MOVED")) and "onnect" not in str(error):
+                        self.wrong.append(str(error))
+                    time.sleep(0.02)
+
+    def stop(self):
+        self.over = True
+        self.join()
+        check_equal(self.wrong, [])
+
+
+def test_slots_move_under_load():
+    with Nodes(3) as nodes:
+        writers = Writers(nodes[0], ["counter%d" % i for i in range(200)])
+        before = nodes[0].slots()
+        nodes[0].call("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", "0", "199", "NODE", nodes[1].id,
+                      "SLOTSRANGE", "200", "399", "NODE", nodes[2].id)
+        eventually(lambda: [dict(zip(*[iter(move)] * 2))[b"state"] for move in nodes[0].call("CLUSTER", "GETSLOTMIGRATIONS")] ==
+                   [b"success"] * 2, "both moves are over", timeout=5 * PATIENCE)
+        writers.stop()
+        check_equal(nodes[0].slots(), before - 400)
+        checked(nodes[2])
+        many = client(nodes[1])
+        for key, value in writers.acknowledged.items():
+            check(value <= int(many.get(key)) <= value + writers.unsure, "%s: %d acknowledged" % (key, value))
+        check(sum(writers.acknowledged.values()) > 0, "nothing was written")
+
+
+def test_a_crash_while_slots_move():
+    with Nodes(3) as nodes:
+        writers = Writers(nodes[2], ["counter%d" % i for i in range(200)])
+        for victim in (0, 1, 0):
+            nodes[0].call("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *[str(nodes[0].lines()[nodes[0].id].split()[8].split("-")[0])] * 1,
+                          str(int(nodes[0].lines()[nodes[0].id].split()[8].split("-")[0]) + 299), "NODE", nodes[1].id)
+            time.sleep(0.15)
+            nodes[victim].child.send_signal(signal.SIGKILL)
+            nodes[victim].child.wait()
+            nodes[victim].start()
+            eventually_all(nodes, lambda node: node.info()["cluster_state"] == "ok", "all serve again")
+            eventually(lambda: all(dict(zip(*[iter(move)] * 2))[b"state"] in (b"success", b"failed", b"cancelled")
+                                   for move in nodes[0].call("CLUSTER", "GETSLOTMIGRATIONS")), "the move is over",
+                       timeout=5 * PATIENCE)
+        writers.stop()
+        eventually(lambda: sum(node.slots() for node in nodes) == 16384, "every slot has one owner", timeout=PATIENCE)
+        checked(nodes[1])
+        many = client(nodes[1])
+        for key, value in writers.acknowledged.items():
+            check(value <= int(many.get(key) or 0) <= value + writers.unsure, "%s: %d acknowledged" % (key, value))
+
+
+def test_a_move_is_cancelled():
+    with Nodes(2) as nodes:
+        many = client(nodes[0])
+        for i in range(2000):
+            many.set("{tag}%d" % i, "v" * 2000)
+        slot = int(nodes[0].call("CLUSTER", "KEYSLOT", "tag"))
+        source, target = (nodes[0], nodes[1]) if slot < 8192 else (nodes[1], nodes[0])
+        target.child.send_signal(signal.SIGSTOP)
+        try:
+            source.call("CLUSTER", "SETSLOT", str(slot), "MIGRATING", target_id(source))
+            check_equal(source.call("CLUSTER", "GETKEYSINSLOT", str(slot), "10"), [])
+            check_equal(source.call("CLUSTER", "SETSLOT", str(slot), "STABLE"), b"OK")
+        finally:
+            target.child.send_signal(signal.SIGCONT)
+        check_equal(source.connect().error("CLUSTER", "CANCELSLOTMIGRATIONS"), "ERR No migrations ongoing")
+        check_equal(len(source.call("CLUSTER", "GETKEYSINSLOT", str(slot), "10")), 10)
+        check_equal(many.get("{tag}7"), b"v" * 2000)
+        eventually(lambda: target.call("DBSIZE") == 0, "the target keeps nothing", timeout=PATIENCE)
+
+
+def target_id(source):
+    return next(name for name in source.lines() if name != source.id)
+
+
+def main():
+    results = Results()
+    words = sys.argv[1:]
+    for name, test in list(globals().items()):
+        if name.startswith("test_") and (not words or any(word in name for word in words)):
+            results.run("cluster of nodes: " + name[5:].replace("_", " "), test)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()
