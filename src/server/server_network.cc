@@ -33,15 +33,12 @@ constexpr base::Bytes kProtectedReply =
 }  // namespace
 
 base::Result<> Server::start(host::OnDone ready) {
-<<<<<<< HEAD
   if (settings().cluster_enabled && settings().cluster_group.empty() && !cluster_) {
     auto node = std::make_unique<ClusterNode>(*this);
     node_ = node.get();
     cluster_ = std::move(node);
   }
-=======
   if (auto done = cluster_secrets_.load(); !done) return done;
->>>>>>> 651dc45a8203f3bd09a5ff3657af476e6526b302
   if (settings().cluster_enabled && !cluster_) {
     auto config = group_config(settings());
     if (!config) return base::Error{config.error()};
