@@ -687,7 +687,8 @@ TEST_CASE("names and the state file") {
   CHECK_FALSE(wal_sequence("log.7"));
   CHECK_FALSE(wal_sequence("log.00000000x7"));
   CHECK_FALSE(wal_sequence("state"));
-  const GroupSuperblock block{{std::string(40, 'e'), 12, 3, 99, "boot id"}, 4, 6, {11, 500}};
+  const GroupSuperblock block{
+      {std::string(40, 'e'), 12, 3, 99, "boot id", {}, {}}, 4, 6, {11, 500}};
   CHECK(decode_superblock(encode_superblock(block)) == block);
   CHECK(decode_superblock(encode_superblock({})) == GroupSuperblock{});
   CHECK_FALSE(decode_superblock(""));
