@@ -44,8 +44,8 @@ class Tool:
         self.count = nodes * (1 + replicas)
         self.base = free_ports(self.count)
         self.dir = tempfile.mkdtemp(prefix="quoll-cluster-")
-        self.args = [TOOL, "--binary", REFERENCE, "--dir", self.dir, "--nodes", str(nodes), "--replicas", str(replicas),
-                     "--base-port", str(self.base)]
+        self.args = [TOOL, "--binary", "./" + os.path.basename(REFERENCE), "--dir", self.dir, "--nodes", str(nodes),
+                     "--replicas", str(replicas), "--base-port", str(self.base)]
 
     def __enter__(self):
         return self
@@ -55,7 +55,8 @@ class Tool:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def run(self, *more, code=0):
-        done = subprocess.run(self.args + list(more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(self.args + list(more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              check=False, cwd=os.path.dirname(REFERENCE))
         check_equal(done.returncode, code, "exit code of %s: %s%s" % (more, done.stdout, done.stderr))
         return done.stdout if code == 0 else done.stderr
 
@@ -129,7 +130,7 @@ def test_slots_on_their_way_are_shown():
 
 def test_ctrl_c_ends_what_it_started():
     with Tool(2, 0) as tool:
-        with subprocess.Popen(tool.args, stdout=subprocess.PIPE, text=True) as child:
+        with subprocess.Popen(tool.args, stdout=subprocess.PIPE, text=True, cwd=os.path.dirname(REFERENCE)) as child:
             shown = ""
             while "2 of 2 nodes answer, cluster ok" not in shown:
                 line = child.stdout.readline()
