@@ -8,7 +8,7 @@
 
 namespace quoll::data {
 
-constexpr size_t kLargeNodes = 500;  // freeing more at once takes longer than 100 us
+constexpr size_t kLargeNodes = kFreedAtOnceMax / 2;  // as drain() counts
 
 // The listpack of a small list while it is being changed.
 class List::OpenPack {
