@@ -144,8 +144,10 @@ class HashTable {
   void erase(uint64_t hash, const Item* item);
   // Frees the table's own memory, not the items.
   void clear();
-  // Hands the items of one segment to `take` and frees that segment; false when nothing is left.
-  // Once begun, only drain() may be called until it returns false.
+  // Hands the items of one bucket to `take`, and frees a segment with its last bucket; false when
+  // nothing is left. Once begun, only drain() may be called until it returns false.
+  // A bucket is as far as freeing can be cut: the first item that is given back of each of the
+  // allocator's slabs costs about 2 us, so a whole segment may take longer than a turn has.
   template <class Take>
   bool drain(Take&& take);
 
@@ -252,16 +254,16 @@ class HashTable {
     }
   }
   // Items are far apart: those of the bucket after next are on their way while one is visited.
+  static constexpr unsigned kAhead = 2;
+  static void prefetch_items_of(const Bucket& bucket) {
+    for (unsigned i = 0; i < bucket.slots(); ++i)
+      if (bucket.fingerprints[i]) base::prefetch(bucket.pointer(i));
+  }
   template <class Visit>
   static void visit_segment(const Slot& slot, Visit&& visit) {
-    constexpr unsigned kAhead = 2;
     unsigned buckets = 1u << slot.bits();
     for (unsigned b = 0; b < buckets; ++b) {
-      if (b + kAhead < buckets) {
-        const Bucket& next = slot.buckets()[b + kAhead];
-        for (unsigned i = 0; i < next.slots(); ++i)
-          if (next.fingerprints[i]) base::prefetch(next.pointer(i));
-      }
+      if (b + kAhead < buckets) prefetch_items_of(slot.buckets()[b + kAhead]);
       visit_chain(slot.buckets() + b, visit);
     }
   }
@@ -301,6 +303,7 @@ class HashTable {
   size_t drained_ = 0;    // directory slots drain() has freed, counted from the end
   uint32_t deepest_ = 0;  // segments whose depth equals the directory's
   uint8_t depth_ = 0;
+  uint8_t drained_buckets_ = 0;  // of the segment before those, counted from its beginning
   bool merges_paused_ = false;
 };
 
@@ -526,6 +529,7 @@ void HashTable<Traits>::clear() {
   directory_ = nullptr;
   count_ = 0;
   drained_ = 0;
+  drained_buckets_ = 0;
   depth_ = 0;
   deepest_ = 0;
 }
@@ -538,8 +542,17 @@ bool HashTable<Traits>::drain(Take&& take) {
   size_t slots = size_t{1} << depth_;
   size_t end = slots - drained_;
   Slot slot = directory_[end - 1];
-  visit_segment(slot, take);
-  count_ -= slot.header->count;
+  Bucket* bucket = slot.buckets() + drained_buckets_;
+  const unsigned buckets = 1u << slot.bits();
+  if (drained_buckets_ + kAhead < buckets) prefetch_items_of(bucket[kAhead]);
+  visit_chain(bucket, [&](Item* item) {
+    --count_;
+    take(item);
+  });
+  free_chain(bucket);
+  bucket->meta = 0;  // the chain is gone, should the table die before the segment
+  if (++drained_buckets_ < buckets) return true;
+  drained_buckets_ = 0;
   drained_ += size_t{1} << (depth_ - slot.header->depth);
   free_segment(slot);
   if (drained_ < slots) return true;

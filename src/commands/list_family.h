@@ -71,9 +71,11 @@ bool parse_end(Call& call, size_t argument, ListEnd& end);
 
 // Closes an edit whose list lost elements: without any it is no key.
 inline void finish_removal(Call& call, store::Edit& edit, const store::Event& event) {
-  edit.value<List>().settle(call.server.packing());
+  List& list = edit.value<List>();
+  list.settle(call.server.packing());
+  const bool emptied = list.size() == 0;
   edit.done(event);
-  edit.erase_if_empty();
+  if (emptied) edit.erase_if_empty();
 }
 
 // The same where all elements go: a big list is then freed in steps.

@@ -61,7 +61,7 @@ class Hash : public OwnedWord<Hash> {
   base::Bytes encoding_name() const;
   size_t footprint(size_t samples) const;
   Hash copy() const;
-  bool large() const { return !packed() && size() > kLargeFields; }
+  bool large() const { return !packed() && size() > kFreedAtOnceMax; }
   bool drain(size_t items);
   bool relocate(base::Compaction& blocks, RelocationCursor& at);
 
@@ -117,7 +117,6 @@ class Hash : public OwnedWord<Hash> {
 
  private:
   static constexpr uintptr_t kTableBit = 1, kTimedBit = 2, kFormBits = 3;
-  static constexpr size_t kLargeFields = 1000;
 
   struct FieldTraits {
     using Item = HashField;

@@ -8,7 +8,7 @@
 
 namespace quoll::data {
 
-constexpr size_t kLargeNodes = 500;  // freeing more at once takes longer than 100 us
+constexpr size_t kLargeNodes = kFreedAtOnceMax / 2;  // as drain() counts
 
 // The listpack of a small list while it is being changed.
 class List::OpenPack {
@@ -82,7 +82,7 @@ PackedItem List::at_end(ListEnd end) const {
   const ListNodes& nodes = quicklist().nodes();
   const ListNode& node = nodes[head ? 0 : nodes.size() - 1];
   if (node.plain()) return PackedItem::of_bytes(base::Blob::view_of(node.blob()));
-  return of(ListpackView(Listpack::bytes_of(node.block())));
+  return of(ListpackView(node.pack().bytes()));
 }
 
 // --- the forms ---------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 // index is one pass over 16 bytes per node (some hundred elements) without touching the nodes
 // themselves.
 //
-//   node   word 8 B    a listpack's block; bit 0: the Blob of one large element; bit 1: a
+//   node   word 8 B    a RoomyPack's block; bit 0: the Blob of one large element; bit 1: a
 //                      CompressedPack
 //          count 4 B   elements
+//          room 4 B    of the RoomyPack, in which lists grow at the head
 //
 // Cost: 16 B per node, up to 64 B while it grows. Insertion in the middle moves the shorter side.
 // The ring does not own what its nodes point to: quicklist.cc creates and frees it.
@@ -17,7 +18,7 @@
 #include "base/check.h"
 #include "base/compaction.h"
 #include "base/memory.h"
-#include "data/listpack.h"
+#include "data/roomy_pack.h"
 
 namespace quoll::data {
 
@@ -33,6 +34,7 @@ struct CompressedPack {
 struct ListNode {
   uintptr_t word = 0;
   uint32_t count = 0;
+  uint32_t room = 0;
 
   bool plain() const { return word & 1; }
   bool compressed() const { return word & 2; }
@@ -42,18 +44,22 @@ struct ListNode {
   CompressedPack* compressed_pack() const {
     return reinterpret_cast<CompressedPack*>(word & ~uintptr_t{2});
   }
-  char* block() const {
-    QUOLL_DCHECK(!compressed());
-    return reinterpret_cast<char*>(word);
+  RoomyPack pack() const {
+    QUOLL_DCHECK(!plain() && !compressed());
+    return {reinterpret_cast<char*>(word), room};
+  }
+  void set_pack(const RoomyPack& pack) {
+    word = reinterpret_cast<uintptr_t>(pack.block);
+    room = pack.room;
   }
   // The listpack; `scratch` holds it when the node is compressed.
   ListpackView view(std::string& scratch) const {
-    return compressed() ? decompress(scratch) : ListpackView(Listpack::bytes_of(block()));
+    return compressed() ? decompress(scratch) : ListpackView(pack().bytes());
   }
   // Bytes of the listpack, or of the one element.
   size_t bytes() const {
     if (compressed()) return compressed_pack()->raw_bytes;
-    return plain() ? base::Blob::view_of(blob()).size() : Listpack::bytes_of(block()).size();
+    return plain() ? base::Blob::view_of(blob()).size() : pack().bytes().size();
   }
 
  private:

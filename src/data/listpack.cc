@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "base/check.h"
-#include "base/numbers.h"
 #include "data/listpack_codec.h"
 
 namespace quoll::data {
@@ -16,30 +15,6 @@ namespace {
 constexpr char kEmptyListpack[kListpackEmptyBytes + 1] = "\x07\0\0\0\0\0\xff";
 
 uint8_t* unsigned_bytes(char* bytes) { return reinterpret_cast<uint8_t*>(bytes); }
-
-// An element on its way in: whether its text is an integer is found out once.
-struct Incoming {
-  explicit Incoming(base::Bytes given)
-      : text(given), is_integer(may_be_integer(given) && base::parse_int(given, integer)) {
-    body = is_integer ? integer_body_bytes(integer) : text_body_bytes(text.size());
-  }
-  size_t bytes() const { return body + back_bytes(body); }
-  uint8_t* store(uint8_t* out) const {
-    return is_integer ? store_integer(out, integer) : store_text(out, text);
-  }
-
-  base::Bytes text;
-  int64_t integer = 0;
-  bool is_integer;
-  size_t body;
-
- private:
-  // Most texts are told from integers by their first byte.
-  static bool may_be_integer(base::Bytes text) {
-    return !text.empty() && static_cast<unsigned char>(text[0]) <= '9' &&
-           text.size() <= base::kIntTextMax;
-  }
-};
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "base/numbers.h"
 
 namespace quoll::data::listpack_codec {
 
@@ -157,6 +158,30 @@ inline uint8_t* store_integer(uint8_t* out, int64_t value) {
   store_back(out + body, body);
   return out + body + back_bytes(body);
 }
+
+// An element on its way in: whether its text is an integer is found out once.
+struct Incoming {
+  explicit Incoming(base::Bytes given)
+      : text(given), is_integer(may_be_integer(given) && base::parse_int(given, integer)) {
+    body = is_integer ? integer_body_bytes(integer) : text_body_bytes(text.size());
+  }
+  size_t bytes() const { return body + back_bytes(body); }
+  uint8_t* store(uint8_t* out) const {
+    return is_integer ? store_integer(out, integer) : store_text(out, text);
+  }
+
+  base::Bytes text;
+  int64_t integer = 0;
+  bool is_integer;
+  size_t body;
+
+ private:
+  // Most texts are told from integers by their first byte.
+  static bool may_be_integer(base::Bytes text) {
+    return !text.empty() && static_cast<unsigned char>(text[0]) <= '9' &&
+           text.size() <= base::kIntTextMax;
+  }
+};
 
 // A little-endian two's complement integer of `size` bytes.
 inline int64_t load_signed(const uint8_t* bytes, size_t size) {

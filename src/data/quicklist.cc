@@ -20,10 +20,18 @@ constexpr size_t kCompressBytesMin = 48;
 constexpr size_t kCompressGainMin = 8;
 constexpr size_t kNodesAddedMax = 3;  // by one change: as many may come to lie inside
 
+// A node's listpack without room in front of it.
+Listpack take_pack(ListNode& node) {
+  RoomyPack pack = node.pack();
+  pack.close();
+  node.set_pack(pack);
+  return Listpack::adopt(pack.block);
+}
+
 // A node's listpack while it is being changed.
 class OpenPack {
  public:
-  explicit OpenPack(ListNode& node) : node_(node), pack_(Listpack::adopt(node.block())) {}
+  explicit OpenPack(ListNode& node) : node_(node), pack_(take_pack(node)) {}
   OpenPack(const OpenPack&) = delete;
   OpenPack& operator=(const OpenPack&) = delete;
   ~OpenPack() { node_.word = reinterpret_cast<uintptr_t>(pack_.detach()); }
@@ -80,7 +88,7 @@ void Quicklist::destroy(const ListNode& node) {
   } else if (node.plain()) {
     base::Blob::adopt(node.blob());
   } else {
-    Listpack::adopt(node.block());
+    node.pack().destroy();
   }
 }
 
@@ -98,7 +106,7 @@ void Quicklist::open(ListNode& node) {
 // Large elements that are nodes of their own stay as they are.
 void Quicklist::compress(ListNode& node) {
   if (node.plain() || node.compressed()) return;
-  const base::Bytes raw = Listpack::bytes_of(node.block());
+  const base::Bytes raw = node.pack().bytes();
   if (raw.size() < kCompressBytesMin) return;
   std::string text(raw.size() - kCompressGainMin, '\0');
   const unsigned bytes = lzf_compress(raw.data(), static_cast<unsigned>(raw.size()), text.data(),
@@ -107,7 +115,7 @@ void Quicklist::compress(ListNode& node) {
   text.resize(bytes);
   CompressedPack* pack = make_compressed(static_cast<uint32_t>(raw.size()), text);
   destroy(node);
-  node.word = reinterpret_cast<uintptr_t>(pack) | 2;
+  node = {reinterpret_cast<uintptr_t>(pack) | 2, node.count};
   ++compressed_;
 }
 
@@ -160,9 +168,8 @@ bool Quicklist::relocate(base::Compaction& blocks, size_t& at) {
     base::Blob::Header* blob = node.blob();
     if (move_blob(blocks, blob)) node.word = reinterpret_cast<uintptr_t>(blob) | 1;
   } else {
-    char* pack = node.block();
-    if (move_packed(blocks, pack, Listpack::bytes_of(pack)))
-      node.word = reinterpret_cast<uintptr_t>(pack);
+    RoomyPack pack = node.pack();
+    if (blocks.move(pack.block, pack.footprint())) node.set_pack(pack);
   }
   return at < nodes_.size();
 }
@@ -186,10 +193,9 @@ size_t Quicklist::footprint(size_t samples) const {
   size_t bytes = 0;
   for (size_t i = 0; i < seen; ++i) {
     const ListNode& node = nodes_[i];
-    bytes += node.plain()
-                 ? base::Blob::footprint(node.blob())
-                 : base::usable_size(node.compressed() ? node.compressed_pack()->block_bytes()
-                                                       : node.bytes());
+    bytes += node.plain()        ? base::Blob::footprint(node.blob())
+             : node.compressed() ? base::usable_size(node.compressed_pack()->block_bytes())
+                                 : node.pack().footprint();
   }
   return seen ? total + bytes * nodes_.size() / seen : total;
 }
@@ -208,7 +214,7 @@ Quicklist* Quicklist::copy() const {
     } else if (node.plain()) {
       other->append_plain(base::Blob::copy_of(base::Blob::view_of(node.blob())));
     } else {
-      other->append_pack(Listpack::copy_of(Listpack::bytes_of(node.block())));
+      other->append_pack(Listpack::copy_of(node.pack().bytes()));
     }
   }
   return other;
@@ -227,7 +233,7 @@ void Quicklist::append_plain(base::Blob blob) {
 
 Listpack Quicklist::take_only_pack() {
   QUOLL_CHECK(nodes_.size() == 1 && !nodes_[0].plain() && !nodes_[0].compressed());
-  Listpack pack = Listpack::adopt(nodes_[0].block());
+  Listpack pack = take_pack(nodes_[0]);
   nodes_.erase(0);
   size_ = 0;
   return pack;
@@ -256,9 +262,14 @@ void Quicklist::push(ListEnd end, base::Bytes text, base::Blob* owned, const Nod
     nodes_.insert(front ? 0 : nodes_.size(), make_node(text, owned, limit));
     return settle(nodes_.size(), 0);
   }
-  OpenPack pack(nodes_[node]);
-  QUOLL_CHECK(front ? pack->prepend(text) : pack->append(text));
   ++nodes_[node].count;
+  if (front) {
+    RoomyPack pack = nodes_[node].pack();
+    pack.prepend(text);
+    return nodes_[node].set_pack(pack);
+  }
+  OpenPack pack(nodes_[node]);
+  QUOLL_CHECK(pack->append(text));
 }
 
 void Quicklist::pop(ListEnd end) {
@@ -269,8 +280,12 @@ void Quicklist::pop(ListEnd end) {
     nodes_.erase(node);
     return settle(nodes_.size(), 0);
   }
-  OpenPack pack(nodes_[node]);
-  pack->erase(end == ListEnd::head ? pack->view().first() : pack->view().last());
+  RoomyPack pack = nodes_[node].pack();
+  if (end == ListEnd::head)
+    pack.drop_first();
+  else
+    pack.drop_last();
+  nodes_[node].set_pack(pack);
 }
 
 void Quicklist::insert_in_pack(size_t node, uint32_t offset, base::Bytes text) {
@@ -453,7 +468,7 @@ void Quicklist::split(size_t node, uint32_t offset) {
   QUOLL_DCHECK(offset > 0 && offset < nodes_[node].count);
   open(nodes_[node]);
   uint32_t behind = nodes_[node].count - offset;
-  Listpack rest = Listpack::copy_of(Listpack::bytes_of(nodes_[node].block()));
+  Listpack rest = Listpack::copy_of(nodes_[node].pack().bytes());
   rest.erase_range(0, offset);
   {
     OpenPack pack(nodes_[node]);

@@ -12,8 +12,8 @@
 // As in Redis a list keeps the depth that was set when it became a quicklist. Readers unpack a node
 // beside it; what changes a node opens it, and settle() closes what lies inside again.
 //
-// Cost: push and pop O(node) at both ends with a small constant (a memmove within the node); index
-// O(nodes) over the ring only; insert and erase in the middle O(node + nodes).
+// Cost: push and pop O(element) at both ends (roomy_pack.h); index O(nodes) over the ring only;
+// insert and erase in the middle O(node + nodes).
 // Invariant: no node is empty; size() is the sum of their counts; with a depth the nodes at both
 // ends are open.
 #pragma once

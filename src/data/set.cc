@@ -9,7 +9,6 @@ namespace quoll::data {
 namespace {
 
 constexpr uint64_t kIntsetEntriesMax = uint64_t{1} << 30;  // Redis's limit, whatever is configured
-constexpr size_t kLargeMembers = 1000;                     // freeing this many takes about 100 us
 // Share of the table in a member's cost: buckets, headers and directory, averaged over a doubling.
 constexpr size_t kTableBytesPer8Members = 100;
 
@@ -160,7 +159,7 @@ Set Set::copy() const {
   return copy;
 }
 
-bool Set::large() const { return encoding() == Encoding::table && table().size() > kLargeMembers; }
+bool Set::large() const { return encoding() == Encoding::table && table().size() > kFreedAtOnceMax; }
 
 bool Set::drain(size_t items) {
   if (encoding() != Encoding::table) {

@@ -9,9 +9,6 @@
 namespace quoll::data {
 namespace {
 
-// Freed blocks that take about as long as a loop turn may: nodes are mostly a few KiB each.
-constexpr size_t kLargeBlocks = 1000;
-
 void release_node(const StreamNodeSlot& slot) { Listpack::adopt(slot.block); }
 
 auto position_of(const std::vector<std::unique_ptr<StreamGroup>>& groups, base::Bytes name) {
@@ -26,7 +23,7 @@ auto position_of(const std::vector<std::unique_ptr<StreamGroup>>& groups, base::
 Stream::~Stream() {
   if (!word_) return;
   auto* body = reinterpret_cast<Body*>(word_);
-  while (body->nodes.drop_last_chunk(release_node)) {
+  while (body->nodes.drop_last(SIZE_MAX, release_node)) {
   }
   delete body;
 }
@@ -101,10 +98,10 @@ bool Stream::large() const {
   const Body& body = this->body();
   size_t blocks = body.nodes.size();
   for (const auto& group : body.groups) {
-    if (blocks > kLargeBlocks) break;
+    if (blocks > kFreedAtOnceMax) break;
     blocks += group->blocks();
   }
-  return blocks > kLargeBlocks;
+  return blocks > kFreedAtOnceMax;
 }
 
 bool Stream::drain(size_t items) {
@@ -112,12 +109,12 @@ bool Stream::drain(size_t items) {
   Body& body = open();
   while (items > 0) {
     size_t freed = 0;
-    bool more = body.nodes.drop_last_chunk([&](const StreamNodeSlot& slot) {
+    bool more = body.nodes.drop_last(items, [&](const StreamNodeSlot& slot) {
       release_node(slot);
       ++freed;
     });
     if (!more) break;
-    items -= std::min(items, freed);
+    items -= freed;
   }
   if (!body.nodes.empty()) return true;
   while (!body.groups.empty()) {

@@ -89,7 +89,7 @@ bool StreamGroup::acknowledge(const StreamId& id) {
 
 bool StreamGroup::drain(size_t chunks) {
   auto drop = [&](auto& index) {
-    while (chunks > 0 && index.drop_last_chunk([](const auto&) {})) --chunks;
+    while (chunks > 0 && index.drop_last(SIZE_MAX, [](const auto&) {})) --chunks;
     return !index.empty();
   };
   if (drop(pending_)) return true;

@@ -109,9 +109,10 @@ class StreamIndex {
     return true;
   }
   void clear();
-  // Frees the last chunk, telling `take` its items; false when nothing was left.
+  // Gives up to `items_max` items of the last chunk to `take`, and frees the chunk with its last
+  // item; false when nothing was left. Once begun, nothing else may be done with the index.
   template <class Take>
-  bool drop_last_chunk(Take&& take);
+  bool drop_last(size_t items_max, Take&& take);
 
   template <class Visit>
   void for_each(Visit&& visit) const {
@@ -362,18 +363,20 @@ void StreamIndex<Item>::shrink(uint32_t i) {
 
 template <class Item>
 template <class Take>
-bool StreamIndex<Item>::drop_last_chunk(Take&& take) {
+bool StreamIndex<Item>::drop_last(size_t items_max, Take&& take) {
   if (empty()) return false;
   Chunk* chunk = back();
-  for (uint32_t i = 0; i < chunk->count; ++i) take(chunk->item(i));
-  size_ -= chunk->count;
-  remove_chunk(chunks() - 1);
+  const auto taken = static_cast<uint16_t>(std::min<size_t>(items_max, chunk->count));
+  for (uint32_t i = chunk->count - taken; i < chunk->count; ++i) take(chunk->item(i));
+  size_ -= taken;
+  chunk->count -= taken;
+  if (chunk->count == 0) remove_chunk(chunks() - 1);
   return true;
 }
 
 template <class Item>
 void StreamIndex<Item>::clear() {
-  while (drop_last_chunk([](const Item&) {})) {
+  while (drop_last(SIZE_MAX, [](const Item&) {})) {
   }
 }
 

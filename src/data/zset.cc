@@ -10,9 +10,6 @@ namespace quoll::data {
 
 namespace {
 
-// Above this many members freeing takes longer than a loop turn has.
-constexpr uint64_t kLargeMembersMin = 1000;
-
 // The text of a score in a listpack; whole numbers there become integers by themselves. Whole means
 // to Redis: within half the range of 64 bits. -0 loses its sign so, as it does there.
 size_t format_score(double score, char* out) {
@@ -63,7 +60,7 @@ void ZSet::destroy() {
   }
 }
 
-bool ZSet::large() const { return large_form() && index().tree.size() > kLargeMembersMin; }
+bool ZSet::large() const { return large_form() && index().tree.size() > kFreedAtOnceMax; }
 
 // The members go with the tree; what is left is the table's own memory.
 bool ZSet::drain(size_t items) {

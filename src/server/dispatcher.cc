@@ -27,10 +27,11 @@ void Dispatcher::prefetch(Session& session, const wire::CommandBatch& batch) {
   ahead_count_ = batch.size() < wire::kPrefetchBatch ? batch.size() : wire::kPrefetchBatch;
   const base::Bucket* buckets[wire::kPrefetchBatch] = {};
   Bytes previous;
+  Bytes previous_key;  // of the command before, when it was hashed
   for (size_t i = 0; i < ahead_count_; ++i) {
     Args args = batch.args(i);
     Ahead& ahead = ahead_[i];
-    // Pipelines repeat themselves: the command before is often the same.
+    // Pipelines repeat themselves: the command before is often the same, and so is its key.
     bool same = i > 0 && ahead_[i - 1].command && ahead_[i - 1].command->subcommands.empty() &&
                 !ahead_[i - 1].command->parent && base::equal_short(args[0], previous);
     previous = args[0];
@@ -38,8 +39,14 @@ void Dispatcher::prefetch(Session& session, const wire::CommandBatch& batch) {
     if (!ahead.command || ahead.command->first_key == 0 ||
         args.size() <= static_cast<size_t>(ahead.command->first_key))
       continue;
-    ahead.hash = store.ref(args[ahead.command->first_key]).hash;
+    const Bytes key = args[ahead.command->first_key];
     ahead.hashed = true;
+    if (i > 0 && ahead_[i - 1].hashed && base::equal_short(key, previous_key)) {
+      ahead.hash = ahead_[i - 1].hash;  // and its bucket is on the way
+      continue;
+    }
+    previous_key = key;
+    ahead.hash = store.ref(key).hash;
     buckets[i] = store.bucket_of(session.db, ahead.hash);
   }
   for (size_t i = 0; i < ahead_count_; ++i) store::Store::prefetch(buckets[i]);

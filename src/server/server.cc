@@ -22,12 +22,14 @@ constexpr base::Millis kLateMax = 3'600'000;  // a deadline far in the past was 
 constexpr size_t kErrorCodesMax = 128;        // told apart by INFO errorstats
 constexpr size_t kScratchBytes = 64 * 1024;   // shared receive buffer: one read's worth of pipeline
 // Work of one turn beside the commands it was given: what a turn that is long already has left of
-// kTurnGoal, but at least kBackgroundMin, so that expiry keeps pace under any load.
-constexpr base::Nanos kExpireBudget = 1 * base::kNanosPerMilli;
+// kTurnGoal, but at least kBackgroundMin, so that expiry keeps pace under any load, and more in
+// long turns, so that commands hardly make more to free than is freed.
+constexpr base::Nanos kExpireBudget = 3 * base::kNanosPerMilli / 4;
 constexpr base::Nanos kReclaimBudget = base::kNanosPerMilli / 2;
-constexpr base::Nanos kTurnGoal = 3 * base::kNanosPerMilli / 2;
+constexpr base::Nanos kTurnGoal = base::kNanosPerMilli;
 constexpr base::Nanos kBackgroundMin = base::kNanosPerMilli / 4;
-constexpr size_t kExpireBatch = 64;  // wheel steps between clock looks
+constexpr int kBackgroundShare = 4;  // a turn so long that this part of it is more has that
+constexpr size_t kExpireBatch = 16;  // wheel steps between clock looks; each may free a collection
 constexpr base::Nanos kTickInterval = 100 * base::kNanosPerMilli;
 constexpr base::Millis kExpiryTimerMax =
     250;  // now() is up to a tick old; then the next tick looks
@@ -337,8 +339,9 @@ void Server::end_turn() {
 }
 
 base::Nanos Server::background_budget(base::Nanos now, base::Nanos wanted) {
-  base::Nanos left = host_.loop.turn_start() + kTurnGoal - now;
-  return std::clamp(left, kBackgroundMin, wanted);
+  base::Nanos spent = now - host_.loop.turn_start();
+  base::Nanos least = std::clamp(spent / kBackgroundShare, kBackgroundMin, kTurnGoal);
+  return std::max(least, std::min(wanted, kTurnGoal - spent));
 }
 
 void Server::serve_blocked() {

@@ -3,7 +3,7 @@
 // flushing replies, timers.
 //
 // Invariant: a turn never works longer than its budgets (kExpireBudget, kReclaimBudget, less when
-// the turn is long already) beyond the commands it was given.
+// the turn is long already) beyond the commands it was given; of a long turn up to a quarter more.
 #pragma once
 
 #include <functional>

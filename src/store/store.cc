@@ -104,7 +104,7 @@ bool Store::reclaim() {
   }
   if (graveyard_.empty()) return false;
   Grave& grave = graveyard_.front();
-  for (size_t step = 0; step < kReclaimSegmentsPerStep; ++step) {
+  for (size_t step = 0; step < kReclaimBucketsPerStep; ++step) {
     if (grave.shard == kShards) {
       constexpr size_t kWheelChunksPerStep = 64;
       if (FieldWheel* fields = grave.database->field_wheel.get();

@@ -19,9 +19,9 @@
 
 namespace quoll::store {
 
-constexpr size_t kReclaimSegmentsPerStep = 4;         // about 2,000 entries; 100-200 us
+constexpr size_t kReclaimBucketsPerStep = 8;          // about 35 entries; 5-100 us
 constexpr size_t kReclaimBytesPerStep = 1 << 20;      // of a large value; about 200 us
-constexpr size_t kReclaimItemsPerStep = 1000;         // of a large collection; 50-150 us
+constexpr size_t kReclaimItemsPerStep = 64;           // of a large collection; 10-200 us
 constexpr size_t kRetiredBlobBytesMin = 64 * 1024;    // smaller values are freed at once: 10 us
 constexpr size_t kRetiredBytesMax = size_t{1} << 30;  // beyond this waiting, freeing does not wait
 constexpr DbIndex kDatabasesMax = 1 << 20;

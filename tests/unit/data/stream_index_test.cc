@@ -131,7 +131,7 @@ TEST_CASE("stream index: appended items fill their chunks") {
   for (uint64_t i = 0; i < 100'000; ++i) index.insert({{i, 0}, i});
   CHECK(index.footprint() < 100'000 * sizeof(Item) * 105 / 100);
   uint64_t taken = 0;
-  while (index.drop_last_chunk([&](const Item&) { ++taken; })) {
+  while (index.drop_last(SIZE_MAX, [&](const Item&) { ++taken; })) {
   }
   CHECK(taken == 100'000);
   CHECK(index.empty());

@@ -16,11 +16,11 @@ namespace {
 
 constexpr Event kMade{"made", '$'};
 constexpr Millis kNow = 1'700'000'000'000;
-// A step frees kReclaimItemsPerStep items: members with their blocks, but nodes of lists and streams,
-// which hold many elements each.
+// A step frees kReclaimItemsPerStep items: members with their blocks, but nodes of lists and
+// streams, which hold many elements each.
 constexpr int kItems = 50'000;
 constexpr int kItemsInNodes = 300'000;
-constexpr size_t kFreedPerStepMax = 768 << 10;
+constexpr size_t kFreedPerStepMax = 24 << 10;
 constexpr size_t kNodesFreedPerStepMax = kReclaimItemsPerStep * (9 << 10);
 
 void change(Store& store, Bytes key, const std::function<void(Edit&)>& edit_key) {

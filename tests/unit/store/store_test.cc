@@ -433,10 +433,11 @@ TEST_CASE("store: flushed databases are freed in bounded steps") {
     CHECK(store.reclaiming());
     CHECK(store.reclaim_pending() == 30000);
     insert(store, "new", kStart);
+    constexpr uint64_t kChainMax = 3 * base::kBucketSlots;  // of keys that do not collide
     uint64_t pending = store.reclaim_pending();
     while (store.reclaim()) {
       uint64_t left = store.reclaim_pending();
-      CHECK(pending - left <= store::kReclaimSegmentsPerStep * base::kSegmentItemsMax);
+      CHECK(pending - left <= store::kReclaimBucketsPerStep * kChainMax);
       pending = left;
     }
     CHECK_FALSE(store.reclaiming());
