@@ -29,7 +29,7 @@ constexpr base::Millis kSetslotMs = 600'000;  // a move may take that long
 ClusterNode* moving_node(Call& call) {
   ClusterNode* node = call.server.node();
   if (!node)
-    call.reply.error("ERR " +
+    call.reply.error("ERR CLUSTER " +
                      base::to_upper(call.command.spec->name.substr(Bytes("cluster|").size())) +
                      " is not available: the leader serves all slots");
   return node;

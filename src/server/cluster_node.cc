@@ -195,10 +195,11 @@ void ClusterNode::join_configured() {
 void ClusterNode::consider_founding() {
   if (!topology().cluster_id().empty() || founding_ || !keeper_ || !keeper_->leads()) return;
   founding_ = true;
-  make_so(
+  begin_effort(
       [this](const cluster::Topology& now) {
         return cluster::next_to_found(now, next_cluster_, claim());
       },
+      true,
       [this](Result<> founded) {
         founding_ = false;
         if (!founded) log::warning("Cluster: {}", founded.error());

@@ -171,6 +171,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   void serve_news(const cluster::NodeBus::Asked& asked, const cluster::NodeBus::OnAnswer& answer);
   bool ours(base::Bytes& body) const;
   host::OnDone told(SessionId session);
+  void begin_effort(Step step, bool founds, host::OnDone done);
   void step_on(const std::shared_ptr<Effort>& effort);
   void step_again(const std::shared_ptr<Effort>& effort, const std::string& error);
   void propose_afar(const std::shared_ptr<Effort>& effort, const std::string& change);

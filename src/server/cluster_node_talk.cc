@@ -43,6 +43,7 @@ struct ClusterNode::Effort {
   Step step;
   host::OnDone done;
   base::Millis until = 0;
+  bool founds = false;  // our own cluster
   size_t governor = 0;  // which one is asked next
   std::string error;    // of the last try
 };
@@ -77,7 +78,12 @@ void ClusterNode::ask(NodeIndex node, Question question, const std::string& body
 // --- changes -----------------------------------------------------------------------------------
 
 void ClusterNode::make_so(Step step, host::OnDone done) {
+  begin_effort(std::move(step), false, std::move(done));
+}
+
+void ClusterNode::begin_effort(Step step, bool founds, host::OnDone done) {
   auto effort = std::make_shared<Effort>();
+  effort->founds = founds;
   effort->step = std::move(step);
   effort->done = std::move(done);
   effort->until = steady_ms() + kStepsMs;
@@ -85,6 +91,9 @@ void ClusterNode::make_so(Step step, host::OnDone done) {
 }
 
 void ClusterNode::step_on(const std::shared_ptr<Effort>& effort) {
+  // Others wait for a founding to be complete.
+  if ((founding_ || topology().cluster_id().empty()) && !effort->founds)
+    return step_again(effort, "the cluster is being founded");
   cluster::NextStep next = effort->step(topology());
   if (!next) return effort->done(Error{as_reply(next.error())});
   if (!next.value()) return effort->done({});
