@@ -24,7 +24,6 @@ host::Endpoint free_endpoint(const host::Endpoint& at) {
 struct ThreadedNode final : ClusterGossipEvents {
   host::HostFixture f;
   ClusterGossip gossip;
-  int state_changes = 0;
   int pulls = 0;
 
   ThreadedNode(NodeIndex self, const host::Endpoint& at)
@@ -35,7 +34,7 @@ struct ThreadedNode final : ClusterGossipEvents {
                 .binds = {at},
                 .secrets = {"sixteen bytes, or more"}},
                *this) {}
-  void gossip_state(NodeIndex, NodeState, NodeIndex) override { ++state_changes; }
+  void gossip_state(NodeIndex, NodeState, NodeIndex) override {}
   void gossip_moved(NodeIndex, const NodeAddress&, cluster::Incarnation) override {}
   void gossip_pull(NodeIndex, cluster::TopologyVersion) override { ++pulls; }
   void gossip_compare(NodeIndex) override {}
@@ -64,8 +63,6 @@ void answered_while_busy(const host::Endpoint& any) {
     }));
     answered = looking.gossip.find(1)->pong_received;
   }
-  CHECK(looking.gossip.state(1) == NodeState::alive);
-  CHECK(looking.state_changes == 0);
   // Orders and reports between the threads, both ways.
   looking.gossip.set_members(members, 2);
   REQUIRE(busy.f.run_until([&] {
