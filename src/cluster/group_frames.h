@@ -4,7 +4,8 @@
 //   then frames       size4 type1 body      size: of type and body
 //
 //   type 1..8   a GroupMessage: flags1 epoch8 at16 index8 round8 number8 synced8 entries
-//   sync_begin  at16 shape                all data as of this entry follow; group_shape.h
+//   sync_begin  at16 size4 shape          all data as of this entry follow (group_shape.h), or
+//               at16 size4 shape number8 slots2048   all but these slots, which the receiver has
 //   sync_data   bytes of an RDB file
 //   sync_end    commit8                   that was all
 //   sync_taken  -                         it is ours
@@ -12,6 +13,8 @@
 //   need_keys   number8 then per key: database4 size4 bytes      these are wrong, send them
 //   keys        number8 at16 then per key: database4 size4 bytes deadline8 size4 payload
 //                                         as of this entry; no payload: there is none
+//   need_slots  number8                   you will get all data: what have you got?
+//   slot_digests  number8 first4, then per slot from there on: digest16; or none: no data
 //
 // `tls`: the port by which clients with TLS reach the member; 0: none. `config` is a hash of
 // what all members must have been told alike: members of different groups, or that were told
@@ -27,7 +30,7 @@ namespace quoll::cluster {
 constexpr size_t kPreambleBytes = 8 + 4 + 8 + 1 + 1 + 2 + kMemberIdBytes;
 constexpr size_t kFrameHeaderBytes = 5;
 constexpr size_t kMessageHeaderBytes = 1 + 8 + 16 + 8 + 8 + 8 + 8;
-constexpr uint32_t kFramesVersion = 3;
+constexpr uint32_t kFramesVersion = 4;
 constexpr size_t kFrameBytesMax = (size_t{1} << 30) + 4096;  // an entry of the greatest size
 
 enum class FrameType : uint8_t {
@@ -40,6 +43,8 @@ enum class FrameType : uint8_t {
   need_data,
   need_keys,
   keys,
+  need_slots,
+  slot_digests,
 };
 
 struct Preamble {

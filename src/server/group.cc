@@ -23,7 +23,8 @@ ReplicaGroup::ReplicaGroup(Server& server, const cluster::GroupConfig& config, s
       config_(config),
       dir_(std::move(dir)),
       checkpoints_(server.persistence().storage().disk, dir_),
-      apply_(server) {
+      apply_(server),
+      slots_(server.host(), server.store()) {
   for (const cluster::ListedMember& listed : server.settings().cluster_group) {
     ClusterMember member;
     member.host = listed.host;
@@ -110,6 +111,7 @@ void ReplicaGroup::turn() {
   if ((core_->holds_back() || disk_waits) && moment_timer_ == 0)
     moment_timer_ = server_.host().loop.after(kMoment, [this] { moment_timer_ = 0; });
   for (Member member : core_->take_lagging()) send_all(member);
+  work_on_slots();
   settle();
   server_.freeze(Freeze::group, serving_ && core_->uncommitted_bytes() > kUncommittedBytesMax);
 }
@@ -183,6 +185,7 @@ void ReplicaGroup::tick() {
   if (!wrong_keys_.empty()) ask_for_keys();
   if (data_wanted_ == kAnyEpoch && core_->leader() != kNoMember) data_wanted_ = core_->epoch();
   if (all_wrong_ || data_wanted_ == core_->epoch()) ask_for_data();
+  look_after_slots();
   send_owed();
   consider_checkpoint();
   consider_beginning_anew();
@@ -541,6 +544,10 @@ bool ReplicaGroup::link_frame(Member member, cluster::FrameType type, base::Byte
     case need_data:
       if (core_->leads()) send_all(member);
       return true;
+    case need_slots:
+      return slots_wanted(member, body);
+    case slot_digests:
+      return slots_told(member, body);
     case need_keys:
       answer_keys(member, body);
       return true;

@@ -15,7 +15,8 @@
 // than the group's quorums (group_consistency.h).
 //
 // group.cc: turns, roles, outputs; group_start.cc: what the disk holds, checkpoints; group_data.cc:
-// data to and from other members, and what a deposed leader must undo.
+// data to and from other members, and what a deposed leader must undo; group_slots.cc: what a
+// member has already is not sent to it.
 //
 // Cost on a leader beside the log: nothing per commit.
 #pragma once
@@ -35,6 +36,7 @@
 #include "server/group_consistency.h"
 #include "server/key_versions.h"
 #include "server/output_gate.h"
+#include "server/slot_comparison.h"
 #include "store/commit.h"
 
 namespace quoll::server {
@@ -125,7 +127,8 @@ class ReplicaGroup final : public ClusterView,
     uint64_t uncertain = 0;   // replies
     uint64_t syncs_sent = 0;  // all data, to others
     uint64_t syncs_received = 0;
-    uint64_t keys_repaired = 0;  // after having been deposed
+    uint64_t slots_left_out = 0;  // of those sent: with keys, that the member had
+    uint64_t keys_repaired = 0;   // after having been deposed
     uint64_t checkpoints = 0;
   };
   const Counters& counters() const { return counters_; }
@@ -175,9 +178,41 @@ class ReplicaGroup final : public ClusterView,
     cluster::Index commit = 0;
     host::FileId file = 0;
     bool open = false;
-    bool over = false;  // all has arrived
+    bool over = false;    // all has arrived
+    bool synced = false;  // and is on disk
     size_t waiting = 0;
-    std::string early;  // until the file is open
+    std::string early;    // until the file is open
+    store::SlotSet kept;  // these do not come, for we have them
+  };
+  // A leader asks what the member has that is to get all data.
+  struct AskedForSlots {
+    cluster::Member member;
+    std::shared_ptr<Sending> sending;
+    uint64_t number;  // and the seed of the digests
+    base::Millis since;
+    std::vector<store::SlotDigest> theirs = {};
+    bool streams = false;  // the data wait for nothing but their turn
+    unsigned told = 0;     // slots
+  };
+  // Of what is sent: the member has them, and answered with this number.
+  struct LeftOut {
+    std::optional<store::SlotSet> slots;
+    uint64_t number = 0;
+  };
+  // We were asked.
+  struct OfferedSlots {
+    cluster::Member to;
+    uint64_t number;
+    unsigned told = 0;  // slots
+  };
+  // Slots of our data are being replaced by those that came.
+  struct Replacing {
+    cluster::Member from;
+    cluster::Position at;
+    cluster::Index commit;
+    cluster::GroupShape shape;
+    store::SlotSet kept;
+    unsigned emptied = 0;  // slots, or passed over
   };
   using WrongKey = std::pair<store::DbIndex, std::string>;
   struct KeyAnswer {
@@ -238,21 +273,45 @@ class ReplicaGroup final : public ClusterView,
   void ask_for_data();
   void send_all(cluster::Member to);
   void send_owed();
+  bool wanted(const Sending& sending) const;
+  void stream_to(cluster::Member to, std::shared_ptr<Sending> sending);
   void sending_ended(cluster::Member to, base::Result<> result);
-  void begin_stream(cluster::Member to);
+  void begin_stream(cluster::Member to, const LeftOut& left_out);
   bool incoming_begins(cluster::Member from, base::Bytes body);
   bool incoming_bytes(base::Bytes body);
   bool incoming_ends(base::Bytes body);
   void write_incoming(std::string bytes);
   void finish_incoming();
-  void publish_incoming();
+  void use_incoming();
   void install_incoming();
+  void data_are_ours(cluster::Member from, cluster::Position at, cluster::Index commit,
+                     const cluster::GroupShape& shape);
   void begin_loading();
   void give_up_incoming(const std::string& why);
   void want_data();
   void data_loaded(base::Result<> result);
   template <class Callback>
   auto of_incoming(Callback callback);
+
+  // group_slots.cc
+  static std::string encode_slots(const store::SlotSet& slots);
+  static bool decode_slots(base::Bytes bytes, store::SlotSet& slots);
+  void ask_for_slots(cluster::Member to, std::shared_ptr<Sending> sending);
+  bool slots_told(cluster::Member from, base::Bytes body);
+  LeftOut take_left_out();
+  bool slots_wanted(cluster::Member from, base::Bytes body);
+  void forget_offer();
+  void forget_question();
+  void tell_slots(cluster::Member to, uint64_t number, unsigned first, unsigned count);
+  void work_on_slots();
+  void look_after_slots();
+  void replace_slots();
+  void empty_slots();
+  bool empty_slot(unsigned slot);
+  void write_replaced(base::Result<> loaded);
+  void publish_replaced(base::Result<> written);
+  void replaced(base::Result<> published);
+  void replacing_failed(const std::string& why);
 
   Server& server_;
   cluster::GroupConfig config_;
@@ -298,6 +357,10 @@ class ReplicaGroup final : public ClusterView,
   std::array<std::shared_ptr<Sending>, cluster::kMembersMax> sending_;
   uint32_t owed_ = 0;  // bit m: member m is to get them once ours are the log's
   std::unique_ptr<Incoming> incoming_;
+  SlotComparison slots_;
+  std::optional<AskedForSlots> asking_;
+  std::optional<OfferedSlots> offered_;
+  std::optional<Replacing> replacing_;
   bool loading_ = false;           // what came is being read into the store
   std::set<WrongKey> wrong_keys_;  // differ from the log
   bool all_wrong_ = false;

@@ -4,6 +4,8 @@
 //   snapshot as of its data's entry --> received.rdb, synced; checkpoint; the log begins behind it
 //   (the log behind is kept)            --> the store, from that file
 //
+// Slots that a member has already are not sent to it: group_slots.cc.
+//
 // A deposed leader whose entries were dropped asks the new one for the keys they changed:
 //
 //   deposed     the keys of the dropped entries are wrong; entries that use one of them are
@@ -63,7 +65,11 @@ class ReplicaGroup::Outgoing final : public persist::SnapshotOutput {
 };
 
 void ReplicaGroup::send_all(Member to) {
-  if (sending_[to]) return;  // on its way
+  if (sending_[to]) return;                  // on its way
+  if (asking_ && !config_.is_witness(to)) {  // one after the other
+    owed_ |= 1u << to;
+    return;
+  }
   if (!config_.is_witness(to) && (witness() || !core_->data_stands())) {
     if (!(owed_ >> to & 1))
       log::warning("Group: member {} is too far behind, and here are no data to help it", to);
@@ -73,34 +79,45 @@ void ReplicaGroup::send_all(Member to) {
   auto sending = std::make_shared<Sending>(Sending{core_->epoch(), {}});
   sending_[to] = sending;
   if (config_.is_witness(to)) {
-    begin_stream(to);
+    begin_stream(to, {});
     return sending_ended(to, {});
   }
   log::notice("Group: member {} is too far behind: it gets all data", to);
+  ask_for_slots(to, std::move(sending));
+}
+
+bool ReplicaGroup::wanted(const Sending& sending) const {
+  return sending.failure.empty() && core_->leads() && core_->epoch() == sending.epoch &&
+         core_->data_stands();
+}
+
+// But for what it is known to have at the instant they begin.
+void ReplicaGroup::stream_to(Member to, std::shared_ptr<Sending> sending) {
   server_.persistence().stream(
       [this, to, sending]() -> Persistence::Stream {
-        const bool wanted = sending->failure.empty() && core_->leads() &&
-                            core_->epoch() == sending->epoch && core_->data_stands();
-        if (!wanted) {
+        const LeftOut left_out = take_left_out();
+        if (!wanted(*sending)) {
           sending_ended(to, base::Error{"it is not wanted any more"});
           return {};
         }
-        begin_stream(to);
-        return {kRdbVersion, std::make_unique<Outgoing>(*this, to, sending)};
+        begin_stream(to, left_out);
+        return {kRdbVersion, std::make_unique<Outgoing>(*this, to, sending), left_out.slots};
       },
       [this, to, alive = alive_](base::Result<> result) {
         if (*alive) sending_ended(to, std::move(result));
       });
 }
 
-void ReplicaGroup::begin_stream(Member to) {
+void ReplicaGroup::begin_stream(Member to, const LeftOut& left_out) {
   const cluster::Position at{*core_->log().epoch_at(core_->applied()), core_->applied()};
   core_->sync_began(to, at);
+  std::string body;
+  FieldWriter(body).position(at).bytes(cluster::encode_shape(core_->shape_at(at.index)));
+  if (left_out.slots) FieldWriter(body).number(left_out.number);
+  if (left_out.slots) body += encode_slots(*left_out.slots);
   std::string frame;
-  const std::string shape = cluster::encode_shape(core_->shape_at(at.index));
-  cluster::begin_frame(FrameType::sync_begin, sizeof at + shape.size(), frame);
-  FieldWriter(frame).position(at);
-  links_->send(to, frame, shape);
+  cluster::begin_frame(FrameType::sync_begin, body.size(), frame);
+  links_->send(to, frame, body);
 }
 
 // Members that were owed data while ours were not the log's.
@@ -115,6 +132,7 @@ void ReplicaGroup::send_owed() {
 // The member says when it has taken them; until then the log is kept.
 void ReplicaGroup::sending_ended(Member to, base::Result<> result) {
   sending_[to].reset();
+  if (asking_ && asking_->member == to) forget_question();
   if (!result) {
     log::warning("Group: member {} did not get all data: {}", to, result.error());
     core_->sync_ended(to);
@@ -139,19 +157,31 @@ auto ReplicaGroup::of_incoming(Callback callback) {
 
 bool ReplicaGroup::incoming_begins(Member from, base::Bytes body) {
   cluster::Position at;
+  base::Bytes shape_bytes;
+  store::SlotSet kept;
   FieldReader in(body);
-  if (!in.position(at)) return false;
-  const auto shape = cluster::decode_shape(in.rest());
+  if (!in.position(at) || !in.bytes(shape_bytes)) return false;
+  const auto shape = cluster::decode_shape(shape_bytes);
   if (!shape) return false;
   if (core_->leader() != from || loading_) return true;
   if (incoming_) give_up_incoming("they begin anew");
-  log::notice("Group: all data come from member {}, as of entry {}", from, at.index);
+  if (in.empty()) {
+    forget_offer();
+  } else {
+    uint64_t number;
+    if (!in.number(number) || !decode_slots(in.rest(), kept)) return false;
+    const bool meant = offered_ && offered_->told == store::kSlots && offered_->number == number;
+    if (!meant) return true;  // we ask again at the end
+  }
+  log::notice("Group: {} data come from member {}, as of entry {}",
+              kept.any() ? "the other slots'" : "all", from, at.index);
   data_wanted_ = 0;
   incoming_ = std::make_unique<Incoming>();
   incoming_->from = from;
   incoming_->epoch = core_->epoch();
   incoming_->at = at;
   incoming_->shape = *shape;
+  incoming_->kept = kept;
   if (shape->is_witness(config_.self)) return true;
   host::Disk& disk = server_.persistence().storage().disk;
   disk.open(checkpoints_.received(), host::OpenMode::truncate,
@@ -215,13 +245,17 @@ void ReplicaGroup::finish_incoming() {
               disk.close(incoming_->file);
               incoming_->open = false;
               core_->arrives(incoming_->at, incoming_->shape);
-              save_state(of_incoming([this] { publish_incoming(); }));
+              save_state(of_incoming([this] {
+                incoming_->synced = true;
+                use_incoming();
+              }));
             }));
 }
 
-void ReplicaGroup::publish_incoming() {
+void ReplicaGroup::use_incoming() {
   const bool old = core_->epoch() != incoming_->epoch || core_->commit() > incoming_->at.index;
   if (old) return give_up_incoming("the group has gone on without them");
+  if (incoming_->kept.any()) return replace_slots();
   const Checkpoint checkpoint{incoming_->at, std::min(incoming_->commit, incoming_->at.index)};
   writing_dropped_ = true;  // what is being written of our own data is older
   checkpoints_.publish(checkpoints_.received(), checkpoint,
@@ -239,16 +273,7 @@ void ReplicaGroup::install_incoming() {
   const cluster::GroupShape shape = incoming_->shape;
   incoming_.reset();
   if (core_->commit() > at.index) return core_->sync_ended(from);
-  if (!core_->holds(at)) wal_->restart(at);
-  core_->installed(at, commit, shape);
-  follow_shape();
-  wrong_keys_.clear();
-  answer_.reset();
-  all_wrong_ = false;
-  ++counters_.syncs_received;
-  std::string frame;
-  cluster::begin_frame(FrameType::sync_taken, 0, frame);
-  links_->send(from, frame);
+  data_are_ours(from, at, commit, shape);
   if (witness()) return;
   loading_ = true;
   core_->data_stands(false);
@@ -259,8 +284,24 @@ void ReplicaGroup::install_incoming() {
                                         });
 }
 
+// On disk they are.
+void ReplicaGroup::data_are_ours(Member from, cluster::Position at, Index commit,
+                                 const cluster::GroupShape& shape) {
+  if (!core_->holds(at)) wal_->restart(at);
+  core_->installed(at, commit, shape);
+  follow_shape();
+  wrong_keys_.clear();
+  answer_.reset();
+  all_wrong_ = false;
+  ++counters_.syncs_received;
+  std::string frame;
+  cluster::begin_frame(FrameType::sync_taken, 0, frame);
+  links_->send(from, frame);
+}
+
 // Until Persistence::end_sync().
 void ReplicaGroup::begin_loading() {
+  forget_offer();
   server_.persistence().begin_sync(false);
   store::Store& store = server_.store();
   for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
@@ -288,6 +329,7 @@ void ReplicaGroup::give_up_incoming(const std::string& why) {
   if (incoming_->open) server_.persistence().storage().disk.close(incoming_->file);
   links_->pause_reads(incoming_->from, false);
   incoming_.reset();
+  forget_offer();
 }
 
 // --- what a deposed leader must undo -----------------------------------------------------------
@@ -295,7 +337,9 @@ void ReplicaGroup::give_up_incoming(const std::string& why) {
 void ReplicaGroup::undo(Index behind) {
   const std::string entries = core_->take_undone_entries();
   if (writing_ && writing_->at.index > behind) writing_dropped_ = true;
+  if (replacing_) return slots_.end();            // which then fails, and all data are wrong
   if (behind == 0 && core_->last().index == 0) {  // all is forgotten
+    forget_offer();
     store::Store& store = server_.store();
     for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
     wrong_keys_.clear();

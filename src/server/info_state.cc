@@ -258,6 +258,7 @@ void info_cluster(Server& server, InfoWriter& out) {
   out.field("group_uncertain_replies", counters.uncertain);
   out.field("group_syncs_sent", counters.syncs_sent);
   out.field("group_syncs_received", counters.syncs_received);
+  out.field("group_slots_left_out", counters.slots_left_out);
   out.field("group_keys_repaired", counters.keys_repaired);
   out.field("group_checkpoints", counters.checkpoints);
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "persist/aof_save.h"
+#include "persist/slots_left_out.h"
 #include "persist/snapshot_file.h"
 #include "server/backups.h"
 #include "server/change_readers.h"
@@ -115,9 +116,13 @@ std::unique_ptr<persist::SnapshotJob> Persistence::begun(Request& request) {
   if (!stream.output)
     stream.output =
         std::make_unique<persist::SnapshotFile>(storage_.disk, request.path, request.temporary);
+  std::unique_ptr<persist::SnapshotEncoder> encoding =
+      encoder(request.aof_base, stream.rdb_version);
+  if (stream.left_out)
+    encoding = std::make_unique<persist::SlotsLeftOut>(std::move(encoding), *stream.left_out);
   return std::make_unique<persist::SnapshotJob>(
-      storage_, server_.store(), encoder(request.aof_base, stream.rdb_version),
-      std::move(stream.output), [this](base::Result<> result) {
+      storage_, server_.store(), std::move(encoding), std::move(stream.output),
+      [this](base::Result<> result) {
         finished_job_ = std::move(job_);  // this runs inside it
         host::OnDone done = std::move(current_.done);
         done(std::move(result));

@@ -25,6 +25,7 @@
 #include "server/replay.h"
 #include "server/settings.h"
 #include "server/unsettled_keys.h"
+#include "store/slot_set.h"
 
 namespace quoll::server {
 
@@ -71,6 +72,7 @@ class Persistence {
   struct Stream {
     unsigned rdb_version = 0;
     std::unique_ptr<persist::SnapshotOutput> output;
+    std::optional<store::SlotSet> left_out = {};  // of the keys placed by slot
   };
   using MakeStream = std::function<Stream()>;
   void stream(MakeStream make, host::OnDone done);

@@ -184,7 +184,7 @@ void SlotMoves::begin_unit() {
   changed_.clear();
   for (const cluster::SlotRange& range : move.slots)
     for (unsigned slot = range.first; slot <= range.last; ++slot) {
-      if (!wanted_[slot] || unit_->slots.size() == kSlotsAtOnce) continue;
+      if (!wanted_[slot] || unit_->slots.size() == kMoveSlotsAtOnce) continue;
       unit_->slots.push_back(static_cast<uint16_t>(slot));
       copied_.set(slot);
     }

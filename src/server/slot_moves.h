@@ -14,8 +14,8 @@
 // released in its node's file, serves none of it, and asks the target to adopt it until that has.
 // So a slot is served by one node at most, and what one acknowledged the other has.
 //
-// Slots go kSlotsAtOnce at a time, so writes wait for as long as the last changes of these take.
-// Between release and adoption who asks for such a slot is told to try again.
+// Slots go kMoveSlotsAtOnce at a time, so writes wait for as long as the last changes of these
+// take. Between release and adoption who asks for such a slot is told to try again.
 //
 // Cost: a batch is in memory once on either side; without a move one comparison per turn. While
 // slots are copied the names of keys that change in them are kept.
@@ -41,7 +41,7 @@ namespace quoll::server {
 class ClusterNode;
 class Server;
 
-constexpr size_t kSlotsAtOnce = 16;
+constexpr size_t kMoveSlotsAtOnce = 16;
 constexpr size_t kMoveBatchBytes = 256 * 1024;             // of keys and values in one question
 constexpr base::Nanos kMoveBudget = base::kNanosPerMilli;  // of a turn: to gather, install, drop
 constexpr size_t kFewChanges = 64;        // keys: then writes may wait for the rest

@@ -23,27 +23,34 @@ void append_part(std::string& text, Bytes part) {
   text += part;
 }
 
-std::array<uint64_t, 3> hashed(Bytes text);
+std::array<uint64_t, 3> hashed(Bytes text, uint64_t seed) {
+  std::array<uint64_t, 3> words;
+  for (size_t i = 0; i < words.size(); ++i)
+    words[i] = XXH3_64bits_withSeed(text.data(), text.size(), kSeeds[i] ^ seed);
+  return words;
+}
 
 // The elements of a collection, reduced to three words.
 class ElementDigest {
  public:
+  explicit ElementDigest(uint64_t seed) : seed_(seed) {}
   // The next element of a value whose order counts.
   void next(std::initializer_list<Bytes> parts) {
     std::string text(reinterpret_cast<const char*>(words_.data()), sizeof(words_));
     for (Bytes part : parts) append_part(text, part);
-    words_ = hashed(text);
+    words_ = hashed(text, seed_);
   }
   // An element of a value whose order does not.
   void any(std::initializer_list<Bytes> parts) {
     std::string text;
     for (Bytes part : parts) append_part(text, part);
-    const std::array<uint64_t, 3> words = hashed(text);
+    const std::array<uint64_t, 3> words = hashed(text, seed_);
     for (size_t i = 0; i < words_.size(); ++i) words_[i] ^= words[i];
   }
   Bytes bytes() const { return {reinterpret_cast<const char*>(words_.data()), sizeof(words_)}; }
 
  private:
+  uint64_t seed_;
   std::array<uint64_t, 3> words_{};
 };
 
@@ -109,43 +116,36 @@ void digest_collection(const Entry& entry, ElementDigest& digest) {
   }
 }
 
-void append_value(std::string& text, const Entry& entry) {
+void append_value(std::string& text, const Entry& entry, uint64_t seed) {
   append_part(text, data::type_name(entry.type()));
   if (entry.type() == data::Type::string) {
     char scratch[base::kIntTextMax];
     append_part(text, entry.text(scratch));
   } else {
-    ElementDigest digest;
+    ElementDigest digest(seed);
     digest_collection(entry, digest);
     append_part(text, digest.bytes());
   }
   append_part(text, entry.has_ttl() ? "expires" : "");
 }
 
-std::array<uint64_t, 3> hashed(Bytes text) {
-  std::array<uint64_t, 3> words;
-  for (size_t i = 0; i < words.size(); ++i)
-    words[i] = XXH3_64bits_withSeed(text.data(), text.size(), kSeeds[i]);
-  return words;
-}
-
 }  // namespace
 
 Digest Digest::of_value(const Entry& entry) {
   std::string text;
-  append_value(text, entry);
+  append_value(text, entry, 0);
   Digest digest;
-  digest.words_ = hashed(text);
+  digest.words_ = hashed(text, 0);
   return digest;
 }
 
-Digest Digest::of_key(DbIndex db, const Entry& entry) {
+Digest Digest::of_key(DbIndex db, const Entry& entry, uint64_t seed) {
   std::string text;
   append_part(text, std::to_string(db));
   append_part(text, entry.key());
-  append_value(text, entry);
+  append_value(text, entry, seed);
   Digest digest;
-  digest.words_ = hashed(text);
+  digest.words_ = hashed(text, seed);
   return digest;
 }
 

@@ -70,6 +70,7 @@ void workload_finds_loss(Run& run);
 // group_servers_scenarios.cc
 void group_servers(Run& run);
 void group_shutdown_fails(Run& run);
+void group_keeps_slots(Run& run);
 // cluster_gossip_scenarios.cc
 void cluster_gossip_death(Run& run);
 void cluster_gossip_busy(Run& run);
@@ -164,6 +165,8 @@ const Scenario kScenarios[] = {
      group_servers},
     {"group_shutdown_fails", "calm disk,failed_append_ppm=0,failed_sync_ppm=0",
      group_shutdown_fails},
+    {"group_keeps_slots", "calm choppy disk,failed_append_ppm=0,failed_sync_ppm=0",
+     group_keeps_slots},
     {"server_counters", "calm choppy resets", server_counters},
     {"server_transfers", "calm choppy resets", server_transfers},
     {"server_locks", "calm choppy resets", server_locks},
