@@ -110,6 +110,8 @@ void ClusterNode::begin_alone() {
   record_.id = new_id();
   record_.topology = {};
   record_.position = {};
+  record_.released.clear();
+  record_.dropping.clear();
   record_.incarnation = 1;
   announced_ = false;
   gossip_.reset();
