@@ -28,7 +28,6 @@ constexpr struct {
   Bytes subcommand;
   Bytes why;
 } kUnavailable[] = {
-    {"replicate", "groups do not yet take in members"},
     {"setslot", "slots do not yet move with their keys"},
 };
 
@@ -277,8 +276,8 @@ constexpr CommandSpec kClusterCommands[] = {
                                  "O(log(N))", "g<group> e<epoch> i<index>", kVaries}),
     subcommand<cluster_replicas>({"cluster|replicas", 3, kLooks, "5.0.0",
                                   "Lists the replicas of a node.", "O(1)", "node-id", kVaries}),
-    subcommand({"cluster|replicate", 3, kSteers, "3.0.0", "Makes this node a replica of another.",
-                "O(1)", "node-id"}),
+    subcommand<cluster_replicate>({"cluster|replicate", 3, kSteers, "3.0.0",
+                                   "Makes this node a replica of another.", "O(1)", "node-id"}),
     subcommand<cluster_reset>(
         {"cluster|reset", -2, kAdmin | kNoScript | kStale, "3.0.0",
          "Makes this node forget its cluster.",

@@ -6,6 +6,7 @@
 //   home <directory of its logs>
 //   incarnation <number>
 //   position <epoch> <index>       of the topology in the log of those who hold it
+//   places <kind:group:place:flags:directory> ...     of ours, in groups
 //   topology <bytes>
 //   <its bytes>
 //   <16 hex digits: XXH3 of everything before>
@@ -18,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster/group_types.h"
 #include "cluster/topology.h"
 #include "host/host.h"
 
@@ -25,12 +27,30 @@ namespace quoll::server {
 
 constexpr base::Nanos kNodeFileRetryAfter = 1'000 * base::kNanosPerMilli;
 
+// Our place in a group.
+struct NodePlace {
+  enum class Kind : uint8_t { keeper, data, witness };  // of the topology; of keys; of their log
+  Kind kind = Kind::keeper;
+  cluster::GroupNumber group = cluster::kNoGroup;  // in the topology, as far as it is in there
+  cluster::Member place = 0;
+  bool founder = false;  // the group began with us, alone
+  std::string dir;       // of the log, in `home`
+
+  bool operator==(const NodePlace&) const = default;
+};
+
 struct NodeRecord {
   std::string id;    // "": the node is new
   std::string home;  // directory of its logs
   cluster::Incarnation incarnation = 1;
   cluster::Position position;
+  std::vector<NodePlace> places;
   cluster::Topology topology;
+
+  // Ours: of the topology, and of keys, there is one.
+  NodePlace* place_of(NodePlace::Kind kind);
+  void set_place(NodePlace place);
+  void drop_places(NodePlace::Kind kind);
 
   std::string encode() const;
   static base::Result<NodeRecord> decode(base::Bytes bytes);
