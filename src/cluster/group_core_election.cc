@@ -18,7 +18,10 @@ void GroupCore::tick(base::Millis now) {
     if (lacks_data() && (commit_ >= noop_ || lagging)) transfer();
     return propose_rejoins();
   }
-  if (now < election_at_) return;
+  // Whose vote alone decides, and who hears of no leader, stands at once.
+  const bool waits_for_nobody = role_ == Role::follower && leader_ == kNoMember && !promised() &&
+                                shape().all_voters() == 1u << group_.self;
+  if (now < election_at_ && !waits_for_nobody) return;
   election_at_ = now + random_timeout();
   leader_ = kNoMember;
   if (may_campaign()) ask_prevotes();

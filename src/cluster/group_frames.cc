@@ -3,7 +3,6 @@
 namespace quoll::cluster {
 namespace {
 
-constexpr base::Bytes kMagic = "QUOLLGRP";
 constexpr uint8_t kFlag = 1;
 constexpr uint8_t kReady = 2;
 constexpr uint8_t kSoon = 4;
@@ -11,7 +10,7 @@ constexpr uint8_t kSoon = 4;
 }  // namespace
 
 std::string encode_preamble(const Preamble& preamble) {
-  std::string out(kMagic);
+  std::string out(kGroupMagic);
   FieldWriter(out)
       .number(kFramesVersion)
       .number(preamble.config)
@@ -24,8 +23,8 @@ std::string encode_preamble(const Preamble& preamble) {
 }
 
 std::optional<Preamble> decode_preamble(base::Bytes bytes) {
-  if (bytes.size() < kPreambleBytes || !bytes.starts_with(kMagic)) return {};
-  FieldReader in(bytes.substr(kMagic.size()));
+  if (bytes.size() < kPreambleBytes || !bytes.starts_with(kGroupMagic)) return {};
+  FieldReader in(bytes.substr(kGroupMagic.size()));
   Preamble preamble;
   uint32_t version;
   if (!in.number(version) || version != kFramesVersion || !in.number(preamble.config) ||

@@ -27,6 +27,7 @@
 
 namespace quoll::cluster {
 
+constexpr base::Bytes kGroupMagic = "QUOLLGRP";
 constexpr size_t kPreambleBytes = 8 + 4 + 8 + 1 + 1 + 2 + kMemberIdBytes;
 constexpr size_t kFrameHeaderBytes = 5;
 constexpr size_t kMessageHeaderBytes = 1 + 8 + 16 + 8 + 8 + 8 + 8;

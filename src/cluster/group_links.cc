@@ -73,8 +73,10 @@ class GroupLinks::Link final : public host::PeerEvents {
 
   std::span<char> receive_buffer() override { return links_.scratch_; }
 
-  void received(size_t bytes) override {
-    in_.append(links_.scratch_.data(), bytes);
+  void received(size_t bytes) override { take(base::Bytes(links_.scratch_.data(), bytes)); }
+
+  void take(base::Bytes bytes) {
+    in_.append(bytes);
     heard_ = links_.now_;
     if (!greeted_ && !take_preamble()) return;
     take_frames();
@@ -203,6 +205,12 @@ base::Result<> GroupLinks::listen(const host::Endpoint& at) {
 void GroupLinks::accepted(std::unique_ptr<host::Peer> peer) {
   if (strangers_.size() >= kStrangersMax) return peer->close();
   strangers_.push_back(std::make_unique<Link>(*this, std::move(peer), kNoMember));
+}
+
+void GroupLinks::take(std::unique_ptr<host::Peer> peer, base::Bytes received) {
+  if (strangers_.size() >= kStrangersMax) return peer->close();
+  strangers_.push_back(std::make_unique<Link>(*this, std::move(peer), kNoMember));
+  strangers_.back()->take(received);
 }
 
 // What a network swallowed the system tries again at ever longer intervals, for minutes: we do not

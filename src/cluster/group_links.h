@@ -59,6 +59,8 @@ class GroupLinks {
   // Of our clients; told to who connects from now on.
   void set_tls_port(uint16_t port) { options_.tls_port = port; }
   base::Result<> listen(const host::Endpoint& at);
+  // A connection that was accepted elsewhere, and what it has sent so far.
+  void take(std::unique_ptr<host::Peer> peer, base::Bytes received);
   void tick(base::Millis now);
   bool up(Member member) const;
   void drop(Member member);

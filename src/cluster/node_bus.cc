@@ -195,8 +195,13 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
     return true;
   }
 
+  // Whom it is for stands in its preamble.
   bool other_kind() {
-    if (dialed() || !bus_.on_other_) return refuse(name() + " is no node of a cluster"), false;
+    const size_t looked = std::min(in_.size(), kGroupMagic.size());
+    const bool group = Bytes(in_).substr(0, looked) == kGroupMagic.substr(0, looked);
+    if (dialed() || !bus_.on_other_ || !group)
+      return refuse(name() + " is no node of a cluster"), false;
+    if (in_.size() < kPreambleBytes) return false;
     bus_.hand_on(*this, std::exchange(in_, {}));
     return false;
   }

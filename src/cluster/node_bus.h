@@ -11,8 +11,8 @@
 // Whoever knows the cluster's secret may ask; without a secret everybody who reaches the port may,
 // and the proof says nothing. A question is answered once, or fails when the connection ends or
 // its time is over; then nobody knows whether it was heard. Questions over one connection arrive
-// in order. A connection that opens with something else ("QUOLLGRP": a member of a group) is
-// handed on with what it has sent.
+// in order. A connection that opens with "QUOLLGRP" is one of a member of a group (group_frames.h):
+// it is handed on, with what it has sent, once its preamble is there.
 //
 // Bounds: kAskedMax questions wait for answers per node, frames have up to kNodeFrameBytesMax,
 // kStrangerNodesMax connections have not yet proven anything.
@@ -51,8 +51,8 @@ enum class Question : uint8_t {
   pull,        // the topology, or what changed since a version
   news,        // the asker's version, and which group it leads
   probe,       // are you there?
-  governor,    // between those who hold the topology: a message of their group
-  install,     // the same: all of it
+  take_in,     // which place in a group is mine?
+  witness,     // keep the log of a group at this place
   slot_drop,   // the target of slots forgets what it has of them
   slot_keys,   // keys of slots that move
   slot_count,  // how many there are
@@ -72,7 +72,7 @@ class NodeBus {
   };
   // To be answered once, now or later.
   using Serve = std::function<void(const Asked&, OnAnswer)>;
-  // A connection of another kind, and what it has sent so far.
+  // A connection of a member of a group, and what it has sent so far: its preamble at least.
   using OnOther = std::function<void(std::unique_ptr<host::Peer>, std::string)>;
 
   NodeBus(const host::Host& host, std::string id, std::string secret, Serve serve);

@@ -1,6 +1,7 @@
 #include "cluster/topology_steps.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 
@@ -165,13 +166,72 @@ NextStep next_to_forget(const Topology& topology, base::Bytes id) {
   if (contains(topology.governors(), index)) return next_to_govern(topology, {});
   for (const auto& [number, group] : topology.groups()) {
     if (!contains(group.members, index)) continue;
-    if (group.members.size() > 1)
-      return Error{fmt::format("ERR The node is a member of group {}", number)};
+    if (group.members.size() > 1) {
+      RingGroup others = group;
+      std::erase(others.members, index);
+      std::erase(others.holders, index);
+      return std::optional(step(topology, SetGroups{{{number, std::move(others)}}}));
+    }
     if (!slots_of(topology, number).empty())
       return Error{"ERR The node has slots: move them to other nodes first"};
     return std::optional(step(topology, SetGroups{{{number, RingGroup{}}}}));
   }
   return std::optional(step(topology, RemoveMember{index}));
+}
+
+NextStep next_to_replicate(const Topology& topology, NodeIndex node, base::Bytes id) {
+  const NodeIndex other = topology.index_of(id);
+  if (other == kNoNode) return Error{"ERR Unknown node " + std::string(id)};
+  if (other == node) return Error{"ERR Can't replicate myself"};
+  const GroupNumber own = group_of(topology, node);
+  const GroupNumber wanted = group_of(topology, other);
+  if (wanted == kNoGroup) return Error{"ERR The node has no group that could take in members"};
+  if (own == wanted) return std::optional<TopologyChange>();
+  SetGroups change;
+  RingGroup group = topology.groups().at(wanted);
+  group.members.push_back(node);
+  change.groups.emplace_back(wanted, std::move(group));
+  if (own != kNoGroup) {
+    if (topology.groups().at(own).members.size() > 1 || !slots_of(topology, own).empty())
+      return Error{
+          "ERR To set a master the node must be empty and without assigned slots and replicas."};
+    change.groups.emplace_back(own, RingGroup{});
+  }
+  return std::optional(step(topology, std::move(change)));
+}
+
+namespace {
+
+// One that the group has stays; else chance decides, the same everywhere.
+NodeIndex witness_for(const Topology& topology, GroupNumber number, const GroupShape& now) {
+  const std::vector<NodeIndex>& members = topology.groups().at(number).members;
+  NodeIndex chosen = kNoNode;
+  uint64_t least = UINT64_MAX;
+  for (const auto& [index, member] : topology.members()) {
+    if (member.leaves || contains(members, index)) continue;
+    const auto place = now.place_of(member.id);
+    if (place && now.is_witness(*place)) return index;
+    const std::string text = fmt::format("{} {}", number, member.id);
+    const uint64_t hash = XXH3_64bits(text.data(), text.size());
+    if (hash >= least) continue;
+    least = hash;
+    chosen = index;
+  }
+  return chosen;
+}
+
+}  // namespace
+
+WantedMembers wanted_members(const Topology& topology, GroupNumber number, const GroupShape& now) {
+  WantedMembers wanted;
+  const auto group = topology.groups().find(number);
+  if (group == topology.groups().end()) return wanted;
+  for (const NodeIndex node : group->second.members)
+    if (const TopologyMember* member = topology.find(node)) wanted.push_back({member->id, false});
+  if (wanted.size() != 2) return wanted;
+  const NodeIndex witness = witness_for(topology, number, now);
+  if (witness != kNoNode) wanted.push_back({topology.find(witness)->id, true});
+  return wanted;
 }
 
 NextStep next_to_govern(const Topology& topology, const std::set<NodeIndex>& dead) {

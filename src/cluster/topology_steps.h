@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "cluster/group_steps.h"
 #include "cluster/topology_change.h"
 
 namespace quoll::cluster {
@@ -48,8 +49,14 @@ NextStep next_to_add_slots(const Topology& topology, NodeIndex node, const SlotR
 NextStep next_to_drop_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots);
 // Slots of other groups go to the node's. Who has them must have released them.
 NextStep next_to_hand_over(const Topology& topology, NodeIndex node, const SlotRanges& slots);
-// The node is no member, and never will be again. It must have no slots.
+// The node is no member, and never will be again. It must have no slots, but for
+// those that others have with it.
 NextStep next_to_forget(const Topology& topology, base::Bytes id);
+// The node, empty and without slots, is a member of the other one's group, and of no other.
+NextStep next_to_replicate(const Topology& topology, NodeIndex node, base::Bytes id);
+// Whom the group needs, as it stands: its members, and a witness beside two of them, so that it
+// goes on without any one. No witness: there is no node left for that.
+WantedMembers wanted_members(const Topology& topology, GroupNumber group, const GroupShape& now);
 // Those hold the topology who should.
 NextStep next_to_govern(const Topology& topology, const std::set<NodeIndex>& dead);
 

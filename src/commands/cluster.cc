@@ -26,21 +26,6 @@ void in_cluster(Call& call) {
   Run(call);
 }
 
-constexpr struct {
-  Bytes subcommand;
-  Bytes why;
-} kUnavailable[] = {
-    {"replicate", "groups do not yet take in members"},
-};
-
-void unavailable(Call& call) {
-  const Bytes name = call.command.spec->name.substr(Bytes("cluster|").size());
-  for (const auto& one : kUnavailable)
-    if (one.subcommand == name)
-      return call.reply.error("ERR CLUSTER " + base::to_upper(name) +
-                              " is not available: " + std::string(one.why));
-}
-
 void cluster_keyslot(Call& call) { call.reply.integer(base::key_slot(call.arg(2))); }
 
 // "g0 e12 i3456", as an UNCERTAIN reply names the entry.
@@ -197,7 +182,7 @@ struct Row {
   Bytes tips = {};
 };
 
-template <Handler Run = unavailable>
+template <Handler Run>
 constexpr CommandSpec subcommand(const Row& row) {
   return {.name = row.name,
           .arity = row.arity,
@@ -321,8 +306,8 @@ constexpr CommandSpec kClusterCommands[] = {
                                  "O(log(N))", "g<group> e<epoch> i<index>", kVaries}),
     subcommand<cluster_replicas>({"cluster|replicas", 3, kLooks, "5.0.0",
                                   "Lists the replicas of a node.", "O(1)", "node-id", kVaries}),
-    subcommand({"cluster|replicate", 3, kSteers, "3.0.0", "Makes this node a replica of another.",
-                "O(1)", "node-id"}),
+    subcommand<cluster_replicate>({"cluster|replicate", 3, kSteers, "3.0.0",
+                                   "Makes this node a replica of another.", "O(1)", "node-id"}),
     subcommand<cluster_reset>(
         {"cluster|reset", -2, kAdmin | kNoScript | kStale, "3.0.0",
          "Makes this node forget its cluster.",

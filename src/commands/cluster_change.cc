@@ -146,6 +146,21 @@ void cluster_flushslots(Call& call) {
   });
 }
 
+// The node has the data of the other one's group from now on, and none of its own.
+void cluster_replicate(Call& call) {
+  ClusterNode* node = node_or_reply(call, kConfiguredMembers);
+  if (!node || concluded(call, *node)) return;
+  const std::string id(call.arg(2));
+  if (node->topology().index_of(id) == cluster::kNoNode)
+    return call.reply.error("ERR Unknown node " + std::string(errors::shown(id)));
+  if (node->serves() && call.store.keys(0) > 0)
+    return call.reply.error(
+        "ERR To set a master the node must be empty and without assigned slots.");
+  change(call, *node, [node, id](const cluster::Topology& now) {
+    return cluster::next_to_replicate(now, node->index(), id);
+  });
+}
+
 // The introduction goes on behind the reply, as in Redis.
 void cluster_meet(Call& call) {
   ClusterNode* node = node_or_reply(call, kConfiguredMembers);
@@ -173,6 +188,8 @@ void cluster_forget(Call& call) {
   if (id == node->id()) return call.reply.error("ERR I tried hard but I can't forget myself...");
   if (node->topology().index_of(id) == cluster::kNoNode && !node->topology().is_forgotten(id))
     return call.reply.error("ERR Unknown node " + std::string(errors::shown(id)));
+  if (node->leads_others(id))
+    return call.reply.error("ERR The node leads others that have its data: CLUSTER FAILOVER first");
   change(call, *node,
          [id](const cluster::Topology& now) { return cluster::next_to_forget(now, id); });
 }
@@ -183,8 +200,10 @@ void cluster_reset(Call& call) {
   const bool known = call.argc() == 2 || base::equals_ignoring_case(call.arg(2), "hard") ||
                      base::equals_ignoring_case(call.arg(2), "soft");
   if (!known || call.argc() > 3) return call.reply.error(errors::kSyntax);
-  if (call.store.keys(0) > 0)
+  if (node->serves() && call.store.keys(0) > 0)
     return call.reply.error("ERR CLUSTER RESET can't be called with master nodes containing keys");
+  if (node->leads_others(node->id()))
+    return call.reply.error("ERR The node leads others that have its data: CLUSTER FAILOVER first");
   if (node->alone() && cluster::slots_of(node->topology(), 0).empty()) return call.reply.ok();
   node->begin_reset(call.session);
   call.block({.keys = {}, .give_up = [](Session& session) {

@@ -32,6 +32,7 @@ void cluster_myid(Call& call);
 void cluster_myshardid(Call& call);
 void cluster_nodes(Call& call);
 void cluster_replicas(Call& call);
+void cluster_replicate(Call& call);
 void cluster_reset(Call& call);
 void cluster_saveconfig(Call& call);
 void cluster_set_config_epoch(Call& call);

@@ -5,7 +5,6 @@
 #include "base/sha256.h"
 #include "server/endpoints.h"
 #include "server/group.h"
-#include "server/group_settings.h"
 #include "server/log.h"
 #include "server/server.h"
 #include "server/slot_moves.h"
@@ -22,7 +21,7 @@ using cluster::NodeIndex;
 namespace {
 
 constexpr size_t kHomeDigits = 12;
-constexpr size_t kKeeperDigits = 8;
+constexpr size_t kGroupDigits = 8;
 
 uint16_t announced(int64_t announced, int64_t real) {
   return static_cast<uint16_t>(announced ? announced : real);
@@ -56,6 +55,9 @@ ClusterNode::ClusterNode(Server& server)
       [this](const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer) {
         serve(asked, std::move(answer));
       });
+  bus_->on_other([this](std::unique_ptr<host::Peer> peer, const std::string& received) {
+    take_member(std::move(peer), received);
+  });
 }
 
 ClusterNode::~ClusterNode() { *alive_ = false; }
@@ -112,6 +114,8 @@ void ClusterNode::begin_alone() {
   record_.position = {};
   record_.released.clear();
   record_.dropping.clear();
+  record_.drop_places(NodePlace::Kind::keeper);
+  if (NodePlace* place = record_.place_of(NodePlace::Kind::data)) place->group = kNoGroup;
   record_.incarnation = 1;
   announced_ = false;
   gossip_.reset();
@@ -123,6 +127,7 @@ void ClusterNode::open_home(const host::OnDone& done) {
     if (!made) return done(Error{"Can't make the directory " + record_.home + ": " + made.error()});
     start_keeper([this, done](Result<> started) {
       if (!started) return done(std::move(started));
+      start_witnesses([](const Result<>&) {});
       start_group([this, done](Result<> grouped) {
         if (grouped) grouped = open_bus();
         if (grouped) refresh();
@@ -131,28 +136,6 @@ void ClusterNode::open_home(const host::OnDone& done) {
       });
     });
   });
-}
-
-// Only governors have a part in g0; who is alone is one.
-void ClusterNode::start_keeper(const host::OnDone& done) {
-  const NodeIndex index = topology().index_of(record_.id);
-  std::string cluster = topology().cluster_id();
-  if (cluster.empty())
-    cluster = next_cluster_ = new_id();
-  else if (!cluster::contains(topology().governors(), index))
-    return done({});
-  keeper_ = std::make_unique<TopologyKeeper>(
-      server_.host(), fmt::format("{}/g0-{}", record_.home, cluster.substr(0, kKeeperDigits)),
-      record_.id, record_.topology, record_.position, [this] { topology_changed(); });
-  keeper_->start(done);
-}
-
-void ClusterNode::start_group(const host::OnDone& done) {
-  auto config = group_config_alone(server_.settings());
-  group_ = std::make_unique<ReplicaGroup>(server_, config, record_.home + "/group");
-  group_->begin_with_rdb();
-  server_.group_started(group_.get());
-  group_->start(done);
 }
 
 Result<> ClusterNode::open_bus() {
@@ -170,18 +153,10 @@ Result<> ClusterNode::open_bus() {
 
 void ClusterNode::end(host::OnDone done) {
   ending_ = true;
-  auto group_ended = [this, done = std::move(done)](Result<> ended) {
-    if (!ended || !keeper_) {
-      ending_ = ended.ok();
-      return done(std::move(ended));
-    }
-    keeper_->end([this, done](Result<> kept) {
-      ending_ = kept.ok();
-      done(std::move(kept));
-    });
-  };
-  if (!group_) return group_ended({});
-  group_->end(std::move(group_ended));
+  end_groups([this, done = std::move(done)](Result<> ended) {
+    ending_ = ended.ok();
+    done(std::move(ended));
+  });
 }
 
 void ClusterNode::join_configured() {
@@ -209,19 +184,27 @@ void ClusterNode::consider_founding() {
 }
 
 void ClusterNode::reset(host::OnDone done) {
-  if (keeper_) {
-    left_.push_back(std::move(keeper_));
-    left_.back()->end([](const Result<>&) {});
-  }
+  leave_keeper();
+  while (!witnesses_.empty()) leave_witness(witnesses_.begin()->first);
   begin_alone();
   leaders_.clear();
   told_epoch_ = 0;
   bus_->set_id(record_.id);
   refresh();
   log::notice("Cluster: this is a new node now, {}", record_.id);
+  change_group({.kind = NodePlace::Kind::data,
+                .founder = true,
+                .dir = "group-" + record_.id.substr(0, kGroupDigits)},
+               {});
   file_->save(record_, [this, done = std::move(done), alive = alive_] {
     if (*alive) start_keeper(done);
   });
+}
+
+size_t ClusterNode::members_of_group() const {
+  const auto group = topology().groups().find(own_group_);
+  const size_t wanted = group == topology().groups().end() ? 0 : group->second.members.size();
+  return std::max(wanted, core() ? core()->shape().members() : 0);
 }
 
 const cluster::GroupCore* ClusterNode::core() const {
@@ -234,6 +217,7 @@ void ClusterNode::begin_turn_end() {
   if (keeper_) keeper_->begin_turn_end();
   if (core() && !ending_) moves_->turn();
   if (group_) group_->begin_turn_end();
+  for (auto& [number, witness] : witnesses_) witness->begin_turn_end();
   bus_->flush();
 }
 
@@ -244,12 +228,16 @@ void ClusterNode::tick() {
   if (group_) group_->tick();
   if (ending_) return;
   consider_founding();
+  if (keeper_) keeper_->tick();
+  lead_group();
   note_own_lead();
   announce_self();
   moves_->tick();
   if (now < news_at_) return;
   news_at_ = now + kNewsEveryMs;
   show_liveness();
+  follow_governors();
+  follow_groups();
   if (members_.size() < 2) return;
   const size_t other = server_.host().random.draw() % (members_.size() - 1);
   tell(indexes_[other + (other >= self_)]);
@@ -257,9 +245,9 @@ void ClusterNode::tick() {
 
 // Others send clients to who leads, so they are told at once.
 void ClusterNode::note_own_lead() {
-  if (!serves() || own_group_ == kNoGroup || told_epoch_ == group_->epoch()) return;
+  if (!serves() || held_group_ == kNoGroup || told_epoch_ == group_->epoch()) return;
   told_epoch_ = group_->epoch();
-  leaders_[own_group_] = {index_, told_epoch_};
+  leaders_[held_group_] = {index_, told_epoch_};
   tell_everybody();
 }
 
@@ -328,6 +316,7 @@ void ClusterNode::add_member(NodeIndex index, const cluster::TopologyMember& mem
 void ClusterNode::refresh() {
   index_ = topology().index_of(record_.id);
   own_group_ = index_ == kNoNode ? kNoGroup : cluster::group_of(topology(), index_);
+  groups_changed();
   indexes_.clear();
   shown_.clear();
   for (const auto& [index, member] : topology().members()) add_member(index, member);
@@ -354,7 +343,8 @@ void ClusterNode::find_own_slots() {
   for (unsigned slot = 0; slot < kSlots; ++slot) {
     const GroupNumber owner = topology().owner(slot);
     covered_ &= owner != kNoGroup;
-    if (owner != kNoGroup && owner == own_group_ && !moves_->released(slot)) own_slots_.set(slot);
+    const bool ours = owner != kNoGroup && owner == held_group_;
+    if (ours && !moves_->released(slot)) own_slots_.set(slot);
   }
   all_own_ = own_slots_.all();
 }
@@ -380,10 +370,14 @@ void ClusterNode::settings_changed(const Settings& now) {
 // --- ClusterView -------------------------------------------------------------------------------
 
 size_t ClusterNode::leader() const {
-  return group_ && group_->leader() == group_->self() ? self_ : members_.size();
+  if (!group_ || held_group_ != own_group_ || group_->leader() >= group_->members().size())
+    return members_.size();
+  if (group_->leader() == group_->self()) return self_;
+  const NodeIndex node = topology().index_of(group_->members()[group_->leader()].id);
+  return node == kNoNode ? members_.size() : place_of(node);
 }
 
-bool ClusterNode::serves() const { return group_ && group_->serves(); }
+bool ClusterNode::serves() const { return group_ && held_group_ == own_group_ && group_->serves(); }
 bool ClusterNode::may_commit() const { return group_ && group_->may_commit(); }
 std::string ClusterNode::quorum() const { return group_ ? group_->quorum() : std::string(); }
 bool ClusterNode::readable() const { return group_ && group_->readable(); }
@@ -396,11 +390,18 @@ size_t ClusterNode::leader_of(unsigned slot) const {
 // Nobody has told who leads: it will be the first member.
 size_t ClusterNode::leader_of_group(GroupNumber number) const {
   if (number == kNoGroup) return members_.size();
-  if (number == own_group_) return leader();
+  if (number == held_group_) return leader();
   if (const auto known = leaders_.find(number); known != leaders_.end())
     return place_of(known->second.node);
   const auto group = topology().groups().find(number);
   return group == topology().groups().end() ? members_.size() : place_of(group->second.members[0]);
+}
+
+bool ClusterNode::leads_others(base::Bytes id) const {
+  const NodeIndex node = topology().index_of(id);
+  const GroupNumber number = node == kNoNode ? kNoGroup : cluster::group_of(topology(), node);
+  return number != kNoGroup && topology().groups().at(number).members.size() > 1 &&
+         leader_of_group(number) == place_of(node);
 }
 
 std::vector<ClusterShard> ClusterNode::shards() const {

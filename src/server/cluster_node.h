@@ -5,6 +5,7 @@
 //   topology   agreed on in g0 (topology_keeper.h) by the governors; a copy of it here, as of some
 //              version; who is behind pulls what it lacks
 //   group      ours: its log and its data (group.h)
+//   witnesses  our parts in groups of which we keep the log alone (witness.h)
 //   bus        questions between nodes (cluster/node_bus.h)
 //   gossip     who lives (cluster_gossip.h), and who has a newer topology
 //   news       once a second two nodes compare versions and who leads which group; who begins to
@@ -19,7 +20,8 @@
 // comes next, that is proposed to the governors, and so on until nothing is left.
 //
 // cluster_node.cc: start, end, the picture for clients; cluster_node_talk.cc: questions, steps;
-// cluster_node_gossip.cc: what gossip tells.
+// cluster_node_gossip.cc: what gossip tells; cluster_node_groups.cc: the groups whose member this
+// node is.
 //
 // Cost: a request of a client costs a look at a bit; a news of 100 bytes a second per node.
 #pragma once
@@ -29,6 +31,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,6 +42,7 @@
 #include "server/node_file.h"
 #include "server/session.h"
 #include "server/topology_keeper.h"
+#include "server/witness.h"
 
 namespace quoll::server {
 
@@ -49,7 +53,10 @@ class SlotMoves;
 constexpr base::Millis kNewsEveryMs = 1000;
 constexpr base::Millis kStepsMs = 10'000;  // then a change that did not come about has failed
 constexpr base::Millis kStepAgainMs = 50;  // after somebody else's change came first
-constexpr base::Millis kMeetMs = 30'000;   // as long a join is tried
+// Answers that say what the asker should do, not what is wrong.
+constexpr base::Bytes kAskAgain = "AGAIN";       // in a moment
+constexpr base::Bytes kNotLeader = "NOTLEADER";  // another member of the group
+constexpr base::Millis kMeetMs = 30'000;         // as long a join is tried
 constexpr base::Millis kMeetAgainMs = 300;
 
 class ClusterNode final : public ClusterView, public ClusterGossipEvents {
@@ -81,11 +88,17 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   void begin_reset(const Session& session);
 
   const cluster::Topology& topology() const { return record_.topology; }
+  // Of those who hold the topology, if we are one of them.
+  const cluster::GroupShape* keepers() const { return keeper_ ? keeper_->shape() : nullptr; }
   cluster::NodeIndex index() const { return index_; }
   const std::string& id() const { return record_.id; }
   cluster::GroupNumber own_group() const { return own_group_; }
   SlotMoves& moves() { return *moves_; }
+  // As it stands, or is wanted.
+  size_t members_of_group() const;
   bool alone() const { return topology().members().size() <= 1; }
+  // The node with this id leads a group that has other members, as far as we know.
+  bool leads_others(base::Bytes id) const;
 
   // For SlotMoves.
   void ask(cluster::NodeIndex node, cluster::Question question, const std::string& body,
@@ -139,8 +152,6 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   // cluster_node.cc
   void loaded(NodeRecord record, const host::OnDone& done);
   void open_home(const host::OnDone& done);
-  void start_keeper(const host::OnDone& done);
-  void start_group(const host::OnDone& done);
   base::Result<> open_bus();
   std::string new_id();
   void begin_alone();
@@ -161,6 +172,41 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   size_t leader_of_group(cluster::GroupNumber group) const;
   void note_own_lead();
   base::Millis steady_ms() const;
+
+  // cluster_node_groups.cc
+  std::string group_name(const NodePlace& place) const;
+  GroupPart part_at(const NodePlace& place) const;
+  void start_group(const host::OnDone& done);
+  void begin_group(const NodePlace& place, const cluster::GroupShape& shape,
+                   const host::OnDone& done);
+  void groups_changed();
+  void start_keeper(const host::OnDone& done);
+  std::string keeper_dir(cluster::Member place) const;
+  void begin_keeper(const NodePlace& place, const cluster::GroupShape& shape,
+                    const host::OnDone& done);
+  void leave_keeper();
+  void take_member(std::unique_ptr<host::Peer> peer, base::Bytes received);
+  void start_witnesses(const host::OnDone& done);
+  void begin_witness(const NodePlace& place, const cluster::GroupShape& shape,
+                     const host::OnDone& done);
+  void end_groups(const host::OnDone& done);
+  void follow_groups();
+  void follow_own_group();
+  void follow_witnesses();
+  void lead_group();
+  void name_witness();
+  void change_group(NodePlace ours, const cluster::GroupShape& shape);
+  void forget_data();
+  void leave_witness(cluster::GroupNumber group);
+  std::string dir_of(base::Bytes what, cluster::GroupNumber group, cluster::Member place) const;
+  void ask_for_place(cluster::GroupNumber group, const std::vector<cluster::NodeIndex>& of);
+  void take_place(cluster::GroupNumber group, base::Bytes answer);
+  void serve_witness(base::Bytes body, const cluster::NodeBus::OnAnswer& answer);
+  void follow_governors();
+  void consider_governors();
+  void take_governors_place(cluster::Member place, const cluster::GroupShape& shape);
+  void serve_take_in(const cluster::NodeBus::Asked& asked, base::Bytes body,
+                     const cluster::NodeBus::OnAnswer& answer) const;
 
   // cluster_node_talk.cc
   void serve(const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer);
@@ -193,18 +239,25 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   NodeRecord record_;
   std::string next_cluster_;  // id of the cluster that we found when we are alone
   std::unique_ptr<TopologyKeeper> keeper_;
-  std::vector<std::unique_ptr<TopologyKeeper>> left_;  // of clusters we were in
+  std::vector<std::unique_ptr<LogMember>> left_;  // our parts in groups that go on without us
   std::unique_ptr<ReplicaGroup> group_;
+  std::vector<std::unique_ptr<ReplicaGroup>> groups_left_;  // of which we were members
+  std::map<cluster::GroupNumber, std::unique_ptr<Witness>> witnesses_;
   std::unique_ptr<cluster::NodeBus> bus_;
   std::unique_ptr<ClusterGossip> gossip_;
   std::string gossip_cluster_;  // of which it is
   bool founding_ = false;
   bool announced_ = false;  // that our address is what the topology says, or shall be
+  bool changing_group_ = false;
+  std::set<cluster::GroupNumber> asking_;  // for our places in them
+  size_t asked_for_place_ = 0;
+  cluster::TopologyVersion governors_right_ = 0;  // as of this version, or being put right
   bool ending_ = false;
 
   // The picture.
   cluster::NodeIndex index_ = cluster::kNoNode;
-  cluster::GroupNumber own_group_ = cluster::kNoGroup;
+  cluster::GroupNumber own_group_ = cluster::kNoGroup;   // by the topology
+  cluster::GroupNumber held_group_ = cluster::kNoGroup;  // whose data are here
   std::vector<ClusterMember> members_{1};
   std::vector<ClusterMember> shown_;         // the next ones, while they are gathered
   std::vector<cluster::NodeIndex> indexes_;  // of members_

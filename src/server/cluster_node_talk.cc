@@ -17,16 +17,13 @@ using base::Result;
 using cluster::FieldReader;
 using cluster::FieldWriter;
 using cluster::kNodeIdBytes;
+using cluster::kNoGroup;
 using cluster::kNoNode;
 using cluster::NodeBus;
 using cluster::NodeIndex;
 using cluster::Question;
 
 namespace {
-
-// Errors of answers that say what the asker should do, not what is wrong.
-constexpr Bytes kAskAgain = "AGAIN";       // in a moment
-constexpr Bytes kNotLeader = "NOTLEADER";  // another one of those who hold the topology
 
 constexpr char kWholeTopology = 'T';
 constexpr char kTopologyChanges = 'C';
@@ -206,6 +203,10 @@ void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
     case Question::slot_count:
     case Question::slot_adopt:
       return moves_->serve(asked.question, body, std::move(answer));
+    case Question::take_in:
+      return serve_take_in(asked, body, answer);
+    case Question::witness:
+      return serve_witness(body, answer);
     default:
       answer(Error{"this node does not answer that"});
   }
@@ -284,10 +285,11 @@ void ClusterNode::pull(const host::Endpoint& from, host::OnDone done) {
             });
 }
 
-// A governor's topology is made by its log, not by what others tell.
+// A governor's topology is made by its log, not by what others tell, while there is somebody who
+// sends it entries.
 Result<> ClusterNode::take_topology(Bytes answer) {
   if (answer.empty()) return Error{"this is no topology"};
-  if (keeper_ && cluster::contains(topology().governors(), index_)) return {};
+  if (keeper_ && keeper_->led() && cluster::contains(topology().governors(), index_)) return {};
   const char kind = answer[0];
   answer.remove_prefix(1);
   const cluster::TopologyVersion before = topology().version();
@@ -426,13 +428,11 @@ Result<> ClusterNode::adopt(Bytes bytes) {
   if (other.value().cluster_id() == topology().cluster_id()) return {};
   if (!alone() || server_.store().keys(0) > 0)
     return Error{"a node that has keys or a cluster joins no other"};
-  if (keeper_) {
-    left_.push_back(std::move(keeper_));
-    left_.back()->end([](const Result<>&) {});
-  }
+  leave_keeper();
   record_.topology = std::move(other.value());
   record_.position = {};
   gossip_.reset();
+  record_.place_of(NodePlace::Kind::data)->group = kNoGroup;
   leaders_.clear();
   told_epoch_ = 0;
   log::notice("Cluster: joined {} of {} nodes", topology().cluster_id(),

@@ -18,10 +18,10 @@ constexpr base::Nanos kMoment = base::kNanosPerMilli;  // as the core counts tim
 
 }  // namespace
 
-ReplicaGroup::ReplicaGroup(Server& server, const cluster::GroupConfig& config, std::string dir)
+ReplicaGroup::ReplicaGroup(Server& server, const cluster::GroupConfig& config)
     : server_(server),
       config_(config),
-      dir_(std::move(dir)),
+      dir_("group"),
       checkpoints_(server.persistence().storage().disk, dir_),
       apply_(server),
       slots_(server.host(), server.store()) {
@@ -33,7 +33,18 @@ ReplicaGroup::ReplicaGroup(Server& server, const cluster::GroupConfig& config, s
     member.witness = listed.witness;
     members_.push_back(std::move(member));
   }
-  if (members_.empty()) members_.emplace_back();  // alone
+  settings_changed(server.settings());
+}
+
+ReplicaGroup::ReplicaGroup(Server& server, GroupPart part)
+    : server_(server),
+      config_(part.config),
+      members_(part.config.self + size_t{1}),
+      dir_(part.dir),
+      checkpoints_(server.persistence().storage().disk, dir_),
+      apply_(server),
+      slots_(server.host(), server.store()),
+      part_(std::move(part)) {
   settings_changed(server.settings());
 }
 
@@ -80,6 +91,7 @@ void ReplicaGroup::begin_turn_end() {
 
 void ReplicaGroup::turn() {
   follow_shape();
+  follow_links();
   if (core_->take_forgotten()) {
     wal_->restart({});
     checkpoints_.forget();
@@ -139,6 +151,7 @@ void ReplicaGroup::follow_shape() {
   const cluster::GroupShape& shape = core_->shape();
   if (shape_seen_ == shape) return;
   shape_seen_ = shape;
+  links_due_ = true;
   config_.members = static_cast<size_t>(std::popcount(shape.all_voters()));
   config_.witnesses = config_.write_quorum = config_.read_quorum = 0;
   shape.each_voters([this](const cluster::Voters& voters) {
@@ -155,9 +168,41 @@ void ReplicaGroup::follow_shape() {
   }
 }
 
+void ReplicaGroup::follow_links() {
+  if (!part_ || !links_due_) return;
+  const bool settled = core_->shape_settled();
+  links_due_ = !settled && !core_->shape().unknown();
+  part_->link(*links_, core_->shape(), settled);
+}
+
+void ReplicaGroup::take(std::unique_ptr<host::Peer> peer, base::Bytes received) {
+  if (!links_ || ending_) return peer->close();
+  links_->take(std::move(peer), received);
+}
+
+void ReplicaGroup::talk_to(const cluster::GroupShape& shape) {
+  if (!part_ || part_->begins || part_->shape == shape) return;
+  part_->shape = shape;
+  links_due_ = true;
+}
+
+void ReplicaGroup::rename(std::string group_name) {
+  if (!part_ || part_->group_name == group_name) return;
+  part_->group_name = std::move(group_name);
+  if (links_) links_ = std::make_unique<cluster::GroupLinks>(server_.host(), link_options(), *this);
+  links_due_ = true;
+}
+
+void ReplicaGroup::leave() {
+  if (serving_) stop_serving();
+  server_.host().loop.cancel(timer_);
+}
+
 base::Result<> ReplicaGroup::change_shape(const cluster::GroupShape& target) {
   if (!core_) return base::Error{"the log of the group is being read"};
-  return core_->change(target);
+  base::Result<> changed = core_->change(target);
+  if (changed) follow_shape();
+  return changed;
 }
 
 void ReplicaGroup::send(Member to, const cluster::GroupMessage& message) {
@@ -509,6 +554,7 @@ void ReplicaGroup::wal_state_failed(const std::string& error) {
 
 void ReplicaGroup::link_up(const cluster::Preamble& preamble) {
   const Member member = preamble.from;
+  if (member >= members_.size()) members_.resize(member + size_t{1});
   members_[member].id = preamble.id;
   members_[member].tls_port = preamble.tls_port;
   core_->linked(member, preamble.id);

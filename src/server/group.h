@@ -34,6 +34,7 @@
 #include "server/cluster_view.h"
 #include "server/group_apply.h"
 #include "server/group_consistency.h"
+#include "server/group_part.h"
 #include "server/key_versions.h"
 #include "server/output_gate.h"
 #include "server/slot_comparison.h"
@@ -53,7 +54,10 @@ class ReplicaGroup final : public ClusterView,
                            public cluster::GroupWalEvents,
                            public cluster::GroupLinksEvents {
  public:
-  ReplicaGroup(Server& server, const cluster::GroupConfig& config, std::string dir = "group");
+  // Of a group whose members are listed in the configuration.
+  ReplicaGroup(Server& server, const cluster::GroupConfig& config);
+  // Of one whose shape tells who they are.
+  ReplicaGroup(Server& server, GroupPart part);
   ~ReplicaGroup() override;
 
   // A group that begins takes over what a server alone had saved in dbfilename.
@@ -115,6 +119,19 @@ class ReplicaGroup final : public ClusterView,
   const cluster::GroupShape* shape() const { return core_ ? &core_->shape() : nullptr; }
   // Where we lead: begins to change the group into this; the error says why not, or not yet.
   base::Result<> change_shape(const cluster::GroupShape& target);
+
+  // The place of ours in it, where the shape tells.
+  const std::optional<GroupPart>& part() const { return part_; }
+  // A connection of another member, and what it has sent so far.
+  void take(std::unique_ptr<host::Peer> peer, base::Bytes received);
+  // Nodes may be elsewhere.
+  void whereabouts_changed() { links_due_ = true; }
+  // Talk with these as long as no shape is known.
+  void talk_to(const cluster::GroupShape& shape);
+  // The node, alone in the group, has taken it to another cluster.
+  void rename(std::string group_name);
+  // Somebody else is to serve the data: nothing is noted of what the store does from now on.
+  void leave();
 
   // Leadership goes to another member: writes wait until one has the whole log and leads, an
   // election timeout at most. False: nobody else could lead.
@@ -246,6 +263,8 @@ class ReplicaGroup final : public ClusterView,
   void give_up_asked();
   void update_members();
   void follow_shape();
+  void follow_links();
+  cluster::GroupLinks::Options link_options() const;
   void send(cluster::Member to, const cluster::GroupMessage& message);
 
   // group_start.cc
@@ -372,6 +391,9 @@ class ReplicaGroup final : public ClusterView,
 
   Counters counters_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  // Where a shape tells who the members are.
+  std::optional<GroupPart> part_;
+  bool links_due_ = true;
 };
 
 }  // namespace quoll::server

@@ -78,12 +78,11 @@ Result<cluster::GroupConfig> group_config(const Settings& settings) {
 }
 
 cluster::GroupConfig group_config_alone(const Settings& settings) {
-  constexpr base::Millis kAloneTimeoutMs = 10;  // who is alone waits for nobody
   cluster::GroupConfig config;
   config.durability = settings.cluster_durability == Durability::fsync
                           ? cluster::Durability::fsync
                           : cluster::Durability::memory;
-  config.election_timeout_ms = kAloneTimeoutMs;
+  config.election_timeout_ms = settings.cluster_election_timeout_ms;
   config.log_keep_bytes = settings.cluster_log_size;
   return config;
 }

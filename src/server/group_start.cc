@@ -120,6 +120,7 @@ bool ReplicaGroup::fill_state(SavedState& state, const cluster::GroupWal::Recove
   const SavedState before = state;
   host::Host& host = server_.host();
   const std::string boot = host.process.boot_id();
+  if (part_) state.id = part_->id;
   if (state.id.empty()) {
     while (state.id.size() < cluster::kMemberIdBytes)
       state.id += fmt::format("{:016x}", host.process.draw_secret());
@@ -140,21 +141,17 @@ void ReplicaGroup::join(SavedState state, const host::OnDone& done) {
     log::notice(
         "Group: this member may have lost something, or is new: it takes part in nothing before "
         "the others have let it in");
+  std::optional<cluster::GroupShape> first;  // else that of the configuration
+  if (part_) first = part_->begins ? part_->shape : cluster::GroupShape{};
   core_ = std::make_unique<cluster::GroupCore>(config_, std::move(state), std::move(recovered_),
-                                               server_.host().random.draw(), steady_ms());
+                                               server_.host().random.draw(), steady_ms(), first);
   if (witness()) {
     const cluster::Position base = core_->log().base();
     core_->restored(base, base.index);
   } else if (const auto& checkpoint = checkpoints_.newest()) {
     if (core_->restored(checkpoint->at, checkpoint->commit)) wal_->restart(checkpoint->at);
   }
-  cluster::GroupLinks::Options options;
-  options.self = config_.self;
-  options.config = config_hash(config_, server_.settings().cluster_group);
-  options.id = id_;
-  options.tls_port = members_[config_.self].tls_port;
-  options.silence_ms = 3 * config_.election_timeout_ms;
-  links_ = std::make_unique<cluster::GroupLinks>(server_.host(), std::move(options), *this);
+  links_ = std::make_unique<cluster::GroupLinks>(server_.host(), link_options(), *this);
   const cluster::GroupList& list = server_.settings().cluster_group;
   for (Member m = 0; m < list.size(); ++m)
     if (m != config_.self) links_->set_member(m, tcp_endpoint(list[m].host, list[m].bus_port));
@@ -165,6 +162,20 @@ void ReplicaGroup::join(SavedState state, const host::OnDone& done) {
               config_.members, core_->last().index, core_->epoch());
   schedule();
   done({});
+}
+
+cluster::GroupLinks::Options ReplicaGroup::link_options() const {
+  cluster::GroupLinks::Options options;
+  if (part_) {
+    options = part_->link_options();
+  } else {
+    options.self = config_.self;
+    options.config = config_hash(config_, server_.settings().cluster_group);
+    options.id = id_;
+    options.silence_ms = 3 * config_.election_timeout_ms;
+  }
+  options.tls_port = members_[config_.self].tls_port;
+  return options;
 }
 
 // Data that are not the log's are repaired by the leader. Where that is we, or a witness, or

@@ -2,6 +2,7 @@
 // modules, cluster and keyspace.
 #include "host/supervisor.h"
 #include "server/backups.h"
+#include "server/cluster_node.h"
 #include "server/config_value.h"
 #include "server/defragmenter.h"
 #include "server/group.h"
@@ -261,6 +262,9 @@ void info_cluster(Server& server, InfoWriter& out) {
   out.field("group_slots_left_out", counters.slots_left_out);
   out.field("group_keys_repaired", counters.keys_repaired);
   out.field("group_checkpoints", counters.checkpoints);
+  out.field("group_voters", core.shape().now.size());
+  const ClusterNode* node = server.node();
+  if (node && node->keepers()) out.field("topology_voters", node->keepers()->now.size());
 }
 
 // Redis 8's form: "db0_distrib_lists_items:1=3,4=1,1K=2" where a label is the least size of its

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
+
 #include "base/numbers.h"
+#include "base/text.h"
 #include "host/whole_file.h"
 #include "server/log.h"
 
@@ -55,7 +58,56 @@ bool take_slots(Bytes released, Bytes dropping, NodeRecord& record) {
   return true;
 }
 
+constexpr unsigned kFounderBit = 1;
+
+std::string places_text(const std::vector<NodePlace>& places) {
+  std::string text;
+  for (const NodePlace& one : places)
+    text += fmt::format(" {}:{}:{}:{}:{}", static_cast<int>(one.kind), one.group, one.place,
+                        one.founder ? kFounderBit : 0, one.dir);
+  return text;
+}
+
+bool take_place(Bytes word, NodePlace& place) {
+  uint64_t numbers[4] = {};
+  for (uint64_t& number : numbers) {
+    const size_t end = word.find(':');
+    if (end == Bytes::npos || !base::parse_uint(word.substr(0, end), number)) return false;
+    word.remove_prefix(end + 1);
+  }
+  if (numbers[0] > static_cast<uint64_t>(NodePlace::Kind::witness) ||
+      numbers[1] > cluster::kNoGroup || numbers[2] >= cluster::kMembersMax || word.empty())
+    return false;
+  place = {static_cast<NodePlace::Kind>(numbers[0]), static_cast<cluster::GroupNumber>(numbers[1]),
+           static_cast<cluster::Member>(numbers[2]), (numbers[3] & kFounderBit) != 0,
+           std::string(word)};
+  return true;
+}
+
+bool take_places(Bytes text, std::vector<NodePlace>& places) {
+  for (Bytes word = take_word(text); !word.empty(); word = take_word(text))
+    if (!take_place(word, places.emplace_back())) return false;
+  return true;
+}
+
 }  // namespace
+
+NodePlace* NodeRecord::place_of(NodePlace::Kind kind) {
+  const auto found = std::ranges::find(places, kind, &NodePlace::kind);
+  return found == places.end() ? nullptr : &*found;
+}
+
+void NodeRecord::set_place(NodePlace place) {
+  const bool many = place.kind == NodePlace::Kind::witness;
+  std::erase_if(places, [&](const NodePlace& one) {
+    return one.kind == place.kind && (!many || one.group == place.group);
+  });
+  places.push_back(std::move(place));
+}
+
+void NodeRecord::drop_places(NodePlace::Kind kind) {
+  std::erase_if(places, [kind](const NodePlace& one) { return one.kind == kind; });
+}
 
 std::string NodeRecord::encode() const {
   const std::string table = topology.encode();
@@ -63,9 +115,10 @@ std::string NodeRecord::encode() const {
   for (const auto& [slot, node] : released) gone += fmt::format(" {}:{}", slot, node);
   for (const uint16_t slot : dropping) left += fmt::format(" {}", slot);
   std::string text = fmt::format(
-      "{}id {}\nhome {}\nincarnation {}\nposition {} {}\nreleased{}\ndropping{}\ntopology {}\n{}\n",
+      "{}id {}\nhome {}\nincarnation {}\nposition {} {}\nreleased{}\ndropping{}\nplaces{}\n"
+      "topology {}\n{}\n",
       kNodeFileHead, id, home, incarnation, position.epoch, position.index, gone, left,
-      table.size(), table);
+      places_text(places), table.size(), table);
   return text + checksum_line(text);
 }
 
@@ -76,12 +129,13 @@ Result<NodeRecord> NodeRecord::decode(Bytes bytes) {
   const Bytes text = bytes.substr(0, bytes.size() - kChecksumBytes);
   if (checksum_line(text) != bytes.substr(text.size())) return damaged;
   Bytes rest = text.substr(kNodeFileHead.size());
-  Bytes id, home, incarnation, position, released, dropping, size;
+  Bytes id, home, incarnation, position, released, dropping, places, size;
   NodeRecord record;
   uint64_t number = 0, table = 0;
   if (!take_line(rest, "id", id) || !take_line(rest, "home", home) ||
       !take_line(rest, "incarnation", incarnation) || !take_line(rest, "position", position) ||
       !take_line(rest, "released", released) || !take_line(rest, "dropping", dropping) ||
+      !take_line(rest, "places", places) || !take_places(places, record.places) ||
       !take_line(rest, "topology", size) || !base::parse_uint(incarnation, number) ||
       !base::parse_uint(size, table) || rest.size() != table + 1)
     return damaged;

@@ -8,6 +8,7 @@
 //   position <epoch> <index>       of the topology in the log of those who hold it
 //   released <slot>:<node> ...     not ours any more, and not yet the node's group's
 //   dropping <slot> ...            another group's, whose keys are still here
+//   places <kind:group:place:flags:directory> ...     of ours, in groups
 //   topology <bytes>
 //   <its bytes>
 //   <16 hex digits: XXH3 of everything before>
@@ -30,6 +31,18 @@ namespace quoll::server {
 
 constexpr base::Nanos kNodeFileRetryAfter = 1'000 * base::kNanosPerMilli;
 
+// Our place in a group.
+struct NodePlace {
+  enum class Kind : uint8_t { keeper, data, witness };  // of the topology; of keys; of their log
+  Kind kind = Kind::keeper;
+  cluster::GroupNumber group = cluster::kNoGroup;  // in the topology, as far as it is in there
+  cluster::Member place = 0;
+  bool founder = false;  // the group began with us, alone
+  std::string dir;       // of the log, in `home`
+
+  bool operator==(const NodePlace&) const = default;
+};
+
 struct NodeRecord {
   std::string id;    // "": the node is new
   std::string home;  // directory of its logs
@@ -37,7 +50,13 @@ struct NodeRecord {
   cluster::Position position;
   std::map<uint16_t, cluster::NodeIndex> released;
   std::set<uint16_t> dropping;
+  std::vector<NodePlace> places;
   cluster::Topology topology;
+
+  // Ours: of the topology, and of keys, there is one.
+  NodePlace* place_of(NodePlace::Kind kind);
+  void set_place(NodePlace place);
+  void drop_places(NodePlace::Kind kind);
 
   std::string encode() const;
   static base::Result<NodeRecord> decode(base::Bytes bytes);

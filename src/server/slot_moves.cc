@@ -96,7 +96,7 @@ SlotMove* SlotMoves::current() {
 
 Result<std::string> SlotMoves::begin(const cluster::SlotRanges& slots, NodeIndex target) {
   if (!leads()) return Error{"ERR Only the leader of a group moves its slots"};
-  if (node_.group()->members().size() > 1)
+  if (node_.members_of_group() > 1)
     return Error{"ERR Slots of a group of several members do not move yet"};
   const cluster::TopologyMember* member = node_.topology().find(target);
   if (!member) return Error{"ERR Unknown node"};

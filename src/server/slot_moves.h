@@ -82,6 +82,8 @@ class SlotMoves final : public store::CommitSink {
   // The slot is in a move that is not over.
   bool moves(unsigned slot) const { return wanted_[slot]; }
   bool released(unsigned slot) const { return released_[slot]; }
+  // Only this node knows what it has released: its group stays as it is meanwhile.
+  bool busy() const { return wanted_.any() || released_.any(); }
 
   // Questions of the source; `body` behind the id of the cluster.
   void serve(cluster::Question question, base::Bytes body, cluster::NodeBus::OnAnswer answer);

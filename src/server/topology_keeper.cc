@@ -1,6 +1,6 @@
 #include "server/topology_keeper.h"
 
-#include "base/check.h"
+#include "cluster/group_steps.h"
 #include "server/log.h"
 
 namespace quoll::server {
@@ -12,111 +12,18 @@ using cluster::Position;
 namespace {
 
 constexpr base::Bytes kChangeWord = "TOPOLOGY";  // begins the one effect of an entry
-constexpr base::Millis kAloneTimeoutMs = 10;     // who is alone waits for nobody
-
-cluster::GroupConfig keeper_config() {
-  cluster::GroupConfig config;
-  config.durability = cluster::Durability::fsync;
-  config.election_timeout_ms = kAloneTimeoutMs;
-  config.log_keep_bytes = kKeeperLogBytes;
-  return config;
-}
 
 }  // namespace
 
-TopologyKeeper::TopologyKeeper(const host::Host& host, std::string dir, std::string id,
-                               cluster::Topology& topology, Position at, host::Task changed)
-    : host_(host),
-      dir_(std::move(dir)),
-      id_(std::move(id)),
-      topology_(topology),
-      applied_(at),
-      changed_(std::move(changed)) {}
-
-TopologyKeeper::~TopologyKeeper() {
-  *alive_ = false;
-  host_.loop.cancel(timer_);
-}
-
-void TopologyKeeper::start(host::OnDone done) {
-  host_.disk.make_dir(dir_, [this, alive = alive_, done = std::move(done)](Result<> made) {
-    if (!*alive) return;
-    if (!made) return done(Error{"Can't make the directory " + dir_ + ": " + made.error()});
-    wal_ = std::make_unique<cluster::GroupWal>(host_.disk, host_.loop, dir_, *this);
-    wal_->set_sync(cluster::Durability::fsync);
-    wal_->open(
-        [this](const cluster::Entry& entry, base::Bytes bytes) {
-          const cluster::Index before = entry.header.at.index - 1;
-          if (recovered_.last().index != before) recovered_.restart({0, before});
-          recovered_.append(entry.header,
-                            [&](const cluster::EntryHeader&, std::string& out) { out += bytes; });
-        },
-        [this, done](Result<cluster::GroupWal::Recovery> recovery) {
-          if (!recovery) return done(Error{recovery.error()});
-          log_read(std::move(recovery.value()), done);
-        });
-  });
-}
-
-void TopologyKeeper::log_read(cluster::GroupWal::Recovery recovery, const host::OnDone& done) {
-  if (!recovery.report.empty()) log::warning("Cluster: {}", recovery.report);
-  recovered_.set_base(recovery.base);
-  cluster::SavedState state = recovery.state;
-  const bool named = !state.id.empty();
-  state.id = id_;
-  if ((recovery.fresh || recovery.damaged) && state.amnesia == 0)
-    state.amnesia = host_.random.draw() | 1;
-  const auto go_on = [this, state, done] {
-    join(state, recovered_.base());
-    done({});
-  };
-  if (named && !recovery.damaged) return go_on();
-  wal_->save_state(state, go_on);
-}
-
-void TopologyKeeper::join(cluster::SavedState state, Position base) {
-  core_ = std::make_unique<cluster::GroupCore>(
-      keeper_config(), std::move(state), std::move(recovered_), host_.random.draw(), steady_ms());
-  // Entries that the topology has seen are refused when they are applied to it again.
-  applied_ = std::max(applied_, base);
-  if (core_->restored(applied_, applied_.index)) wal_->restart(applied_);
-  schedule();
-}
-
-void TopologyKeeper::end(host::OnDone done) {
-  if (!core_ || ending_) return done({});
-  begin_turn_end();
-  ending_ = true;
-  wal_->close([this, done = std::move(done)](Result<> closed) {
-    ending_ = closed.ok();
-    done(std::move(closed));
-  });
-}
-
-void TopologyKeeper::schedule() {
-  timer_ = host_.loop.after(kKeeperTick, [this] {
-    schedule();
-    core_->tick(steady_ms());
-  });
-}
-
-void TopologyKeeper::begin_turn_end() {
-  if (!core_ || ending_) return;
-  apply();
-  if (const cluster::SavedState* state = core_->take_state())
-    wal_->save_state(*state, [this] { core_->state_saved(); });
-  core_->flush(steady_ms());
-  core_->hand_over([this](base::Bytes bytes, cluster::Index last) {
-    wal_->append(bytes, last);
-    log_bytes_ += bytes.size();
-  });
-  wal_->flush();
-}
+TopologyKeeper::TopologyKeeper(const host::Host& host, GroupPart part, cluster::Topology& topology,
+                               Position at, host::Task changed)
+    : LogMember(host, std::move(part), at), topology_(topology), changed_(std::move(changed)) {}
 
 // --- changes -----------------------------------------------------------------------------------
 
 void TopologyKeeper::propose(const cluster::TopologyChange& change, host::OnDone done) {
   if (!leads()) return done(Error{"this node does not lead those who hold the topology"});
+  if (still_holds(change)) return done(Error{"the node still holds the topology"});
   // The entries on their way are part of what the change meets.
   if (!ahead_) ahead_ = topology_;
   if (auto fine = ahead_->apply(change); !fine) return done(std::move(fine));
@@ -127,25 +34,23 @@ void TopologyKeeper::propose(const cluster::TopologyChange& change, host::OnDone
   proposals_.push_back({{core_->epoch(), index}, std::move(done)});
 }
 
+// Nobody ceases to be a member who has a part in agreeing on that.
+bool TopologyKeeper::still_holds(const cluster::TopologyChange& change) const {
+  const auto* remove = std::get_if<cluster::RemoveMember>(&change.body);
+  const cluster::TopologyMember* member = remove ? topology_.find(remove->index) : nullptr;
+  return member && (core_->shape().place_of(member->id) || !core_->shape_settled());
+}
+
 // The core counts what we proposed as applied; to us it is once it is committed.
 void TopologyKeeper::apply() {
-  if (core_->take_undone() || (ahead_ && !core_->leads())) ahead_.reset();
+  if (!core_->leads()) ahead_.reset();
   bool changed = false;
   Settled settled;
-  while (applied_.index < core_->commit()) {
-    cluster::Index upto;
-    base::Bytes bytes = core_->log().slice(applied_.index, SIZE_MAX, upto);
-    for (const cluster::Index end = std::min(upto, core_->commit()); applied_.index < end;) {
-      cluster::Entry entry;
-      QUOLL_CHECK(cluster::decode_entry(bytes, entry) == cluster::EntryFault::none);
-      bytes.remove_prefix(entry.bytes);
-      const Result<> applied = apply(entry);
-      changed |= applied.ok() && entry.header.kind == cluster::EntryKind::effects;
-      applied_ = entry.header.at;
-      core_->applied(std::max(core_->applied(), applied_.index));
-      settle(entry.header.at, applied, settled);
-    }
-  }
+  each_committed([&](const cluster::Entry& entry) {
+    const Result<> applied = apply(entry);
+    changed |= applied.ok() && entry.header.kind == cluster::EntryKind::effects;
+    settle(entry.header.at, applied, settled);
+  });
   if (proposals_.empty()) ahead_.reset();
   if (changed) changed_();
   for (auto& [done, result] : settled) done(std::move(result));
@@ -168,40 +73,37 @@ void TopologyKeeper::settle(Position at, const Result<>& result, Settled& settle
   while (!proposals_.empty() && proposals_.front().at.index <= at.index) {
     Proposal one = std::move(proposals_.front());
     proposals_.pop_front();
-    settled.emplace_back(std::move(one.done),
-                         one.at == at ? result
-                                      : Error{"another node leads those who hold the topology"});
+    settled.emplace_back(
+        std::move(one.done),
+        one.at == at ? result : Error{"another node leads those who hold the topology"});
   }
 }
 
+// One that we know already, because somebody told us of a later version, stays.
+bool TopologyKeeper::take_data(base::Bytes data) {
+  auto other = cluster::Topology::decode(data);
+  if (!other) return false;
+  if (other.value().version() > topology_.version()) topology_ = std::move(other.value());
+  changed_();
+  return true;
+}
+
 void TopologyKeeper::saved(Position at) {
-  if (!core_ || ending_ || log_bytes_ < kKeeperLogBytes) return;
-  log_bytes_ = 0;
-  wal_->trim(at.index);
+  if (core_ && !ending_ && log_bytes() >= kKeeperLogBytes) trim(at.index);
 }
 
-// --- the log on disk ---------------------------------------------------------------------------
+// --- who governs -------------------------------------------------------------------------------
 
-void TopologyKeeper::wal_written(Position upto) {
-  if (core_) core_->written(upto);
-}
-
-void TopologyKeeper::wal_synced(Position upto) {
-  if (core_) core_->synced(upto);
-}
-
-void TopologyKeeper::wal_failed(const std::string& error) {
-  log::warning("Error writing the log of the topology: {}", error);
-  if (core_) core_->disk_fails();
-}
-
-void TopologyKeeper::wal_again(Position durable) {
-  log::notice("The log of the topology can be written again");
-  if (core_) core_->disk_works(durable, wal_->base().index);
-}
-
-void TopologyKeeper::wal_state_failed(const std::string& error) {
-  log::warning("Error saving the state of the topology's log: {}", error);
+void TopologyKeeper::tick() {
+  if (!leads() || topology_.governors().empty()) return;
+  cluster::WantedMembers wanted;
+  for (const cluster::NodeIndex node : topology_.governors())
+    if (const auto* member = topology_.find(node)) wanted.push_back({member->id, false});
+  const auto next = cluster::next_shape(
+      core_->shape(), wanted, [this](cluster::Member member) { return core_->caught_up(member); });
+  if (!next || !core_->may_change(*next)) return;
+  if (auto changed = core_->change(*next); !changed)
+    log::warning("Cluster: who holds the topology cannot change: {}", changed.error());
 }
 
 }  // namespace quoll::server

@@ -1,0 +1,43 @@
+#include "cluster/group_steps.h"
+
+namespace quoll::cluster {
+namespace {
+
+bool is_wanted(const WantedMembers& wanted, const GroupShape::Place& place) {
+  for (const WantedMember& one : wanted)
+    if (one.id == place.id && one.witness == place.witness) return true;
+  return false;
+}
+
+}  // namespace
+
+std::optional<GroupShape> next_shape(const GroupShape& now, const WantedMembers& wanted,
+                                     const std::function<bool(Member)>& caught_up) {
+  if (now.joint() || now.unknown() || wanted.empty()) return {};
+  GroupShape next = now;
+  // A learner that is not wanted any more makes room.
+  for (Member m = 0; m < kMembersMax; ++m)
+    if (now.uses(m) && !now.votes(m) && !is_wanted(wanted, now.places[m])) next.drop(m);
+  if (next != now) return next;
+  for (const WantedMember& one : wanted) {
+    if (now.place_of(one.id)) continue;
+    const auto place = now.free_place();
+    if (!place) return {};
+    return next.add(*place, one.id, one.witness);
+  }
+  next.now.places = 0;
+  for (Member m = 0; m < kMembersMax; ++m) {
+    if (!now.uses(m)) continue;
+    if (!is_wanted(wanted, now.places[m])) {
+      next.drop(m);
+    } else if (now.votes(m) || caught_up(m)) {
+      next.now.places |= 1u << m;
+    } else {
+      return {};
+    }
+  }
+  if (next == now) return {};
+  return next;
+}
+
+}  // namespace quoll::cluster

@@ -1,0 +1,32 @@
+// What shape of a group comes next, so that its members become the wanted ones: a pure function to
+// be asked again after every change, until it says that there is nothing left.
+//
+//   whoever is wanted and is not there       comes as a learner, one after the other
+//   all that are wanted have caught up       they vote, and who is not wanted goes: one change
+//
+// Until all have caught up those that vote go on voting, so a group never counts on somebody who
+// lacks what it has acknowledged, nor is left with a number of voters nobody asked for.
+//
+// Pure.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cluster/group_shape.h"
+
+namespace quoll::cluster {
+
+struct WantedMember {
+  std::string id;
+  bool witness = false;
+};
+using WantedMembers = std::vector<WantedMember>;
+
+// Nothing: it is so, or it must wait for who learns, or for a place.
+std::optional<GroupShape> next_shape(const GroupShape& now, const WantedMembers& wanted,
+                                     const std::function<bool(Member)>& caught_up);
+
+}  // namespace quoll::cluster

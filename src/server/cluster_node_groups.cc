@@ -1,0 +1,412 @@
+// ClusterNode: the groups whose member this node is.
+//
+//   the topology names us a governor, or a member of a group -> which place is ours? -> whoever
+//   leads it: this one, among these -> we begin there, with an empty log, as a learner -> we vote
+//
+// Who leads a group makes its shape follow the topology, and asks a third node to keep the log
+// where two have the data. Until we are in the group that the topology names, the data here are not
+// its.
+#include <fmt/format.h>
+
+#include "cluster/group_frames.h"
+#include "server/cluster_node.h"
+#include "server/group.h"
+#include "server/group_settings.h"
+#include "server/log.h"
+#include "server/script_host.h"
+#include "server/script_libraries.h"
+#include "server/server.h"
+#include "server/slot_moves.h"
+
+namespace quoll::server {
+
+using base::Bytes;
+using base::Error;
+using base::Result;
+using cluster::FieldReader;
+using cluster::FieldWriter;
+using cluster::GroupNumber;
+using cluster::GroupShape;
+using cluster::kNoGroup;
+using cluster::NodeBus;
+using cluster::NodeIndex;
+using cluster::Question;
+
+namespace {
+
+constexpr size_t kNameDigits = 8;  // of ids in names of directories
+
+GroupShape shape_alone(const std::string& id) {
+  GroupShape shape;
+  shape.add(0, id);
+  shape.now.places = 1;
+  return shape;
+}
+
+const cluster::GroupCore* core_of(const ReplicaGroup& group) { return group.core(); }
+
+}  // namespace
+
+std::string ClusterNode::group_name(const NodePlace& place) const {
+  const std::string& cluster = topology().cluster_id();
+  const std::string number = place.kind == NodePlace::Kind::keeper ? "topology"
+                             : place.group == kNoGroup             ? "none"
+                                                                   : std::to_string(place.group);
+  return (cluster.empty() ? next_cluster_ : cluster) + " " + number;
+}
+
+GroupPart ClusterNode::part_at(const NodePlace& place) const {
+  GroupPart part;
+  part.group_name = group_name(place);
+  part.dir = record_.home + "/" + place.dir;
+  part.id = record_.id;
+  part.begins = place.founder;
+  if (place.founder) part.shape = shape_alone(record_.id);
+  part.config = group_config_alone(server_.settings());
+  part.config.self = place.place;
+  part.where = [this](const std::string& id) -> std::optional<host::Endpoint> {
+    const NodeIndex node = topology().index_of(id);
+    if (node == cluster::kNoNode) return {};
+    return endpoint(node);
+  };
+  return part;
+}
+
+// Of each place another one: nothing is remembered of who had it before.
+std::string ClusterNode::dir_of(Bytes what, GroupNumber group, cluster::Member place) const {
+  return fmt::format("{}-{}-{}-{}", what, topology().cluster_id().substr(0, kNameDigits), group,
+                     place);
+}
+
+// After the topology has changed: nodes may be elsewhere, and our group may have got a number.
+void ClusterNode::groups_changed() {
+  if (keeper_) keeper_->whereabouts_changed();
+  if (!group_) return;
+  group_->whereabouts_changed();
+  NodePlace* place = record_.place_of(NodePlace::Kind::data);
+  for (auto& [number, witness] : witnesses_) witness->whereabouts_changed();
+  const bool anew = place && place->founder && place->group == kNoGroup && own_group_ != kNoGroup;
+  if (anew && topology().groups().at(own_group_).members == std::vector<NodeIndex>{index_}) {
+    place->group = own_group_;
+    group_->rename(group_name(*place));
+  }
+  held_group_ = place ? place->group : kNoGroup;
+}
+
+// --- the group of our data ---------------------------------------------------------------------
+
+void ClusterNode::start_group(const host::OnDone& done) {
+  if (!record_.place_of(NodePlace::Kind::data))
+    record_.set_place({.kind = NodePlace::Kind::data,
+                       .founder = true,
+                       .dir = "group-" + record_.id.substr(0, kNameDigits)});
+  begin_group(*record_.place_of(NodePlace::Kind::data), {}, done);
+}
+
+void ClusterNode::begin_group(const NodePlace& place, const GroupShape& shape,
+                              const host::OnDone& done) {
+  GroupPart part = part_at(place);
+  if (!place.founder) part.shape = shape;
+  group_ = std::make_unique<ReplicaGroup>(server_, std::move(part));
+  if (place.founder) group_->begin_with_rdb();
+  server_.group_started(group_.get());
+  held_group_ = place.group;
+  group_->start(done);
+}
+
+// The data of one group make place for those of another.
+void ClusterNode::change_group(NodePlace ours, const GroupShape& shape) {
+  if (changing_group_) return;
+  changing_group_ = true;
+  held_group_ = kNoGroup;
+  refresh();
+  group_->end([this, ours = std::move(ours), shape, alive = alive_](const Result<>& ended) {
+    if (!*alive) return;
+    changing_group_ = false;
+    if (!ended) return;
+    group_->leave();
+    groups_left_.push_back(std::move(group_));
+    forget_data();
+    told_epoch_ = 0;
+    record_.set_place(ours);
+    begin_group(ours, shape, [](const Result<>& begun) {
+      if (!begun) log::warning("Cluster: {}", begun.error());
+    });
+    refresh();
+    save();
+  });
+}
+
+void ClusterNode::forget_data() {
+  store::Store& store = server_.store();
+  for (store::DbIndex db = 0; db < store.databases(); ++db) store.flush(db);
+  server_.scripts().libraries().flush();
+  server_.tracking().flushed();
+  server_.watches().dirty_all();
+}
+
+void ClusterNode::follow_groups() {
+  if (topology().cluster_id().empty() || meeting_) return;
+  follow_own_group();
+  follow_witnesses();
+  name_witness();
+}
+
+void ClusterNode::follow_own_group() {
+  const auto group = topology().groups().find(own_group_);
+  if (changing_group_ || !group_ || !core_of(*group_) || group == topology().groups().end()) return;
+  const bool led = group_->leader() < group_->members().size();
+  if (held_group_ == own_group_ && (group_->part()->begins || led)) return;
+  ask_for_place(own_group_, group->second.members);
+}
+
+// The shape follows the topology, a step at a time.
+void ClusterNode::lead_group() {
+  if (!serves() || held_group_ == kNoGroup || moves_->busy()) return;
+  const cluster::GroupCore& core = *core_of(*group_);
+  const auto wanted = cluster::wanted_members(topology(), held_group_, core.shape());
+  const auto next = cluster::next_shape(
+      core.shape(), wanted, [&core](cluster::Member member) { return core.caught_up(member); });
+  if (!next || !core.may_change(*next)) return;
+  if (auto changed = group_->change_shape(*next); !changed)
+    log::warning("Cluster: the group cannot change: {}", changed.error());
+}
+
+// --- witnesses ---------------------------------------------------------------------------------
+
+void ClusterNode::start_witnesses(const host::OnDone& done) {
+  for (const NodePlace& place : record_.places)
+    if (place.kind == NodePlace::Kind::witness) begin_witness(place, {}, done);
+}
+
+void ClusterNode::begin_witness(const NodePlace& place, const GroupShape& shape,
+                                const host::OnDone& done) {
+  GroupPart part = part_at(place);
+  part.shape = shape;
+  auto& witness = witnesses_[place.group];
+  witness = std::make_unique<Witness>(server_.host(), std::move(part));
+  witness->start(done);
+}
+
+// Our witness has not been heard of: it may not know yet that it is one.
+void ClusterNode::name_witness() {
+  if (!serves() || held_group_ == kNoGroup) return;
+  const GroupShape& shape = core_of(*group_)->shape();
+  for (cluster::Member m = 0; m < group_->members().size(); ++m) {
+    if (!shape.is_witness(m) || group_->members()[m].connected) continue;
+    const NodeIndex node = topology().index_of(shape.places[m].id);
+    if (node == cluster::kNoNode) continue;
+    std::string body = topology().cluster_id();
+    FieldWriter(body).number(held_group_).number(m);
+    body += cluster::encode_shape(shape);
+    bus_->ask(endpoint(node), Question::witness, body, [](const auto&) {});
+  }
+}
+
+void ClusterNode::serve_witness(Bytes body, const NodeBus::OnAnswer& answer) {
+  FieldReader in(body);
+  GroupNumber group = 0;
+  cluster::Member place = 0;
+  if (!in.number(group) || !in.number(place) || place >= cluster::kMembersMax)
+    return answer(Error{"this names no place"});
+  const auto shape = cluster::decode_shape(in.rest());
+  if (!shape || shape->places[place].id != record_.id || !shape->is_witness(place))
+    return answer(Error{"this place is not ours"});
+  if (const auto known = witnesses_.find(group); known != witnesses_.end()) {
+    known->second->talk_to(*shape);
+    if (known->second->place() == place) return answer(std::string());
+    leave_witness(group);
+  }
+  log::notice("Cluster: this node is the witness of group {} from now on, at place {}", group,
+              place);
+  const NodePlace ours{.kind = NodePlace::Kind::witness,
+                       .group = group,
+                       .place = place,
+                       .founder = false,
+                       .dir = dir_of("witness", group, place)};
+  record_.set_place(ours);
+  begin_witness(ours, *shape, [](const Result<>& begun) {
+    if (!begun) log::warning("Cluster: {}", begun.error());
+  });
+  save();
+  answer(std::string());
+}
+
+void ClusterNode::leave_witness(GroupNumber group) {
+  const auto known = witnesses_.find(group);
+  left_.push_back(std::move(known->second));
+  witnesses_.erase(known);
+  left_.back()->end([](const Result<>&) {});
+  std::erase_if(record_.places, [group](const NodePlace& one) {
+    return one.kind == NodePlace::Kind::witness && one.group == group;
+  });
+}
+
+void ClusterNode::follow_witnesses() {
+  std::vector<GroupNumber> over;
+  for (const auto& [number, witness] : witnesses_) {
+    const bool left_out = witness->left_out() && !witness->core()->leads();
+    if (left_out || !topology().groups().count(number)) over.push_back(number);
+  }
+  for (const GroupNumber number : over) leave_witness(number);
+  if (!over.empty()) save();
+}
+
+// All of our parts; the error of one of them.
+void ClusterNode::end_groups(const host::OnDone& done) {
+  struct Ends {
+    size_t left = 1;
+    std::string error;
+  };
+  const auto ends = std::make_shared<Ends>();
+  const auto one = [ends, done](const Result<>& ended) {
+    if (!ended) ends->error = ended.error();
+    if (--ends->left == 0) done(ends->error.empty() ? Result<>() : Error{ends->error});
+  };
+  ends->left += witnesses_.size() + (group_ ? 1 : 0) + (keeper_ ? 1 : 0);
+  if (group_) group_->end(one);
+  for (auto& [number, witness] : witnesses_) witness->end(one);
+  if (keeper_) keeper_->end(one);
+  one({});
+}
+
+// --- g0 ----------------------------------------------------------------------------------------
+
+// Who is alone governs itself.
+void ClusterNode::start_keeper(const host::OnDone& done) {
+  if (topology().cluster_id().empty()) {
+    next_cluster_ = new_id();
+    record_.set_place({.kind = NodePlace::Kind::keeper, .founder = true, .dir = keeper_dir(0)});
+  }
+  if (const NodePlace* place = record_.place_of(NodePlace::Kind::keeper))
+    return begin_keeper(*place, {}, done);
+  done({});
+}
+
+std::string ClusterNode::keeper_dir(cluster::Member place) const {
+  const std::string& cluster = topology().cluster_id();
+  return fmt::format("g0-{}-{}", (cluster.empty() ? next_cluster_ : cluster).substr(0, kNameDigits),
+                     place);
+}
+
+void ClusterNode::begin_keeper(const NodePlace& place, const GroupShape& shape,
+                               const host::OnDone& done) {
+  GroupPart part = part_at(place);
+  if (!place.founder) part.shape = shape;
+  part.config.durability = cluster::Durability::fsync;
+  part.config.log_keep_bytes = kKeeperLogBytes;
+  keeper_ = std::make_unique<TopologyKeeper>(server_.host(), std::move(part), record_.topology,
+                                             record_.position, [this] { topology_changed(); });
+  keeper_->start(done);
+}
+
+void ClusterNode::leave_keeper() {
+  if (!keeper_) return;
+  record_.drop_places(NodePlace::Kind::keeper);
+  left_.push_back(std::move(keeper_));
+  left_.back()->end([](const Result<>&) {});
+}
+
+// Those hold the topology whom it names: we begin or end our part, and, where we lead, name others.
+void ClusterNode::follow_governors() {
+  if (topology().cluster_id().empty() || meeting_) return;
+  const bool governs = cluster::contains(topology().governors(), index_);
+  if (keeper_ && !governs && keeper_->left_out() && !keeper_->core()->leads()) {
+    log::notice("Cluster: this node no longer holds the topology");
+    leave_keeper();
+    save();
+  }
+  if (governs && (!keeper_ || !keeper_->led())) ask_for_place(kNoGroup, topology().governors());
+  consider_governors();
+}
+
+void ClusterNode::consider_governors() {
+  if (!keeper_ || !keeper_->leads() || governors_right_ == topology().version()) return;
+  governors_right_ = topology().version();
+  const auto step = [](const cluster::Topology& now) { return cluster::next_to_govern(now, {}); };
+  if (const auto next = step(topology()); !next || !next.value()) return;
+  make_so(step, [this](const Result<>& changed) {
+    if (!changed) governors_right_ = 0;
+  });
+}
+
+void ClusterNode::take_governors_place(cluster::Member place, const GroupShape& shape) {
+  if (!cluster::contains(topology().governors(), index_)) return;
+  if (keeper_ && keeper_->place() == place) return keeper_->talk_to(shape);
+  leave_keeper();
+  log::notice("Cluster: this node holds the topology from now on, at place {}", place);
+  const NodePlace ours{.kind = NodePlace::Kind::keeper, .place = place, .dir = keeper_dir(place)};
+  record_.set_place(ours);
+  record_.position = {};
+  begin_keeper(ours, shape, [](const Result<>& begun) {
+    if (!begun) log::warning("Cluster: {}", begun.error());
+  });
+  save();
+}
+
+// --- others ------------------------------------------------------------------------------------
+
+// Which place in the group is ours? One of these knows.
+void ClusterNode::ask_for_place(GroupNumber group, const std::vector<NodeIndex>& of) {
+  const NodeIndex other = of[asked_for_place_++ % of.size()];
+  if (other == index_ || !asking_.insert(group).second) return;
+  std::string body = topology().cluster_id();
+  FieldWriter(body).number(group);
+  bus_->ask(
+      endpoint(other), Question::take_in, body,
+      [this, group, alive = alive_, cluster = topology().cluster_id()](Result<std::string> answer) {
+        if (!*alive) return;
+        asking_.erase(group);
+        if (answer && cluster == topology().cluster_id()) take_place(group, answer.value());
+      });
+}
+
+void ClusterNode::take_place(GroupNumber group, Bytes answer) {
+  FieldReader in(answer);
+  cluster::Member place = 0;
+  if (!in.number(place) || place >= cluster::kMembersMax) return;
+  const auto shape = cluster::decode_shape(in.rest());
+  if (!shape) return;
+  if (group == kNoGroup) return take_governors_place(place, *shape);
+  if (group != own_group_ || changing_group_ || !group_) return;
+  if (held_group_ == group && group_->self() == place) return group_->talk_to(*shape);
+  log::notice("Cluster: this node is a member of group {} from now on, at place {}", group, place);
+  change_group({.kind = NodePlace::Kind::data,
+                .group = group,
+                .place = place,
+                .founder = false,
+                .dir = dir_of("group", group, place)},
+               *shape);
+}
+
+// By whoever leads the group.
+void ClusterNode::serve_take_in(const NodeBus::Asked& asked, Bytes body,
+                                const NodeBus::OnAnswer& answer) const {
+  FieldReader in(body);
+  GroupNumber group = 0;
+  if (!in.number(group)) return answer(Error{"this names no group"});
+  const bool topology = group == kNoGroup && keeper_ && keeper_->leads();
+  const bool data = group != kNoGroup && group == held_group_ && serves();
+  if (!topology && !data) return answer(Error{std::string(kNotLeader)});
+  const cluster::GroupCore& core = topology ? *keeper_->core() : *core_of(*group_);
+  const auto place = core.shape().place_of(asked.id);
+  if (!place || !core.shape_settled()) return answer(Error{std::string(kAskAgain)});
+  std::string bytes;
+  FieldWriter(bytes).number(*place);
+  answer(bytes + cluster::encode_shape(core.shape()));
+}
+
+// A connection to one of our groups.
+void ClusterNode::take_member(std::unique_ptr<host::Peer> peer, Bytes received) {
+  const auto preamble = cluster::decode_preamble(received);
+  if (preamble && keeper_ && preamble->config == keeper_->config_hash())
+    return keeper_->take(std::move(peer), received);
+  if (preamble && group_ && preamble->config == GroupPart::config_hash(group_->part()->group_name))
+    return group_->take(std::move(peer), received);
+  for (auto& [number, witness] : witnesses_)
+    if (preamble && preamble->config == witness->config_hash())
+      return witness->take(std::move(peer), received);
+  peer->close();
+}
+
+}  // namespace quoll::server

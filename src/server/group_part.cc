@@ -1,0 +1,38 @@
+#include "server/group_part.h"
+
+#include <xxhash.h>
+
+namespace quoll::server {
+namespace {
+
+constexpr base::Millis kSilenceTimeouts = 3;  // of elections; then a connection counts as broken
+
+}  // namespace
+
+uint64_t GroupPart::config_hash(base::Bytes group_name) {
+  return XXH3_64bits(group_name.data(), group_name.size());
+}
+
+cluster::GroupLinks::Options GroupPart::link_options() const {
+  cluster::GroupLinks::Options options;
+  options.self = config.self;
+  options.config = config_hash(group_name);
+  options.id = id;
+  options.silence_ms = kSilenceTimeouts * config.election_timeout_ms;
+  return options;
+}
+
+void GroupPart::link(cluster::GroupLinks& links, const cluster::GroupShape& now,
+                     bool settled) const {
+  const cluster::GroupShape& meant = now.unknown() ? shape : now;
+  for (cluster::Member m = 0; m < cluster::kMembersMax; ++m) {
+    if (m == config.self) continue;
+    const std::string& node = meant.places[m].id;
+    if (const auto at = meant.uses(m) && node != id ? where(node) : std::nullopt)
+      links.set_member(m, *at, node);
+    else if (settled || meant.uses(m))
+      links.remove_member(m);
+  }
+}
+
+}  // namespace quoll::server

@@ -1,0 +1,37 @@
+// GroupPart: what a node needs to begin its part in a group whose members are told by its shape,
+// and connect at the buses of their nodes.
+//
+// Whoever joins a group that exists knows no shape of it; until it does, it talks with those that
+// it was told of.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "cluster/group_links.h"
+#include "cluster/group_shape.h"
+#include "host/host.h"
+
+namespace quoll::server {
+
+struct GroupPart {
+  using Whereabouts = std::function<std::optional<host::Endpoint>(const std::string& id)>;
+
+  std::string dir;
+  std::string id;          // of the node
+  std::string group_name;  // members of groups with different names do not talk
+  cluster::GroupConfig config;
+  cluster::GroupShape shape;
+  bool begins = false;  // with this shape; else it is that of a group we join, for whom to talk to
+  Whereabouts where;    // nodes are, by their ids
+
+  // What connections to members of the group carry.
+  static uint64_t config_hash(base::Bytes group_name);
+  cluster::GroupLinks::Options link_options() const;
+  // The connections are those that a shape, or the part while there is none, asks for. Who has left
+  // still is talked to while `settled` is false.
+  void link(cluster::GroupLinks& links, const cluster::GroupShape& shape, bool settled) const;
+};
+
+}  // namespace quoll::server

@@ -1,0 +1,91 @@
+#include "cluster/group_steps.h"
+
+#include <doctest/doctest.h>
+
+namespace quoll::cluster {
+namespace {
+
+std::string node(char digit) { return std::string(kMemberIdBytes, digit); }
+
+GroupShape alone(char digit) {
+  GroupShape shape;
+  shape.add(0, node(digit));
+  shape.now.places = 1;
+  return shape;
+}
+
+bool nobody(Member) { return false; }
+bool everybody(Member) { return true; }
+
+// Every change there is to make, one behind the other; each must be one that a group may make.
+GroupShape follow(GroupShape shape, const WantedMembers& wanted) {
+  for (int changes = 0; changes < 100; ++changes) {
+    const auto next = next_shape(shape, wanted, everybody);
+    if (!next) return shape;
+    CHECK(check_change(shape, *next).ok());
+    CHECK(check_shape(*next, Durability::fsync).ok());
+    shape = *next;
+  }
+  FAIL("there is no end of changes");
+  return shape;
+}
+
+}  // namespace
+
+TEST_CASE("group steps: who is wanted learns, and votes once all have caught up") {
+  const WantedMembers wanted{{node('a')}, {node('b')}, {node('c'), true}};
+  GroupShape shape = alone('a');
+  shape = *next_shape(shape, wanted, nobody);
+  CHECK(shape.role(1) == MemberRole::learner);
+  shape = *next_shape(shape, wanted, nobody);
+  CHECK(shape.role(2) == MemberRole::learner);
+  CHECK(shape.is_witness(2));
+  CHECK(!next_shape(shape, wanted, nobody));
+  CHECK(!next_shape(shape, wanted, [](Member m) { return m == 1; }));
+  const auto complete = next_shape(shape, wanted, everybody);
+  REQUIRE(complete);
+  CHECK(complete->now.places == 0b111);
+  CHECK(!next_shape(*complete, wanted, everybody));
+}
+
+TEST_CASE("group steps: who is replaced votes until the other one has caught up") {
+  const GroupShape three = follow(alone('a'), {{node('a')}, {node('b')}, {node('c')}});
+  const WantedMembers wanted{{node('a')}, {node('b')}, {node('d')}};
+  const auto with_learner = next_shape(three, wanted, nobody);
+  REQUIRE(with_learner);
+  CHECK(with_learner->now.places == 0b111);
+  CHECK(!next_shape(*with_learner, wanted, nobody));
+  const auto complete = next_shape(*with_learner, wanted, everybody);
+  REQUIRE(complete);
+  CHECK(!complete->place_of(node('c')));
+  CHECK(complete->now.places == 0b1011);
+}
+
+TEST_CASE("group steps: any group becomes any other one") {
+  const std::vector<WantedMembers> all{
+      {{node('a')}},
+      {{node('b')}},
+      {{node('a')}, {node('b')}, {node('c'), true}},
+      {{node('a')}, {node('b')}, {node('c')}},
+      {{node('c')}, {node('d')}, {node('e'), true}},
+      {{node('a')}, {node('b')}, {node('c')}, {node('d')}, {node('e')}}};
+  for (const WantedMembers& from : all)
+    for (const WantedMembers& to : all) {
+      const GroupShape shape = follow(follow(alone('a'), from), to);
+      CHECK(shape.now.size() == to.size());
+      CHECK(shape.members() == to.size());
+      for (const WantedMember& one : to) {
+        const auto place = shape.place_of(one.id);
+        REQUIRE(place);
+        CHECK(shape.is_witness(*place) == one.witness);
+      }
+    }
+}
+
+TEST_CASE("group steps: a learner that nobody wants any more goes") {
+  GroupShape shape = *next_shape(alone('a'), {{node('a')}, {node('b')}, {node('c')}}, nobody);
+  shape = *next_shape(shape, {{node('a')}}, nobody);
+  CHECK(shape == alone('a'));
+}
+
+}  // namespace quoll::cluster
