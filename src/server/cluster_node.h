@@ -55,6 +55,7 @@ constexpr base::Millis kStepsMs = 10'000;  // then a change that did not come ab
 constexpr base::Millis kStepAgainMs = 50;  // after somebody else's change came first
 // Answers that say what the asker should do, not what is wrong.
 constexpr base::Bytes kAskAgain = "AGAIN";       // in a moment
+constexpr base::Bytes kRefused = "REFUSED";      // not at all
 constexpr base::Bytes kNotLeader = "NOTLEADER";  // another member of the group
 constexpr base::Millis kMeetMs = 30'000;         // as long a join is tried
 constexpr base::Millis kMeetAgainMs = 300;

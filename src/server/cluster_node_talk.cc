@@ -248,7 +248,8 @@ void ClusterNode::serve_invite(const NodeBus::Asked& asked, const NodeBus::OnAns
   if (!claim) return answer(Error{"this is no node's description"});
   if (topology().index_of(claim->member.id) != kNoNode) return answer(std::string());
   if (!alone() || server_.store().keys(0) > 0)
-    return answer(Error{"a node that has keys or a cluster joins no other"});
+    return answer(
+        Error{std::string(kRefused) + ": a node that has keys or a cluster joins no other"});
   if (claim->member.bus.unknown())
     if (auto seen = cluster::parse_node_address(asked.address, claim->member.bus.port))
       claim->member.bus = *seen;
@@ -407,7 +408,8 @@ void ClusterNode::try_meeting() {
       if (!done) log::warning("Cluster: {}", done.error());
       return meeting_ended();
     }
-    if (steady_ms() >= meeting->until || answer.error().find("was removed") != std::string::npos) {
+    if (steady_ms() >= meeting->until || answer.error().starts_with(kRefused) ||
+        answer.error().find("was removed") != std::string::npos) {
       log::warning("Cluster: the node at {} could not be met: {}", meeting->bus.text(),
                    answer.error());
       return meeting_ended();

@@ -255,7 +255,8 @@ class Writers(threading.Thread):
                     self.acknowledged[key] = int(self.many.incr(key))
                 except (RedisError, RedisClusterException) as error:
                     self.unsure += 1
-                    if not str(error).startswith(("CLUSTERDOWN", "TRYAGAIN", "MOVED", "The cluster is down", "Slot \"")) and "onnect" not in str(error):
+                    if not str(error).startswith(("CLUSTERDOWN", "TRYAGAIN", "MOVED", "The cluster is down", "Slot \"",
+                                                 "TTL exhausted")) and "onnect" not in str(error):
                         self.wrong.append(str(error))
                     time.sleep(0.02)
 
