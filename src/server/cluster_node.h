@@ -27,6 +27,7 @@
 #pragma once
 
 #include <bitset>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -59,6 +60,7 @@ constexpr base::Bytes kRefused = "REFUSED";      // not at all
 constexpr base::Bytes kNotLeader = "NOTLEADER";  // another member of the group
 constexpr base::Millis kMeetMs = 30'000;         // as long a join is tried
 constexpr base::Millis kMeetAgainMs = 300;
+constexpr size_t kMeetingsMax = 4096;  // that wait for their turn
 
 class ClusterNode final : public ClusterView, public ClusterGossipEvents {
  public:
@@ -147,8 +149,11 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
     cluster::NodeIndex node = cluster::kNoNode;
     cluster::Epoch epoch = 0;
   };
-  struct Effort;   // a change that is being made
-  struct Meeting;  // a join that is being tried
+  struct Effort;    // a change that is being made
+  struct Meeting {  // that is being tried
+    cluster::NodeAddress bus;
+    base::Millis until = 0;
+  };
 
   // cluster_node.cc
   void loaded(NodeRecord record, const host::OnDone& done);
@@ -230,7 +235,8 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   uint64_t leaders_hash() const;
   bool take_news(base::Bytes body, uint64_t& version, uint64_t& hash);
   void try_meeting();
-  void meeting_ended();
+  void meeting_answered(bool joins, const base::Result<std::string>& answer);
+  bool joining() const { return !meetings_.empty() && alone(); }
   base::Result<> adopt(base::Bytes topology);
   host::Endpoint endpoint(cluster::NodeIndex node) const;
   static host::Endpoint endpoint_of(const cluster::NodeAddress& address);
@@ -270,7 +276,9 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   cluster::Epoch told_epoch_ = 0;  // in which we lead, as others know
 
   std::unique_ptr<SlotMoves> moves_;
-  std::shared_ptr<Meeting> meeting_;
+  std::deque<Meeting> meetings_;  // the first is asked, or will be
+  bool meeting_asked_ = false;
+  std::set<cluster::NodeIndex> blocked_;                      // by UDP, as was told
   std::map<SessionId, std::optional<base::Result<>>> asked_;  // by commands
   bool pulling_ = false;
   base::Millis news_at_ = 0;

@@ -23,6 +23,7 @@ Liveness liveness_of(NodeState state) {
 // Gossip needs a cluster, our number there, and an address by which others reach us.
 void ClusterNode::follow_gossip() {
   const cluster::TopologyMember* own = topology().find(index_);
+  std::erase_if(blocked_, [this](NodeIndex node) { return !topology().find(node); });
   if (gossip_ && (!own || gossip_cluster_ != topology().cluster_id())) gossip_.reset();
   if (!own || own->bus.unknown() || bus_->port() == 0) return;
   if (!gossip_) {
@@ -117,7 +118,9 @@ void ClusterNode::gossip_try_tcp(NodeIndex node, const cluster::NodeAddress& add
             });
 }
 
+// Told once, as long as it stays so.
 void ClusterNode::gossip_udp_blocked(NodeIndex node) {
+  if (!blocked_.insert(node).second) return;
   if (const cluster::TopologyMember* member = topology().find(node))
     log::warning(
         "Cluster: node {} answers by TCP only: something keeps datagrams to or from {} back",

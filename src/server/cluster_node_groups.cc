@@ -146,7 +146,7 @@ void ClusterNode::forget_data() {
 }
 
 void ClusterNode::follow_groups() {
-  if (topology().cluster_id().empty() || meeting_) return;
+  if (topology().cluster_id().empty() || joining()) return;
   follow_own_group();
   follow_witnesses();
   name_witness();
@@ -309,7 +309,7 @@ void ClusterNode::leave_keeper() {
 
 // Those hold the topology whom it names: we begin or end our part, and, where we lead, name others.
 void ClusterNode::follow_governors() {
-  if (topology().cluster_id().empty() || meeting_) return;
+  if (topology().cluster_id().empty() || joining()) return;
   const bool governs = cluster::contains(topology().governors(), index_);
   if (keeper_ && !governs && keeper_->left_out() && !keeper_->core()->leads()) {
     log::notice("Cluster: this node no longer holds the topology");

@@ -45,13 +45,6 @@ struct ClusterNode::Effort {
   std::string error;    // of the last try
 };
 
-struct ClusterNode::Meeting {
-  cluster::NodeAddress bus;
-  base::Millis until = 0;
-  bool asking = false;
-  host::TimerId timer = 0;
-};
-
 host::Endpoint ClusterNode::endpoint_of(const cluster::NodeAddress& address) {
   using Family = host::Endpoint::Family;
   return {address.v6 ? Family::ipv6 : Family::ipv4, address.host(), address.port};
@@ -216,7 +209,7 @@ void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
 void ClusterNode::serve_join(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
   auto claim = cluster::NodeClaim::decode(asked.body);
   if (!claim) return answer(Error{"this is no node's description"});
-  if (meeting_ && claim->member.id > record_.id)
+  if (joining() && claim->member.id > record_.id)
     return answer(Error{std::string(kAskAgain) + ": this node is joining a cluster itself"});
   if (topology().cluster_id().empty())
     return answer(Error{std::string(kAskAgain) + ": the cluster is being founded"});
@@ -384,42 +377,44 @@ void ClusterNode::tell_everybody() {
 // --- joining -----------------------------------------------------------------------------------
 
 void ClusterNode::meet(const cluster::NodeAddress& bus) {
-  if (meeting_) meeting_ended();
-  meeting_ = std::make_shared<Meeting>();
-  meeting_->bus = bus;
-  meeting_->until = steady_ms() + kMeetMs;
+  const bool known = std::ranges::find(meetings_, bus, &Meeting::bus) != meetings_.end();
+  if (known || meetings_.size() >= kMeetingsMax) return;
+  meetings_.push_back({bus, steady_ms() + kMeetMs});
   try_meeting();
 }
 
-void ClusterNode::meeting_ended() {
-  server_.host().loop.cancel(meeting_->timer);
-  meeting_.reset();
+// One after the other: who has joined one cluster does not join another, but invites. Who is alone
+// and has nothing asks to join; else the other one is invited to.
+void ClusterNode::try_meeting() {
+  if (meetings_.empty() || meeting_asked_) return;
+  meeting_asked_ = true;
+  const bool joins = alone() && server_.store().keys(0) == 0;
+  bus_->ask(endpoint_of(meetings_.front().bus), joins ? Question::join : Question::invite,
+            claim().encode(), [this, joins, alive = alive_](const Result<std::string>& answer) {
+              if (*alive) meeting_answered(joins, answer);
+            });
 }
 
-// Who is alone and has nothing asks to join; else the other one is invited to.
-void ClusterNode::try_meeting() {
-  const auto meeting = meeting_;
-  const bool joins = alone() && server_.store().keys(0) == 0;
-  const Question question = joins ? Question::join : Question::invite;
-  const auto answered = [this, meeting, joins, alive = alive_](Result<std::string> answer) {
-    if (!*alive || meeting_ != meeting) return;
-    if (answer) {
-      const Result<> done = joins ? adopt(answer.value()) : Result<>();
-      if (!done) log::warning("Cluster: {}", done.error());
-      return meeting_ended();
-    }
-    if (steady_ms() >= meeting->until || answer.error().starts_with(kRefused) ||
-        answer.error().find("was removed") != std::string::npos) {
-      log::warning("Cluster: the node at {} could not be met: {}", meeting->bus.text(),
-                   answer.error());
-      return meeting_ended();
-    }
-    meeting->timer =
-        server_.host().loop.after(kMeetAgainMs * base::kNanosPerMilli, [this, meeting] {
-          if (meeting_ == meeting) try_meeting();
-        });
-  };
-  bus_->ask(endpoint_of(meeting->bus), question, claim().encode(), answered);
+// One that may succeed later takes its turn behind the others.
+void ClusterNode::meeting_answered(bool joins, const Result<std::string>& answer) {
+  meeting_asked_ = false;
+  const Meeting meeting = meetings_.front();
+  meetings_.pop_front();
+  if (answer) {
+    const Result<> done = joins ? adopt(answer.value()) : Result<>();
+    if (!done) log::warning("Cluster: {}", done.error());
+    return try_meeting();
+  }
+  const bool final = answer.error().starts_with(kRefused) || steady_ms() >= meeting.until ||
+                     answer.error().find("was removed") != std::string::npos;
+  if (final)
+    log::warning("Cluster: the node at {} could not be met: {}", meeting.bus.text(),
+                 answer.error());
+  else
+    meetings_.push_back(meeting);
+  server_.host().loop.after(kMeetAgainMs * base::kNanosPerMilli, [this, alive = alive_] {
+    if (*alive) try_meeting();
+  });
 }
 
 // The topology of the cluster we have joined is ours from now on.

@@ -34,7 +34,7 @@ class Node:
         with open(os.path.join(self.dir, "log"), "ab") as log:
             self.child = subprocess.Popen(
                 [OURS, "--port", str(self.port), "--cluster-port", str(self.bus_port), "--cluster-enabled", "yes",
-                 "--bind", "127.0.0.1", "--dir", self.dir, "--enable-debug-command", "yes", *self.args],
+                 *([] if "--bind" in self.args else ["--bind", "127.0.0.1"]), "--dir", self.dir, "--enable-debug-command", "yes", *self.args],
                 stdout=log, stderr=log)
         eventually(self.answers, "a node answers", timeout=PATIENCE)
 
@@ -230,6 +230,25 @@ def test_a_node_comes_and_goes():
         check(nodes[3].id != old, "who was removed has another name")
         nodes[0].call("CLUSTER", "MEET", "127.0.0.1", str(nodes[3].port), str(nodes[3].bus_port))
         eventually_all(nodes, lambda node: node.info()["cluster_known_nodes"] == "4", "it may come again")
+
+
+def test_one_node_introduces_all_others():
+    with Nodes(4, formed=0, args=["--bind", "*"]) as nodes:
+        for node in nodes[1:]:
+            nodes[0].call("CLUSTER", "MEET", "127.0.0.1", str(node.port), str(node.bus_port))
+        eventually_all(nodes, lambda node: node.info()["cluster_known_nodes"] == "4", "all know each other")
+        check_equal({line.split()[1].split(":")[0] for line in nodes[1].lines().values()}, {"127.0.0.1"})
+        time.sleep(2)  # of pings
+        check(not any("answers by TCP only" in node.log() for node in nodes), "datagrams do not arrive")
+
+
+def test_a_node_joins_by_itself():
+    with Nodes(3) as nodes:
+        late = Node("--cluster-join", "%s@%d" % (nodes[1].address, nodes[1].bus_port))
+        try:
+            eventually_all(nodes + [late], lambda node: node.info()["cluster_known_nodes"] == "4", "it joined")
+        finally:
+            late.remove()
 
 
 def test_clusters_do_not_merge():
