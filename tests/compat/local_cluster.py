@@ -138,7 +138,10 @@ def test_ctrl_c_ends_what_it_started():
                 shown += line
             check_equal(len(tool.alive()), 2)
             child.send_signal(signal.SIGINT)
-            child.communicate()
+            try:
+                child.communicate(timeout=60)
+            finally:
+                child.kill()
             check_equal(child.returncode, 0)
         check_equal(tool.alive(), [])
 
