@@ -319,8 +319,18 @@ def test_a_crash_while_slots_move():
         eventually(lambda: sum(node.slots() for node in nodes) == 16384, "every slot has one owner", timeout=PATIENCE)
         checked(nodes[1])
         many = client(nodes[1])
+        eventually(lambda: all(readable(many, key) for key in writers.keys), "all slots are served", timeout=PATIENCE)
         for key, value in writers.acknowledged.items():
             check(value <= int(many.get(key) or 0) <= value + writers.unsure, "%s: %d acknowledged" % (key, value))
+
+
+def readable(many, key):
+    """What was released before a crash is served again when the target has adopted it."""
+    try:
+        many.get(key)
+        return True
+    except (RedisError, RedisClusterException):
+        return False
 
 
 def begin_move(source, count, target):
