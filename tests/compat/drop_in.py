@@ -448,12 +448,24 @@ def asked(server):
         return b""
 
 
+def stop(server):
+    """A signal takes a moment: until all threads have stopped it still answers."""
+    server.child.send_signal(signal.SIGSTOP)
+    tasks = "/proc/%d/task" % server.child.pid
+
+    def state(task):
+        with open(os.path.join(tasks, task, "stat")) as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0]
+
+    eventually(lambda: all(state(task) in "Tt" for task in os.listdir(tasks)), "it stops", timeout=PATIENCE)
+
+
 def test_shutdown_lines():
     with ServerUnderTest(args=["--repl-diskless-sync-delay", "0", "--shutdown-timeout", "60"]) as primary, \
             ServerUnderTest(args=["--replicaof", "127.0.0.1 %d" % primary.port]) as replica:
         one = primary.connect()
         eventually(lambda: "state=online" in (info(one, "slave0") or ""), "the replica is online", timeout=PATIENCE)
-        replica.child.send_signal(signal.SIGSTOP)
+        stop(replica)
         one.call("SET", "k", "v")
         waiting = primary.connect()
         waiting.send(resp.encode(["SHUTDOWN"]))
