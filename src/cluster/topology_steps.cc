@@ -23,6 +23,28 @@ GroupNumber free_group(const Topology& topology) {
   return number;
 }
 
+// The slots go to the group; those that are its (a step before did it) stay. `refuse(slot, owner)`
+// says why one may not.
+template <class Refuse>
+NextStep assign(const Topology& topology, const SlotRanges& slots, GroupNumber to,
+                Refuse&& refuse) {
+  AssignSlots change;
+  for (const SlotRange& range : slots)
+    for (unsigned slot = range.first; slot <= range.last; ++slot) {
+      const GroupNumber owner = topology.owner(slot);
+      if (std::string why = refuse(slot, owner); !why.empty()) return Error{std::move(why)};
+      if (owner == to) continue;
+      const auto at = static_cast<uint16_t>(slot);
+      AssignSlots::Range* last = change.ranges.empty() ? nullptr : &change.ranges.back();
+      if (last && last->last + 1 == at && last->from == owner)
+        last->last = at;
+      else
+        change.ranges.push_back({at, at, owner, to});
+    }
+  if (change.ranges.empty()) return std::optional<TopologyChange>();
+  return std::optional(step(topology, std::move(change)));
+}
+
 bool describes(const TopologyMember& known, const TopologyMember& told) {
   return known.bus == told.bus && known.port == told.port && known.tls_port == told.tls_port &&
          known.hostname == told.hostname;
@@ -106,54 +128,24 @@ NextStep next_to_join(const Topology& topology, const NodeClaim& claim) {
 NextStep next_to_add_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots) {
   const GroupNumber group = group_of(topology, node);
   if (group == kNoGroup) return Error{"ERR This node has no group that could have slots"};
-  AssignSlots assign;
-  for (const SlotRange& range : slots)
-    for (unsigned slot = range.first; slot <= range.last; ++slot) {
-      const GroupNumber owner = topology.owner(slot);
-      if (owner == group) continue;  // a step before did it
-      if (owner != kNoGroup) return Error{fmt::format("ERR Slot {} is already busy", slot)};
-      const auto at = static_cast<uint16_t>(slot);
-      if (!assign.ranges.empty() && assign.ranges.back().last + 1 == at)
-        assign.ranges.back().last = at;
-      else
-        assign.ranges.push_back({at, at, kNoGroup, group});
-    }
-  if (assign.ranges.empty()) return std::optional<TopologyChange>();
-  return std::optional(step(topology, std::move(assign)));
+  return assign(topology, slots, group, [group](unsigned slot, GroupNumber owner) {
+    const bool fine = owner == group || owner == kNoGroup;
+    return fine ? std::string() : fmt::format("ERR Slot {} is already busy", slot);
+  });
 }
 
 NextStep next_to_drop_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots) {
   const GroupNumber group = group_of(topology, node);
-  AssignSlots assign;
-  for (const SlotRange& range : slots)
-    for (unsigned slot = range.first; slot <= range.last; ++slot) {
-      const GroupNumber owner = topology.owner(slot);
-      if (owner == kNoGroup) continue;
-      if (owner != group) return Error{fmt::format("ERR Slot {} is another node's", slot)};
-      const auto at = static_cast<uint16_t>(slot);
-      assign.ranges.push_back({at, at, group, kNoGroup});
-    }
-  if (assign.ranges.empty()) return std::optional<TopologyChange>();
-  return std::optional(step(topology, std::move(assign)));
+  return assign(topology, slots, kNoGroup, [group](unsigned slot, GroupNumber owner) {
+    const bool fine = owner == group || owner == kNoGroup;
+    return fine ? std::string() : fmt::format("ERR Slot {} is another node's", slot);
+  });
 }
 
 NextStep next_to_hand_over(const Topology& topology, NodeIndex node, const SlotRanges& slots) {
   const GroupNumber group = group_of(topology, node);
   if (group == kNoGroup) return Error{"the node has no group"};
-  AssignSlots assign;
-  for (const SlotRange& range : slots)
-    for (unsigned slot = range.first; slot <= range.last; ++slot) {
-      const GroupNumber owner = topology.owner(slot);
-      const auto at = static_cast<uint16_t>(slot);
-      if (owner == group) continue;
-      if (!assign.ranges.empty() && assign.ranges.back().last + 1 == at &&
-          assign.ranges.back().from == owner)
-        assign.ranges.back().last = at;
-      else
-        assign.ranges.push_back({at, at, owner, group});
-    }
-  if (assign.ranges.empty()) return std::optional<TopologyChange>();
-  return std::optional(step(topology, std::move(assign)));
+  return assign(topology, slots, group, [](unsigned, GroupNumber) { return std::string(); });
 }
 
 NextStep next_to_forget(const Topology& topology, base::Bytes id) {
@@ -162,19 +154,18 @@ NextStep next_to_forget(const Topology& topology, base::Bytes id) {
     if (topology.is_forgotten(id)) return std::optional<TopologyChange>();
     return Error{"ERR Unknown node " + std::string(id)};
   }
+  // What cannot be is refused before anything is changed.
+  const GroupNumber own = group_of(topology, index);
+  const bool alone = own != kNoGroup && topology.groups().at(own).members.size() == 1;
+  if (alone && !slots_of(topology, own).empty())
+    return Error{"ERR The node has slots: move them to other nodes first"};
   if (!topology.find(index)->leaves) return std::optional(step(topology, LeaveMember{index, true}));
   if (contains(topology.governors(), index)) return next_to_govern(topology, {});
-  for (const auto& [number, group] : topology.groups()) {
-    if (!contains(group.members, index)) continue;
-    if (group.members.size() > 1) {
-      RingGroup others = group;
-      std::erase(others.members, index);
-      std::erase(others.holders, index);
-      return std::optional(step(topology, SetGroups{{{number, std::move(others)}}}));
-    }
-    if (!slots_of(topology, number).empty())
-      return Error{"ERR The node has slots: move them to other nodes first"};
-    return std::optional(step(topology, SetGroups{{{number, RingGroup{}}}}));
+  if (own != kNoGroup) {
+    RingGroup others = topology.groups().at(own);
+    std::erase(others.members, index);
+    std::erase(others.holders, index);
+    return std::optional(step(topology, SetGroups{{{own, std::move(others)}}}));
   }
   return std::optional(step(topology, RemoveMember{index}));
 }

@@ -108,7 +108,7 @@ TEST_CASE("topology_steps: who has slots is not forgotten; who has none is, for 
   Topology topology = of_two();
   const std::string id(kNodeIdBytes, 'b');
   const auto forget = [&](const Topology& now) { return next_to_forget(now, id); };
-  CHECK(refusal(topology, forget) == "ERR The node has slots: move them to other nodes first");
+  CHECK(forget(topology).error() == "ERR The node has slots: move them to other nodes first");
   make(topology, [](const Topology& now) { return next_to_drop_slots(now, 1, {{100, 149}}); });
   CHECK(make(topology, forget) > 0);
   CHECK(topology.members().size() == 1);
