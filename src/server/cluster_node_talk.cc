@@ -195,7 +195,7 @@ void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
     case Question::slot_keys:
     case Question::slot_count:
     case Question::slot_adopt:
-      return moves_->serve(asked.question, body, std::move(answer));
+      return moves_->serve(asked.question, topology().index_of(asked.id), body, std::move(answer));
     case Question::take_in:
       return serve_take_in(asked, body, answer);
     case Question::witness:

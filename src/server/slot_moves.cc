@@ -25,6 +25,7 @@ using cluster::Question;
 namespace {
 
 constexpr base::Millis kAdoptAgainMs = 200;
+constexpr size_t kDroppedAtOnce = 16;  // keys, between two looks at the clock
 constexpr unsigned kSlotBitsBelowShard = store::kSlotBits - 8;
 
 // The place in hash order where a slot's keys begin.
@@ -58,6 +59,7 @@ void tell(const SlotMove& move, const std::string& what) {
 }  // namespace
 
 struct SlotMoves::Unit {
+  uint64_t number = 0;
   enum class Phase : uint8_t {
     dropping,
     copying,
@@ -72,6 +74,7 @@ struct SlotMoves::Unit {
   size_t at = 0;        // of slots
   uint64_t cursor = 0;  // in the slot; 0: not begun
   unsigned rounds = 0;
+  unsigned counts = 0;
   bool asking = false;
 };
 
@@ -104,15 +107,17 @@ Result<std::string> SlotMoves::begin(const cluster::SlotRanges& slots, NodeIndex
   const GroupNumber group = cluster::group_of(node_.topology(), target);
   if (group == cluster::kNoGroup) return Error{"ERR The target has no group"};
   SlotMove move;
+  std::bitset<kSlots> named;
   for (const cluster::SlotRange& range : slots)
     for (unsigned slot = range.first; slot <= range.last; ++slot) {
+      if (named[slot]) return Error{fmt::format("ERR Slot {} specified multiple times", slot)};
+      named.set(slot);
       if (!node_.has_slot(slot))
         return Error{fmt::format("ERR Slot {} is not served by this node", slot)};
       if (wanted_[slot]) return Error{fmt::format("ERR Slot {} is already being migrated", slot)};
       ++move.slots_total;
     }
-  for (const cluster::SlotRange& range : slots)
-    for (unsigned slot = range.first; slot <= range.last; ++slot) wanted_.set(slot);
+  wanted_ |= named;
   for (size_t digits = 0; digits < cluster::kNodeIdBytes; digits += 16)
     move.name += fmt::format("{:016x}", server_.host().random.draw());
   move.name.resize(cluster::kNodeIdBytes);
@@ -164,6 +169,7 @@ void SlotMoves::turn() {
     answer(std::string());
   }
   if (unit_ && !unit_->asking) go_on();
+  clear_some();
   if (!record_.dropping.empty()) drop_some();
 }
 
@@ -180,6 +186,7 @@ void SlotMoves::begin_unit() {
   SlotMove& move = *current();
   if (!leads()) return fail("this node leads no more");
   unit_ = std::make_unique<Unit>();
+  unit_->number = uint64_t{record_.incarnation} << 32 | ++units_;
   copied_.reset();
   changed_.clear();
   for (const cluster::SlotRange& range : move.slots)
@@ -189,10 +196,17 @@ void SlotMoves::begin_unit() {
       copied_.set(slot);
     }
   listen(true);
+  unit_->asking = true;
+  drop_at_target(true);
+}
+
+// What the target has of the unit's slots: at its beginning, and when it has failed.
+void SlotMoves::drop_at_target(bool begins) {
   std::string body;
   FieldWriter out(body);
+  out.number(unit_->number).number(static_cast<uint8_t>(begins));
   for (uint16_t slot : unit_->slots) out.number(slot);
-  unit_->asking = true;
+  if (!begins) return node_.ask(current()->target, Question::slot_drop, body, [](const auto&) {});
   ask(Question::slot_drop, body, [this](Result<std::string> answer) {
     if (!answer) return fail(answer.error());
     unit_->phase = Unit::Phase::copying;
@@ -289,11 +303,16 @@ void SlotMoves::gather_changes(std::string& body) {
   }
 }
 
-void SlotMoves::send(std::string body) {
+void SlotMoves::send(std::string keys) {
+  constexpr size_t kRoom = 4096;  // for what else is in a frame
+  if (keys.size() > cluster::kNodeFrameBytesMax - kRoom)
+    return fail(fmt::format("a value with {} bytes is too large to move", keys.size()));
   unit_->asking = true;
-  current()->bytes_sent += body.size();
+  current()->bytes_sent += keys.size();
   current()->updated = server_.now();
-  ask(Question::slot_keys, body, [this](Result<std::string> answer) {
+  std::string body;
+  FieldWriter(body).number(unit_->number);
+  ask(Question::slot_keys, body + keys, [this](Result<std::string> answer) {
     if (!answer) fail(answer.error());
   });
 }
@@ -319,24 +338,23 @@ void SlotMoves::hold(bool on) {
 void SlotMoves::check_counts() {
   std::string body;
   FieldWriter out(body);
+  out.number(unit_->number);
   for (uint16_t slot : unit_->slots) out.number(slot).number(server_.store().keys_in_slot(0, slot));
   unit_->phase = Unit::Phase::counting;
   unit_->asking = true;
   current()->state = SlotMove::State::holding;
   ask(Question::slot_count, body, [this](Result<std::string> answer) {
-    if (!answer) return fail(answer.error());
-    // Keys that expired while they were counted, here or there, are sent as gone.
-    if (!changed_.empty()) {
-      unit_->phase = Unit::Phase::last;
-      return;
-    }
-    release();
+    // Keys that expire here and there at different moments are counted again.
+    if (!answer && ++unit_->counts >= kCounts) return fail(answer.error());
+    if (answer && changed_.empty()) return release();
+    unit_->phase = Unit::Phase::last;
   });
 }
 
 void SlotMoves::release() {
   unit_->phase = Unit::Phase::releasing;
   unit_->asking = true;
+  listen(false);  // what happens here from now on is not the target's
   current()->state = SlotMove::State::releasing;
   for (uint16_t slot : unit_->slots) {
     record_.released[slot] = current()->target;
@@ -354,13 +372,8 @@ void SlotMoves::fail(const std::string& why, SlotMove::State state) {
   log::warning("Cluster: move {} ends: {}", move->name, why);
   hold(false);
   listen(false);
-  if (unit_) {
-    std::string body;
-    FieldWriter out(body);
-    for (uint16_t slot : unit_->slots) out.number(slot);
-    node_.ask(move->target, Question::slot_drop, body, [](const auto&) {});
-    unit_.reset();
-  }
+  if (unit_) drop_at_target(false);
+  unit_.reset();
   move->state = state;
   move->message = why;
   move->updated = server_.now();
@@ -397,6 +410,7 @@ void SlotMoves::ask_adoption() {
 
 // Slots that are another group's now: their keys go.
 void SlotMoves::topology_changed() {
+  forget_coming();
   if (released_.none() && !record_.released.empty())
     for (const auto& [slot, node] : record_.released) released_.set(slot);
   bool any = false;
@@ -419,7 +433,6 @@ void SlotMoves::topology_changed() {
 
 void SlotMoves::finish_unit() {
   hold(false);
-  listen(false);
   SlotMove& move = *current();
   for (uint16_t slot : unit_->slots) wanted_.reset(slot);
   move.slots_done += unit_->slots.size();
@@ -433,6 +446,21 @@ void SlotMoves::finish_unit() {
   if (current()) begin_unit();
 }
 
+// False: time is over, and there are more.
+bool SlotMoves::drop_keys(unsigned slot, base::Nanos end) {
+  std::vector<std::string> keys;
+  while (server_.store().keys_in_slot(0, slot) > 0) {
+    if (server_.host().clock.steady() >= end) return false;
+    keys.clear();
+    server_.store().visit_slot(0, slot, [&](const store::Entry* entry) {
+      keys.emplace_back(entry->key());
+      return keys.size() < kDroppedAtOnce;
+    });
+    for (const std::string& key : keys) run({"DEL", key});
+  }
+  return true;
+}
+
 // Some keys of the slots that left, in every turn.
 void SlotMoves::drop_some() {
   if (!leads()) return;
@@ -440,15 +468,7 @@ void SlotMoves::drop_some() {
   while (!record_.dropping.empty()) {
     const unsigned slot = *record_.dropping.begin();
     const bool ours = node_.topology().owner(slot) == node_.own_group();
-    while (!ours && server_.store().keys_in_slot(0, slot) > 0) {
-      std::string key;
-      server_.store().visit_slot(0, slot, [&](const store::Entry* entry) {
-        key = entry->key();
-        return false;
-      });
-      run({"DEL", key});
-      if (server_.host().clock.steady() >= end) return server_.host().loop.post([] {});
-    }
+    if (!ours && !drop_keys(slot, end)) return server_.host().loop.post([] {});
     record_.dropping.erase(record_.dropping.begin());
   }
   node_.save_then([] {});

@@ -14,11 +14,16 @@
 // released in its node's file, serves none of it, and asks the target to adopt it until that has.
 // So a slot is served by one node at most, and what one acknowledged the other has.
 //
+// Everything that is said of a unit of slots carries its number, and the target hears only the node
+// that has the slots, in the order of its numbers: what was delayed, or came before the target
+// started anew, changes nothing any more, and the move ends.
+//
 // Slots go kMoveSlotsAtOnce at a time, so writes wait for as long as the last changes of these
 // take. Between release and adoption who asks for such a slot is told to try again.
 //
 // Cost: a batch is in memory once on either side; without a move one comparison per turn. While
-// slots are copied the names of keys that change in them are kept.
+// slots are copied the names of keys that change in them are kept. A value is written as a whole,
+// in one turn, as MIGRATE does; one that does not fit in kNodeFrameBytesMax does not move.
 #pragma once
 
 #include <bitset>
@@ -45,6 +50,7 @@ constexpr size_t kMoveSlotsAtOnce = 16;
 constexpr size_t kMoveBatchBytes = 256 * 1024;             // of keys and values in one question
 constexpr base::Nanos kMoveBudget = base::kNanosPerMilli;  // of a turn: to gather, install, drop
 constexpr size_t kFewChanges = 64;        // keys: then writes may wait for the rest
+constexpr unsigned kCounts = 20;          // of keys, while some expire here or there
 constexpr unsigned kCatchUpRounds = 16;   // then they wait even for more
 constexpr base::Millis kHoldMaxMs = 500;  // then writes go on, and a move that is not over ends
 constexpr size_t kMovesKept = 64;         // that are over, to be told of
@@ -86,7 +92,8 @@ class SlotMoves final : public store::CommitSink {
   bool busy() const { return wanted_.any() || released_.any(); }
 
   // Questions of the source; `body` behind the id of the cluster.
-  void serve(cluster::Question question, base::Bytes body, cluster::NodeBus::OnAnswer answer);
+  void serve(cluster::Question question, cluster::NodeIndex from, base::Bytes body,
+             cluster::NodeBus::OnAnswer answer);
   // The topology has changed, or been read.
   void topology_changed();
   void turn();
@@ -99,6 +106,18 @@ class SlotMoves final : public store::CommitSink {
   struct Unit;  // slots that go together
   struct Settling {
     cluster::Index index;
+    cluster::NodeBus::OnAnswer answer;
+  };
+  // As target: of a slot that comes.
+  struct Coming {
+    cluster::NodeIndex from = cluster::kNoNode;
+    uint64_t number = 0;
+    bool begun = false;  // what was left of an earlier move is gone
+  };
+  struct Clearing {
+    std::vector<uint16_t> slots;
+    uint64_t number;
+    bool begins;
     cluster::NodeBus::OnAnswer answer;
   };
 
@@ -117,13 +136,18 @@ class SlotMoves final : public store::CommitSink {
   void fail(const std::string& why, SlotMove::State state = SlotMove::State::failed);
   void finish_unit();
   void ask_adoption();
+  bool drop_keys(unsigned slot, base::Nanos end);
   void drop_some();
+  void drop_at_target(bool begins);
   void ask(cluster::Question question, const std::string& body, cluster::NodeBus::OnAnswer done);
   void find_released();
 
-  base::Result<> install(base::Bytes body);
-  void drop_slot_keys(unsigned slot);
-  std::string count_keys(base::Bytes body) const;
+  void clear(cluster::NodeIndex from, base::Bytes body, cluster::NodeBus::OnAnswer answer);
+  void clear_some();
+  bool comes(unsigned slot, cluster::NodeIndex from, uint64_t number) const;
+  base::Result<> install(cluster::NodeIndex from, base::Bytes body);
+  std::string count_keys(cluster::NodeIndex from, base::Bytes body) const;
+  void forget_coming();
   void answer_when_committed(cluster::NodeBus::OnAnswer answer);
   void adopt(base::Bytes body, cluster::NodeBus::OnAnswer answer);
   void run(std::initializer_list<base::Bytes> words);
@@ -142,7 +166,11 @@ class SlotMoves final : public store::CommitSink {
   base::Millis held_since_ = 0;
   bool adopting_ = false;
   base::Millis adopt_at_ = 0;
-  std::deque<Settling> settling_;  // as target: until the log is committed up to there
+  uint64_t units_ = 0;  // begun since the start
+  // As target.
+  std::deque<Settling> settling_;  // until the log is committed up to there
+  std::map<uint16_t, Coming> coming_;
+  std::deque<Clearing> clearing_;  // the first one's slots are being emptied
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -14,23 +14,24 @@ using base::Bytes;
 using base::Error;
 using base::Result;
 using cluster::FieldReader;
+using cluster::GroupNumber;
+using cluster::kNoGroup;
 using cluster::NodeBus;
+using cluster::NodeIndex;
 using cluster::Question;
 
-void SlotMoves::serve(Question question, Bytes body, NodeBus::OnAnswer answer) {
+void SlotMoves::serve(Question question, NodeIndex from, Bytes body, NodeBus::OnAnswer answer) {
   if (!leads()) return answer(Error{"the target does not lead its group"});
   if (!node_.group()->may_commit()) return answer(Error{"the target's group has no quorum"});
   switch (question) {
-    case Question::slot_drop: {
-      FieldReader in(body);
-      for (uint16_t slot; in.number(slot);) drop_slot_keys(slot);
-      return answer_when_committed(std::move(answer));
-    }
+    case Question::slot_drop:
+      return clear(from, body, std::move(answer));
     case Question::slot_keys:
-      if (auto done = install(body); !done) return answer(Error{done.error()});
+      if (auto done = install(from, body); !done) return answer(Error{done.error()});
       return answer_when_committed(std::move(answer));
     case Question::slot_count:
-      if (const std::string wrong = count_keys(body); !wrong.empty()) return answer(Error{wrong});
+      if (const std::string wrong = count_keys(from, body); !wrong.empty())
+        return answer(Error{wrong});
       return answer(std::string());
     default:
       return adopt(body, std::move(answer));
@@ -41,26 +42,67 @@ void SlotMoves::answer_when_committed(NodeBus::OnAnswer answer) {
   settling_.push_back({node_.core()->last().index, std::move(answer)});
 }
 
-// What is left of a move that did not come to its end.
-void SlotMoves::drop_slot_keys(unsigned slot) {
-  if (slot >= kSlots || node_.has_slot(slot)) return;
-  std::vector<std::string> keys;
-  server_.store().visit_slot(0, slot, [&](const store::Entry* entry) {
-    keys.emplace_back(entry->key());
-    return true;
-  });
-  for (const std::string& key : keys) run({"DEL", key});
+//   number8 begins1 slot2 ...
+// What is left of a move that did not come to its end goes, a piece in every turn.
+void SlotMoves::clear(NodeIndex from, Bytes body, NodeBus::OnAnswer answer) {
+  FieldReader in(body);
+  uint64_t number = 0;
+  uint8_t begins = 0;
+  if (!in.number(number) || !in.number(begins)) return answer(Error{"this names no slots"});
+  std::vector<uint16_t> slots;
+  for (uint16_t slot; in.number(slot);) {
+    const GroupNumber owner = slot < kSlots ? node_.topology().owner(slot) : kNoGroup;
+    if (owner == kNoGroup || owner == node_.own_group() ||
+        owner != cluster::group_of(node_.topology(), from))
+      return answer(Error{fmt::format("slot {} is not the source's, as far as known here", slot)});
+    const auto known = coming_.find(slot);
+    if (known != coming_.end() && known->second.from == from && known->second.number > number)
+      return answer(Error{"this comes too late"});
+    slots.push_back(slot);
+  }
+  for (const uint16_t slot : slots) coming_[slot] = {from, number, false};
+  clearing_.push_back({std::move(slots), number, begins != 0, std::move(answer)});
 }
 
-//   per key: size4 key deadline8 size4 payload; no payload: it is gone
-Result<> SlotMoves::install(Bytes body) {
+void SlotMoves::clear_some() {
+  if (clearing_.empty() || !leads()) return;
+  const base::Nanos end = server_.host().clock.steady() + kMoveBudget;
+  while (!clearing_.empty()) {
+    Clearing& first = clearing_.front();
+    for (const uint16_t slot : first.slots)
+      if (coming_.count(slot) && !drop_keys(slot, end)) return server_.host().loop.post([] {});
+    for (const uint16_t slot : first.slots) {
+      const auto known = coming_.find(slot);
+      if (known == coming_.end() || known->second.number != first.number) continue;
+      if (first.begins)
+        known->second.begun = true;
+      else
+        coming_.erase(known);
+    }
+    NodeBus::OnAnswer answer = std::move(first.answer);
+    clearing_.pop_front();
+    answer_when_committed(std::move(answer));
+  }
+}
+
+bool SlotMoves::comes(unsigned slot, NodeIndex from, uint64_t number) const {
+  const auto known = coming_.find(static_cast<uint16_t>(slot));
+  return known != coming_.end() && known->second.begun && known->second.from == from &&
+         known->second.number == number;
+}
+
+//   number8, then per key: size4 key deadline8 size4 payload; no payload: it is gone
+Result<> SlotMoves::install(NodeIndex from, Bytes body) {
   FieldReader in(body);
+  uint64_t number = 0;
+  if (!in.number(number)) return Error{"these are no keys"};
   while (!in.empty()) {
     Bytes key, payload;
     base::Millis deadline = 0;
     if (!in.bytes(key) || !in.number(deadline) || !in.bytes(payload))
       return Error{"these are no keys"};
-    if (node_.has_slot(base::key_slot(key))) return Error{"the slot is the target's already"};
+    if (!comes(base::key_slot(key), from, number))
+      return Error{"the target does not know of this move: it started anew, perhaps"};
     if (payload.empty()) {
       run({"DEL", key});
       continue;
@@ -71,18 +113,35 @@ Result<> SlotMoves::install(Bytes body) {
   return {};
 }
 
+//   number8, then per slot: slot2 keys8
 // Both sides have the same number of keys in each slot; else why not.
-std::string SlotMoves::count_keys(Bytes body) const {
+std::string SlotMoves::count_keys(NodeIndex from, Bytes body) const {
   FieldReader in(body);
+  uint64_t number = 0, keys = 0;
   uint16_t slot = 0;
-  uint64_t keys = 0;
+  if (!in.number(number)) return "these are no slots";
   while (in.number(slot) && in.number(keys)) {
-    const uint64_t here = slot < kSlots ? server_.store().keys_in_slot(0, slot) : 0;
+    if (!comes(slot, from, number))
+      return "the target does not know of this move: it started anew, perhaps";
+    const uint64_t here = server_.store().keys_in_slot(0, slot);
     if (here != keys)
       return fmt::format("slot {} has {} keys at its source and {} at its target", slot, keys,
                          here);
   }
   return {};
+}
+
+// Slots that have become ours came; those that went elsewhere leave what they have here.
+void SlotMoves::forget_coming() {
+  for (auto it = coming_.begin(); it != coming_.end();) {
+    const GroupNumber owner = node_.topology().owner(it->first);
+    if (owner == cluster::group_of(node_.topology(), it->second.from)) {
+      ++it;
+      continue;
+    }
+    if (owner != node_.own_group()) record_.dropping.insert(it->first);
+    it = coming_.erase(it);
+  }
 }
 
 // Answered once the topology says so here, on disk: who starts anew must not take them for others'.

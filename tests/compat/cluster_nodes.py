@@ -287,6 +287,12 @@ class Writers(threading.Thread):
 
 def test_slots_move_under_load():
     with Nodes(3) as nodes:
+        connection = nodes[0].connect()
+        check_equal(connection.error("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", "1", "5", "5", "9", "NODE", nodes[1].id),
+                    "ERR Slot 5 specified multiple times")
+        check_equal(connection.error("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", "16000", "16000", "NODE", nodes[1].id),
+                    "ERR Slot 16000 is not served by this node")
+        check_equal(connection.error("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", "1", "1", "NODE", "nobody"), "ERR Unknown node nobody")
         writers = Writers(nodes[0], ["counter%d" % i for i in range(200)])
         before = nodes[0].slots()
         nodes[0].call("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", "0", "199", "NODE", nodes[1].id,
