@@ -3,14 +3,9 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "cluster/send_queue.h"
 
 namespace quoll::cluster {
-namespace {
-
-constexpr size_t kChunkBytes = 256 * 1024;  // small frames are sent together
-
-}  // namespace
-
 // One connection, until it ends. Its member is known once its preamble is there.
 class GroupLinks::Link final : public host::PeerEvents {
  public:
@@ -26,48 +21,16 @@ class GroupLinks::Link final : public host::PeerEvents {
   const std::string& id() const { return id_; }
   base::Millis since() const { return since_; }
   base::Millis heard() const { return heard_; }
-  size_t waiting_bytes() const { return waiting_; }
+  size_t waiting_bytes() const { return out_.waiting_bytes(); }
   host::Peer& peer() { return *peer_; }
 
-  void queue(base::Bytes bytes) {
-    if (bytes.empty()) return;
-    if (chunks_.empty() || chunks_.back().size() + bytes.size() > kChunkBytes)
-      chunks_.emplace_back();
-    chunks_.back() += bytes;
-    waiting_ += bytes.size();
-  }
-
-  // At once, if nothing is before it: only what the connection does not take is copied.
-  void send(base::Bytes head, base::Bytes rest) {
-    size_t taken = 0;
-    if (!blocked_ && chunks_.empty() && !closed_) {
-      const base::Bytes parts[] = {head, rest};
-      taken = peer_->send({parts, rest.empty() ? size_t{1} : size_t{2}});
-      if (closed_) return;
-      blocked_ = taken < head.size() + rest.size();
-    }
-    queue(head.substr(std::min(taken, head.size())));
-    queue(rest.substr(taken - std::min(taken, head.size())));
-  }
-
-  void flush() {
-    while (!blocked_ && !chunks_.empty() && !closed_) {
-      base::Bytes parts[kGatheredParts];
-      size_t count = 0, offered = 0;
-      for (const std::string& chunk : chunks_) {
-        if (count == kGatheredParts) break;
-        parts[count] = base::Bytes(chunk).substr(count == 0 ? sent_ : 0);
-        offered += parts[count++].size();
-      }
-      const size_t taken = peer_->send({parts, count});
-      if (closed_) return;
-      consume(taken);
-      blocked_ = taken < offered;
-    }
-  }
+  void queue(base::Bytes bytes) { out_.add(bytes); }
+  void send(base::Bytes head, base::Bytes rest) { out_.send(*peer_, head, rest); }
+  void flush() { out_.flush(*peer_); }
 
   void close() {
     closed_ = true;
+    out_.end();
     peer_->close();
   }
 
@@ -83,31 +46,18 @@ class GroupLinks::Link final : public host::PeerEvents {
   }
 
   void writable() override {
-    blocked_ = false;
+    out_.writable();
     flush();
   }
 
   void closed(const std::string&) override {
     if (closed_) return;
     closed_ = true;
+    out_.end();
     links_.ended(*this);
   }
 
  private:
-  void consume(size_t bytes) {
-    waiting_ -= bytes;
-    while (bytes > 0) {
-      const size_t left = chunks_.front().size() - sent_;
-      if (bytes < left) {
-        sent_ += bytes;
-        return;
-      }
-      bytes -= left;
-      sent_ = 0;
-      chunks_.pop_front();
-    }
-  }
-
   void end() {
     close();
     links_.ended(*this);
@@ -159,11 +109,8 @@ class GroupLinks::Link final : public host::PeerEvents {
   base::Millis since_;
   base::Millis heard_;
   std::string in_;
-  std::deque<std::string> chunks_;
-  size_t sent_ = 0;  // of the first chunk
-  size_t waiting_ = 0;
+  SendQueue out_;
   bool greeted_ = false;
-  bool blocked_ = false;
   bool closed_ = false;
 };
 

@@ -23,7 +23,6 @@
 namespace quoll::cluster {
 
 constexpr size_t kReceiveBytes = 256 * 1024;  // of one look at a connection
-constexpr size_t kGatheredParts = 16;
 constexpr base::Millis kRedialMs = 100;      // after a connection ended
 constexpr base::Millis kDialAgainMs = 2000;  // when nobody answers
 constexpr base::Millis kHandshakeMs = 2000;  // until the preamble is there

@@ -102,6 +102,7 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
     if (closed_) return;
     auto self = shared_from_this();
     closed_ = true;
+    out_.end();
     if (peer_) peer_->close();
     bus_.ended(*this);
     auto asked = std::exchange(asked_, {});
@@ -250,6 +251,8 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
       const char fine = answer.ok() ? 1 : 0;
       self->put_frame(Question::none, number, {&fine, 1},
                       answer.ok() ? Bytes(answer.value()) : Bytes(answer.error()));
+      if (self->out_.waiting_bytes() > kAnswersWaitingBytesMax)
+        self->end(self->name() + " does not read its answers");
     });
     return true;
   }
@@ -303,7 +306,8 @@ std::string NodeBus::draw_nonce() {
 void NodeBus::accepted(std::unique_ptr<host::Peer> peer) {
   size_t strangers = 0;
   for (const auto& link : accepted_) strangers += !link->proven();
-  if (strangers >= kStrangerNodesMax) return peer->close();
+  if (strangers >= kStrangerNodesMax || accepted_.size() >= kNodesConnectedMax)
+    return peer->close();
   auto link = std::make_shared<Link>(*this, "");
   accepted_.push_back(link);
   link->start(std::move(peer));

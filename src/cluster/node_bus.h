@@ -15,7 +15,8 @@
 // it is handed on, with what it has sent, once its preamble is there.
 //
 // Bounds: kAskedMax questions wait for answers per node, frames have up to kNodeFrameBytesMax,
-// kStrangerNodesMax connections have not yet proven anything.
+// kStrangerNodesMax connections have not yet proven anything, kNodesConnectedMax have dialed us;
+// who does not read its answers is left at kAnswersWaitingBytesMax.
 #pragma once
 
 #include <array>
@@ -38,6 +39,9 @@ constexpr size_t kNodeProofBytes = 32;
 constexpr size_t kNodeFrameBytesMax = 64 * 1024 * 1024;
 constexpr size_t kAskedMax = 1024;
 constexpr size_t kStrangerNodesMax = 64;
+constexpr size_t kNodesConnectedMax = 8192;  // that dialed us
+constexpr size_t kAnswersWaitingBytesMax =
+    128 * 1024 * 1024;                         // then who asked and does not read goes
 constexpr base::Millis kAnswerMs = 5000;       // then a question has failed
 constexpr base::Millis kGreetingMs = 2000;     // until the proof is there
 constexpr base::Millis kIdleLinkMs = 120'000;  // then a connection nobody uses ends

@@ -1,6 +1,7 @@
 // SendQueue: what a connection of the bus has to send and the kernel did not take yet, in order.
 //
-// Cost: bytes are copied once; one gathered write per flush.
+// Cost: bytes are copied once, those that the connection takes at once not at all; one gathered
+// write per flush. The connection may end while it is sent to: then nothing more is sent.
 #pragma once
 
 #include <deque>
@@ -13,8 +14,12 @@ namespace quoll::cluster {
 class SendQueue {
  public:
   void add(base::Bytes bytes);
-  // Hands over as much as the connection takes. It may end meanwhile.
+  // At once, if nothing is before it; what the connection does not take is added.
+  void send(host::Peer& peer, base::Bytes head, base::Bytes rest);
+  // Hands over as much as the connection takes.
   void flush(host::Peer& peer);
+  // The connection has ended.
+  void end() { ended_ = true; }
   // The connection takes bytes again.
   void writable() { blocked_ = false; }
   size_t waiting_bytes() const { return waiting_; }
@@ -26,6 +31,7 @@ class SendQueue {
   size_t sent_ = 0;  // of the first chunk
   size_t waiting_ = 0;
   bool blocked_ = false;
+  bool ended_ = false;
 };
 
 }  // namespace quoll::cluster
