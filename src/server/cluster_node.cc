@@ -285,17 +285,18 @@ cluster::NodeClaim ClusterNode::claim() const {
                 .value_or(cluster::NodeAddress{.port = bus_port});
   const cluster::TopologyMember* known = topology().find(index_);
   if (own.bus.unknown() && known) own.bus = {known->bus.v6, known->bus.bytes, bus_port};
-  claim.slots =
-      cluster::slots_of(topology(), own_group_ == kNoGroup ? GroupNumber{0xfffe} : own_group_);
+  if (own_group_ != kNoGroup) claim.slots = cluster::slots_of(topology(), own_group_);
   return claim;
 }
 
 size_t ClusterNode::place_of(NodeIndex index) const {
-  const auto found = std::ranges::find(indexes_, index);
+  const auto found = std::ranges::lower_bound(indexes_, index);
+  if (found == indexes_.end() || *found != index) return indexes_.size();
   return static_cast<size_t>(found - indexes_.begin());
 }
 
-void ClusterNode::add_member(NodeIndex index, const cluster::TopologyMember& member) {
+void ClusterNode::add_member(NodeIndex index, const cluster::TopologyMember& member,
+                             GroupNumber group) {
   const auto old = std::ranges::find(members_, member.id, &ClusterMember::id);
   ClusterMember shown = old == members_.end() ? ClusterMember{} : *old;
   shown.id = member.id;
@@ -304,11 +305,11 @@ void ClusterNode::add_member(NodeIndex index, const cluster::TopologyMember& mem
   shown.tls_port = member.tls_port;
   shown.bus_port = member.bus.port;
   shown.hostname = member.hostname;
-  const GroupNumber group = cluster::group_of(topology(), index);
   shown.shard_id =
       base::digest_hex(base::sha256(fmt::format("{} {}", topology().cluster_id(), group)))
           .substr(0, cluster::kNodeIdBytes);
   indexes_.push_back(index);
+  groups_.push_back(group);
   shown_.push_back(std::move(shown));
 }
 
@@ -317,13 +318,19 @@ void ClusterNode::refresh() {
   index_ = topology().index_of(record_.id);
   own_group_ = index_ == kNoNode ? kNoGroup : cluster::group_of(topology(), index_);
   groups_changed();
+  std::map<NodeIndex, GroupNumber> group_of_node;
+  for (const auto& [number, group] : topology().groups())
+    for (const NodeIndex node : group.members) group_of_node.emplace(node, number);
   indexes_.clear();
+  groups_.clear();
   shown_.clear();
-  for (const auto& [index, member] : topology().members()) add_member(index, member);
   if (index_ == kNoNode) {
-    shown_.clear();
-    indexes_.clear();
-    add_member(kNoNode, claim().member);
+    add_member(kNoNode, claim().member, kNoGroup);
+  } else {
+    for (const auto& [index, member] : topology().members()) {
+      const auto found = group_of_node.find(index);
+      add_member(index, member, found == group_of_node.end() ? kNoGroup : found->second);
+    }
   }
   members_ = std::move(shown_);
   self_ = place_of(index_);
@@ -405,11 +412,19 @@ bool ClusterNode::leads_others(base::Bytes id) const {
 }
 
 std::vector<ClusterShard> ClusterNode::shards() const {
+  std::map<GroupNumber, ClusterShard> by_group;
+  for (unsigned slot = 0; slot < kSlots; ++slot) {
+    const auto at = static_cast<uint16_t>(slot);
+    if (topology().owner(slot) == kNoGroup) continue;
+    auto& ranges = by_group[topology().owner(slot)].slots;
+    if (!ranges.empty() && ranges.back().second + 1 == at)
+      ranges.back().second = at;
+    else
+      ranges.emplace_back(at, at);
+  }
   std::vector<ClusterShard> shards;
   for (const auto& [number, group] : topology().groups()) {
-    ClusterShard shard;
-    for (const cluster::SlotRange& range : cluster::slots_of(topology(), number))
-      shard.slots.emplace_back(range.first, range.last);
+    ClusterShard shard = std::move(by_group[number]);
     for (const NodeIndex node : group.members) shard.members.push_back(place_of(node));
     shard.leader = leader_of_group(number);
     const auto known = leaders_.find(number);

@@ -171,9 +171,11 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   void find_own_slots();
   void follow_gossip();
   void show_liveness();
+  uint64_t position_of(size_t place) const;
   void announce_self();
   void secrets_changed();
-  void add_member(cluster::NodeIndex index, const cluster::TopologyMember& member);
+  void add_member(cluster::NodeIndex index, const cluster::TopologyMember& member,
+                  cluster::GroupNumber group);
   size_t place_of(cluster::NodeIndex index) const;
   size_t leader_of_group(cluster::GroupNumber group) const;
   void note_own_lead();
@@ -266,8 +268,9 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   cluster::GroupNumber own_group_ = cluster::kNoGroup;   // by the topology
   cluster::GroupNumber held_group_ = cluster::kNoGroup;  // whose data are here
   std::vector<ClusterMember> members_{1};
-  std::vector<ClusterMember> shown_;         // the next ones, while they are gathered
-  std::vector<cluster::NodeIndex> indexes_;  // of members_
+  std::vector<ClusterMember> shown_;          // the next ones, while they are gathered
+  std::vector<cluster::NodeIndex> indexes_;   // of members_, in order
+  std::vector<cluster::GroupNumber> groups_;  // of members_
   size_t self_ = 0;
   std::bitset<kSlots> own_slots_;
   bool all_own_ = false;

@@ -1,6 +1,7 @@
 // ClusterNode: what gossip tells of the others, and what it is told of us.
 #include "server/cluster_node.h"
 #include "server/endpoints.h"
+#include "server/group.h"
 #include "server/log.h"
 #include "server/server.h"
 
@@ -43,14 +44,26 @@ void ClusterNode::follow_gossip() {
 }
 
 void ClusterNode::show_liveness() {
-  for (size_t place = 0; place < members_.size(); ++place) {
+  for (size_t place = 0; place < indexes_.size(); ++place) {  // none before the first picture
     ClusterMember& member = members_[place];
     const GossipNode* heard = gossip_ ? gossip_->find(indexes_[place]) : nullptr;
     member.liveness = heard ? liveness_of(heard->state) : Liveness::alive;
     member.connected = member.liveness != Liveness::failed;
+    member.position = position_of(place);
     member.ping_sent = heard ? heard->ping_sent : 0;
     member.pong_received = heard ? heard->pong_received : 0;
   }
+}
+
+// Up to where a replica has the log, if we lead its group. Replicas of others are taken for
+// complete: their leaders know. 0: it has nothing, or leads.
+uint64_t ClusterNode::position_of(size_t place) const {
+  constexpr uint64_t kUnknown = 1;
+  if (leader_of_group(groups_[place]) == place) return 0;
+  if (!serves() || groups_[place] != held_group_) return kUnknown;
+  const auto& ours = group_->members();
+  const auto found = std::ranges::find(ours, members_[place].id, &ClusterMember::id);
+  return found == ours.end() ? kUnknown : found->position;
 }
 
 void ClusterNode::secrets_changed() {

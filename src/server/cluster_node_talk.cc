@@ -136,9 +136,9 @@ host::OnDone ClusterNode::told(SessionId id) {
     if (waits == asked_.end()) return;
     waits->second = std::move(result);
     server_.host().loop.post([this, id, alive = alive_] {
-      if (!*alive) return;
-      if (Session* session = server_.find_session(id); session && asked_.count(id))
-        session->run_again();
+      if (!*alive || !asked_.count(id)) return;
+      if (Session* session = server_.find_session(id)) return session->run_again();
+      asked_.erase(id);  // its client is gone
     });
   };
 }
@@ -421,10 +421,15 @@ void ClusterNode::meeting_answered(bool joins, const Result<std::string>& answer
 Result<> ClusterNode::adopt(Bytes bytes) {
   auto other = cluster::Topology::decode(bytes);
   if (!other) return Error{other.error()};
-  if (other.value().index_of(record_.id) == kNoNode) return Error{"we are no member after all"};
+  const NodeIndex index = other.value().index_of(record_.id);
+  if (index == kNoNode) return Error{"we are no member after all"};
   if (other.value().cluster_id() == topology().cluster_id()) return {};
-  if (!alone() || server_.store().keys(0) > 0)
-    return Error{"a node that has keys or a cluster joins no other"};
+  if (!alone()) return Error{"a node that has a cluster joins no other"};
+  // Keys that were written while we asked are in slots that we claimed.
+  const cluster::GroupNumber group = cluster::group_of(other.value(), index);
+  for (unsigned slot = 0; slot < kSlots; ++slot)
+    if (server_.store().keys_in_slot(0, slot) > 0 && other.value().owner(slot) != group)
+      return Error{fmt::format("slot {} has keys here, and is another node's there", slot)};
   leave_keeper();
   record_.topology = std::move(other.value());
   record_.position = {};

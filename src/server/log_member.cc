@@ -276,8 +276,9 @@ bool LogMember::link_frame(Member member, FrameType type, base::Bytes body) {
     case FrameType::sync_begin:
       return incoming_begins(member, body);
     case FrameType::sync_data:
-      if (coming) incoming_->data += body;
-      return true;
+      if (!coming) return true;
+      incoming_->data += body;
+      return incoming_->data.size() <= kLogMemberDataMax;
     case FrameType::sync_end: {
       if (coming) return incoming_ends(body);
       // We had not heard who leads: they are asked for again.

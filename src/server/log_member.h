@@ -25,6 +25,7 @@
 namespace quoll::server {
 
 constexpr base::Nanos kLogMemberTick = 20 * base::kNanosPerMilli;
+constexpr size_t kLogMemberDataMax = size_t{256} << 20;  // bytes of all data, from a leader
 
 class LogMember : public cluster::GroupWalEvents, public cluster::GroupLinksEvents {
  public:

@@ -43,7 +43,6 @@ bool TopologyKeeper::still_holds(const cluster::TopologyChange& change) const {
 
 // The core counts what we proposed as applied; to us it is once it is committed.
 void TopologyKeeper::apply() {
-  if (!core_->leads()) ahead_.reset();
   bool changed = false;
   Settled settled;
   each_committed([&](const cluster::Entry& entry) {
@@ -51,6 +50,12 @@ void TopologyKeeper::apply() {
     changed |= applied.ok() && entry.header.kind == cluster::EntryKind::effects;
     settle(entry.header.at, applied, settled);
   });
+  // What became of the others nobody may ever tell us: who asked looks at the topology.
+  if (!core_->leads()) {
+    for (Proposal& one : std::exchange(proposals_, {}))
+      settled.emplace_back(std::move(one.done),
+                           Error{"this node no longer leads those who hold the topology"});
+  }
   if (proposals_.empty()) ahead_.reset();
   if (changed) changed_();
   for (auto& [done, result] : settled) done(std::move(result));

@@ -136,6 +136,8 @@ def test_replicas_take_over():
         reader = cluster.node(slave).connect()
         reader.call("READONLY")
         eventually(lambda: reader.call("DBSIZE") == cluster.node(master).connect().call("DBSIZE"), "the replica has the data", PATIENCE, 0.1)
+        for node in cluster.nodes:
+            eventually(lambda: all(len(entry) == 4 for entry in node.connect().call("CLUSTER", "SLOTS")), "clients hear of replicas", PATIENCE, 0.1)
         cluster.kill(cluster.node(master))
         eventually(lambda: "master" in lines_of(cluster.node(slave))[slave][2], "the replica leads", PATIENCE, 0.1)
         for i in range(300):
