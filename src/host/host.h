@@ -26,9 +26,10 @@ using TimerId = uint64_t;  // 0 = none
 
 struct Clock {
   virtual ~Clock() = default;
-  virtual Millis wall() = 0;          // unix time in ms; may jump
-  virtual int64_t wall_micros() = 0;  // unix time in microseconds
-  virtual Nanos steady() = 0;         // never goes back; unrelated to wall time
+  virtual Millis wall() = 0;                 // unix time in ms; may jump
+  virtual int64_t wall_micros() = 0;         // unix time in microseconds
+  virtual Nanos steady() = 0;                // never goes back; unrelated to wall time
+  virtual Nanos busy() { return steady(); }  // processor time of the calling thread
 };
 
 struct Random {

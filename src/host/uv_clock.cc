@@ -92,4 +92,6 @@ Nanos UvClock::steady() {
   return last_;
 }
 
+Nanos UvClock::busy() { return nanos_of(CLOCK_THREAD_CPUTIME_ID); }
+
 }  // namespace quoll::host

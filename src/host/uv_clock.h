@@ -27,6 +27,7 @@ class UvClock final : public Clock {
     return wall_base_micros_ + (now - base_) / base::kNanosPerMicro;
   }
   Nanos steady() override;
+  Nanos busy() override;
 
  private:
   static constexpr Nanos kResyncNanos = base::kNanosPerMilli;

@@ -32,6 +32,7 @@ void SnapshotJob::work(int64_t key_delay_us) {
   bool more = true;
   // Also while it rests: what commands change meanwhile is told to the output's bounds.
   if (encoder_->gathered_bytes() >= kPieceBytes) hand_over();
+  if (now < rests_until_ && !snapshot.awaited()) return wake_after(rests_until_ - now);
   while (more && now - begin < kWalkBudget &&
          bytes_ + encoder_->gathered_bytes() - bytes < kWalkBytesPerTurn) {
     if (rest(key_delay_us, now)) return;
@@ -42,7 +43,16 @@ void SnapshotJob::work(int64_t key_delay_us) {
   }
   if (!encoder_->refusal().empty()) return fail(encoder_->refusal());
   if (!more) return end_walk();
-  host_.loop.post([] {});  // keeps the loop turning
+  walked_ += now - begin;
+  if (walked_ < kWalkStretch) return host_.loop.post([] {});  // keeps the loop turning
+  walked_ = 0;
+  rests_until_ = now + kWalkRest;
+  wake_after(kWalkRest);
+}
+
+void SnapshotJob::wake_after(base::Nanos delay) {
+  host_.loop.cancel(wake_);
+  wake_ = host_.loop.after(delay, [] {});
 }
 
 // True while the walk has to wait; something then makes the loop turn again.
@@ -53,8 +63,7 @@ bool SnapshotJob::rest(int64_t key_delay_us, base::Nanos now) {
   // Clients that wait for a value are no part of a slow disk.
   if (key_delay_us <= 0 || due <= now || store_.snapshot()->awaited()) return false;
   constexpr base::Nanos kRestMax = 10 * base::kNanosPerMilli;  // the delay may be changed meanwhile
-  host_.loop.cancel(wake_);
-  wake_ = host_.loop.after(std::min(due - now, kRestMax), [] {});
+  wake_after(std::min(due - now, kRestMax));
   return true;
 }
 

@@ -1,9 +1,11 @@
 // SnapshotJob: one snapshot on its way into a file, or to replicas: the walk, paced between the
 // commands of the loop, and the output it goes to.
 //
-// Pace: a turn gives the walk kWalkBudget or kWalkBytesPerTurn, whichever ends first; the walk
-// rests while more than kWaitingBytesMax wait for the output. What the barrier adds is not paced
-// here: backlog_bytes() tells the server when to stop reading from clients.
+// Pace: a turn gives the walk kWalkBudget or kWalkBytesPerTurn, whichever ends first. After
+// kWalkStretch of walking the loop has kWalkRest for itself: a thread that never sleeps is one
+// that the system lets wait when a request comes. The walk also rests while more than
+// kWaitingBytesMax wait for the output. What the barrier adds is not paced here: backlog_bytes()
+// tells the server when to stop reading from clients.
 #pragma once
 
 #include "host/host.h"
@@ -14,6 +16,8 @@ namespace quoll::persist {
 
 constexpr base::Nanos kWalkBudget = 200 * base::kNanosPerMicro;
 constexpr size_t kWalkBytesPerTurn = 256 * 1024;
+constexpr base::Nanos kWalkStretch = base::kNanosPerMilli;
+constexpr base::Nanos kWalkRest = base::kNanosPerMilli;
 constexpr size_t kPieceBytes = 256 * 1024;             // of one write to the output
 constexpr size_t kWaitingBytesMax = size_t{8} << 20;   // then the walk waits for the output
 constexpr size_t kBacklogBytesMax = size_t{64} << 20;  // then clients wait, too
@@ -40,6 +44,7 @@ class SnapshotJob {
  private:
   void hand_over();
   bool rest(int64_t key_delay_us, base::Nanos now);
+  void wake_after(base::Nanos delay);
   void end_walk();
   void fail(const std::string& reason);
 
@@ -51,7 +56,9 @@ class SnapshotJob {
   base::Nanos started_;
   uint64_t keys_total_ = 0;
   uint64_t keys_written_ = 0;
-  uint64_t bytes_ = 0;  // handed to the output
+  uint64_t bytes_ = 0;      // handed to the output
+  base::Nanos walked_ = 0;  // since the last rest
+  base::Nanos rests_until_ = 0;
   bool walking_ = true;
   bool ended_ = false;
   host::TimerId wake_ = 0;

@@ -160,6 +160,7 @@ void info_quoll(Server& server, InfoWriter& out) {
   out.section("Quoll");
   out.field("quoll_loop_turns", stats.turns);
   out.field("quoll_loop_turn_max_us", micros(stats.turn_max_nanos));
+  out.field("quoll_loop_turn_busy_max_us", micros(stats.turn_busy_max_nanos));
   out.field("quoll_expire_lag_p50_us", micros(stats.expire_lag.percentile(50)));
   out.field("quoll_expire_lag_p99_us", micros(stats.expire_lag.percentile(99)));
   out.field("quoll_expire_lag_max_us", micros(stats.expire_lag.max()));

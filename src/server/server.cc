@@ -5,8 +5,8 @@
 #include "host/whole_file.h"
 #include "server/call.h"
 #include "server/change_readers.h"
-#include "server/defragmenter.h"
 #include "server/cluster_node.h"
+#include "server/defragmenter.h"
 #include "server/group.h"
 #include "server/hot_keys.h"
 #include "server/log.h"
@@ -442,6 +442,9 @@ void Server::measure_turn() {
   ++stats_.turns;
   stats_.turn_nanos += length;
   if (length > stats_.turn_max_nanos) stats_.turn_max_nanos = length;
+  const base::Nanos busy = host_.clock.busy();  // sleeping takes none
+  if (busy_ > 0) stats_.turn_busy_max_nanos = std::max(stats_.turn_busy_max_nanos, busy - busy_);
+  busy_ = busy;
 }
 
 // --- ten times a second ------------------------------------------------------------------------

@@ -58,7 +58,13 @@ enum class Freeze : uint8_t { ending = 1, reload = 2, disk = 4, group = 8 };
 
 // Why writes wait though no client asked for it: so that replicas or the next leader catch up, or
 // because keys are on their way to another server.
-enum class HoldWrites : uint8_t { ending = 1, failover = 2, migration = 4, hand_over = 8, slots = 16 };
+enum class HoldWrites : uint8_t {
+  ending = 1,
+  failover = 2,
+  migration = 4,
+  hand_over = 8,
+  slots = 16
+};
 
 enum class PauseKind : uint8_t { none, writes, all };
 
@@ -266,6 +272,7 @@ class Server {
   LatencyMonitor latency_;
   Monitors monitors_;
   Stats stats_;
+  base::Nanos busy_ = 0;  // of the loop's thread, at the end of the last turn; 0: there was none
   std::unique_ptr<ClusterView> cluster_;
   ReplicaGroup* group_ = nullptr;
   ClusterNode* node_ = nullptr;

@@ -53,8 +53,10 @@ struct Stats {
   uint64_t evicted_clients = 0;             // disconnected by maxmemory-clients
   base::Nanos eviction_exceeded_nanos = 0;  // spent above maxmemory, up to its last end
   uint64_t turns = 0;
-  base::Nanos turn_nanos = 0;        // sum of all turns
-  base::Nanos turn_max_nanos = 0;    // longest turn since the last reset
+  base::Nanos turn_nanos = 0;      // sum of all turns
+  base::Nanos turn_max_nanos = 0;  // longest turn since the last reset
+  // The most processor time of one: less, when the system let others run in the middle of it.
+  base::Nanos turn_busy_max_nanos = 0;
   uint64_t expire_time_capped = 0;   // expiry rounds that used up their budget
   base::Nanos expire_nanos = 0;      // spent in expiry rounds
   base::Histogram expire_lag;        // deadline to removal by the wheel

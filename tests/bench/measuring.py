@@ -81,6 +81,17 @@ def info(connection, name):
     return None
 
 
+def longest_turns(connection):
+    """Of the loop, in ms: by the clock, and in processor time; nothing, where the server does not tell."""
+    found = [info(connection, "quoll_loop_turn_%smax_us" % kind) for kind in ("", "busy_")]
+    return [float(value) / 1000 if value else None for value in found]
+
+
+def add_turns(table, name, turns, target=""):
+    table.add(name + "worst loop turn", None, turns[0], " ms", 2, ratio=False)
+    table.add(name + "worst loop turn, processor time", None, turns[1], " ms", 2, target, ratio=False)
+
+
 def requests(first, count, make):
     """Commands number first..first+count-1 as bytes ready to send."""
     return b"".join(map(resp.encode, map(make, range(first, first + count))))

@@ -5,7 +5,7 @@ import statistics
 import time
 
 import workloads
-from measuring import BOTH, CLIENTS, Prober, cpu_seconds, info, resp, start
+from measuring import BOTH, CLIENTS, Prober, add_turns, cpu_seconds, info, longest_turns, resp, start
 
 PIPELINE = 16
 COMMANDS = 400000  # per measurement
@@ -152,7 +152,8 @@ def measure_ranks(table, arguments):
 
 
 def deletion(binary, commands, members):
-    """How long the longest PING of another client took while DEL ran; the longest turn of the loop."""
+    """How long the longest PING of another client took while DEL ran; the longest turn of the loop, and the most
+    processor time of one."""
     server = start(binary)
     try:
         one = server.connect(timeout=600)
@@ -166,8 +167,7 @@ def deletion(binary, commands, members):
         while time.monotonic() < until and int(info(one, "lazyfree_pending_objects")):
             time.sleep(0.05)
         time.sleep(0.2)
-        turn = info(one, "quoll_loop_turn_max_us")
-        return prober.stop(), float(turn) / 1000 if turn else None
+        return prober.stop(), *longest_turns(one)
     finally:
         server.stop()
 
@@ -179,7 +179,7 @@ def measure_deletion(table, arguments):
         theirs, ours = (deletion(binary, commands, arguments.members) for binary in BOTH)
         name = "DEL of a %s of %d: " % (kind, arguments.members)
         table.add(name + "worst PING of another client", theirs[0], ours[0], " ms", 1, "<= 5 ms")
-        table.add(name + "worst loop turn", theirs[1], ours[1], " ms", 2, ratio=False)
+        add_turns(table, name, ours[1:])
 
 
 # ---- streams

@@ -75,6 +75,7 @@ class SimClock final : public host::Clock {
            oscillator_.offset_us;
   }
   Nanos steady() override { return loop_.look(); }
+  Nanos busy() override { return loop_.now(); }
 
  private:
   SimLoop& loop_;
