@@ -98,6 +98,7 @@ void GroupCore::begin_virgin() {
 
 const SavedState* GroupCore::take_state() {
   if (!std::exchange(state_dirty_, false)) return nullptr;
+  state_stale_ = false;
   ++saving_;
   return &state_;
 }
@@ -249,7 +250,7 @@ void GroupCore::take_entry(const Entry& entry, base::Bytes bytes) {
     drop_behind(at.index - 1);
   }
   log_.append(entry.header, [&](const EntryHeader&, std::string& out) { out += bytes; });
-  if (entry.header.kind == EntryKind::shape) take_shape(entry);
+  if (tells_shape(entry.header.kind)) take_shape(entry);
   if (entry.header.kind != EntryKind::rejoin || intact()) return;
   auto rejoin = decode_rejoin(entry.payload);
   if (rejoin && rejoin->member == group_.self && rejoin->number == state_.amnesia)

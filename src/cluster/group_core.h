@@ -196,6 +196,10 @@ class GroupCore {
   // be, or not yet.
   base::Result<> change(const GroupShape& target);
   base::Result<> may_change(const GroupShape& target) const;
+  // Appends what the group says of its slots from now on; in force at once, and what it says once
+  // shape_settled(). Only while the shape is settled, and by who serves.
+  bool may_tell_slots() const { return serves() && shape_settled(); }
+  void tell_slots(const SlotLedger& ledger);
 
   // --- what follows
   // Messages to send now, in order; their entries stay valid until the next call.
@@ -204,6 +208,10 @@ class GroupCore {
   bool holds_back() const { return holds_back_; }
   // The state to save, once when it changed. Votes wait for state_saved().
   const SavedState* take_state();
+  // The log is about to be cut off: also what else is remembered of it is to be saved before.
+  void keep_state() {
+    if (std::exchange(state_stale_, false)) change_state();
+  }
   // Entries for the disk: hands pieces of the log to `write(bytes, last index)`.
   template <class Write>
   void hand_over(Write&& write) {
@@ -232,6 +240,8 @@ class GroupCore {
   const GroupShape& shape_at(Index index) const;
   // It is committed, and no change of it is under way.
   bool shape_settled() const;
+  // Another number: the shape, or what it says of slots, may be another one.
+  uint64_t shape_number() const { return shape_number_; }
   // A learner has what a voter needs.
   bool caught_up(Member member) const;
   // We lead, and the group goes on without us: leadership is to be handed on soon.
@@ -427,9 +437,13 @@ class GroupCore {
   void send_reply();
   void trim();
 
+  static bool tells_shape(EntryKind kind) {
+    return kind == EntryKind::shape || kind == EntryKind::slots;
+  }
   struct KnownShape {
     Position at;
     GroupShape shape;
+    bool slots_only = false;  // it differs from the one before in what it says of slots
   };
   void find_shapes();
   void add_shape(const Entry& entry);
@@ -452,6 +466,7 @@ class GroupCore {
   GroupShape first_;
   // The last one committed and applied, and those behind it; never none.
   std::deque<KnownShape> shapes_;
+  uint64_t shape_number_ = 0;
   uint32_t meant_ = 0;  // bit m: the node at place m is the one that the shape means
   uint32_t fed_ = 0;    // bit m: the same of another one, of any of the shapes
   base::Millis leaving_since_ = 0;
@@ -508,6 +523,7 @@ class GroupCore {
   uint64_t replied_round_ = 0;
   // State on its way to disk.
   bool state_dirty_ = false;
+  bool state_stale_ = false;  // the disk has an older one that is as good while the log is there
   unsigned saving_ = 0;
   Member vote_owed_ = kNoMember;  // told when the state is saved
   bool campaign_owed_ = false;

@@ -15,6 +15,12 @@ GroupShape decoded(base::Bytes bytes) {
   return std::move(*shape);
 }
 
+SlotLedger decoded_slots(base::Bytes bytes) {
+  auto ledger = decode_ledger(bytes);
+  QUOLL_CHECK(ledger.has_value());
+  return std::move(*ledger);
+}
+
 }  // namespace
 
 // --- the shapes of the log ---------------------------------------------------------------------
@@ -32,7 +38,7 @@ void GroupCore::find_shapes() {
     base::Bytes bytes = log_.slice(index, SIZE_MAX, upto);
     Entry entry;
     while (!bytes.empty() && decode_entry(bytes, entry) == EntryFault::none) {
-      if (entry.header.kind == EntryKind::shape) add_shape(entry);
+      if (tells_shape(entry.header.kind)) add_shape(entry);
       bytes.remove_prefix(entry.bytes);
     }
   }
@@ -41,7 +47,11 @@ void GroupCore::find_shapes() {
 
 void GroupCore::add_shape(const Entry& entry) {
   if (entry.header.at.index <= shapes_.back().at.index) return;  // from before a saved one
-  shapes_.push_back({entry.header.at, decoded(entry.payload)});
+  if (entry.header.kind == EntryKind::shape)
+    return shapes_.push_back({entry.header.at, decoded(entry.payload)});
+  GroupShape shape = this->shape();
+  shape.slots = decoded_slots(entry.payload);
+  shapes_.push_back({entry.header.at, std::move(shape), true});
 }
 
 // In force at once.
@@ -64,15 +74,23 @@ const GroupCore::KnownShape& GroupCore::known_at(Index index) const {
 
 const GroupShape& GroupCore::shape_at(Index index) const { return known_at(index).shape; }
 
-// Kept on disk beside the log, which may be cut off in front of it.
+// Kept on disk beside the log, which may be cut off in front of it. Slots come and go often, and
+// nothing waits for that: they are saved with what else is, or when the log is cut off.
 void GroupCore::note_shape_committed() {
   const KnownShape& known = known_at(commit_);
   const bool told = state_.shape.shape.empty() && known.shape == first_;  // at every start
   const bool news = known.at.index > state_.shape.at.index && known.at.index <= commit_ && !told;
+  bool shape_news = false;
+  for (const KnownShape& one : shapes_)
+    shape_news |= news && !one.slots_only && one.at.index > state_.shape.at.index &&
+                  one.at.index <= known.at.index;
   if (news) state_.shape = {known.at, encode_shape(known.shape)};
   const bool arrived = !state_.arriving.shape.empty() && state_.arriving.at.index <= commit_;
   if (arrived) state_.arriving = {};
-  if (news || arrived) change_state();
+  if (shape_news || arrived)
+    change_state();
+  else
+    state_stale_ |= news;
 }
 
 // What has been committed and applied is the shape of all that may still be asked for.
@@ -96,6 +114,7 @@ void GroupCore::arrives(Position at, const GroupShape& shape) {
 // --- whom they mean ----------------------------------------------------------------------------
 
 void GroupCore::look_who_is_meant() {
+  ++shape_number_;
   meant_ = fed_ = 0;
   for (Member m = 0; m < kMembersMax; ++m) {
     const std::string& id = m == group_.self ? state_.id : peers_[m].id;
@@ -146,8 +165,10 @@ base::Result<> GroupCore::may_change(const GroupShape& target) const {
 
 base::Result<> GroupCore::change(const GroupShape& target) {
   if (auto may = may_change(target); !may) return may;
-  if (target == shape()) return {};
-  append_shape(target.now == shape().now ? target : joint_shape(shape(), target));
+  GroupShape next = target;
+  next.slots = shape().slots;
+  if (next == shape()) return {};
+  append_shape(next.now == shape().now ? next : joint_shape(shape(), next));
   return {};
 }
 
@@ -158,6 +179,15 @@ void GroupCore::append_shape(const GroupShape& shape) {
   look_who_is_meant();
   for (Member m = 0; m < kMembersMax; ++m)
     if (shape.uses(m) && !(before >> m & 1)) begin_feeding(peers_[m]);
+}
+
+void GroupCore::tell_slots(const SlotLedger& ledger) {
+  QUOLL_CHECK(may_tell_slots());
+  append_own(EntryKind::slots, encode_ledger(ledger), 0);
+  GroupShape next = shape();
+  next.slots = ledger;
+  shapes_.push_back({log_.last(), std::move(next), true});
+  look_who_is_meant();
 }
 
 // The second half of a change, whoever began it.

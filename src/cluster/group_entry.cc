@@ -98,7 +98,7 @@ EntryFault decode_entry(base::Bytes bytes, Entry& entry) {
     return EntryFault::damaged;
   auto kind = get<uint32_t>(bytes, 36);
   if (kind < static_cast<uint32_t>(EntryKind::noop) ||
-      kind > static_cast<uint32_t>(EntryKind::shape))
+      kind > static_cast<uint32_t>(EntryKind::slots))
     return EntryFault::damaged;
   entry.header = {{get<uint64_t>(bytes, 8), get<uint64_t>(bytes, 16)},
                   get<int64_t>(bytes, 24),

@@ -14,6 +14,7 @@
 //   noop     empty: a new leader's first entry
 //   rejoin   member1 number8: see SavedState::amnesia
 //   shape    see group_shape.h
+//   slots    see slot_ledger.h
 //
 // Numbers are little-endian. Pure. Cost: 40 bytes an entry and 4 a word beside the words.
 #pragma once
@@ -26,7 +27,7 @@
 
 namespace quoll::cluster {
 
-enum class EntryKind : uint8_t { noop = 1, effects = 2, rejoin = 3, shape = 4 };
+enum class EntryKind : uint8_t { noop = 1, effects = 2, rejoin = 3, shape = 4, slots = 5 };
 
 constexpr size_t kEntryHeaderBytes = 40;
 constexpr size_t kEntryBytesMax = size_t{1} << 30;  // of one entry: more than any commit may hold

@@ -9,6 +9,7 @@ using base::Error;
 using base::Result;
 
 constexpr uint8_t kShapeFormat = 1;
+constexpr uint8_t kShapeFormatSlots = 2;  // with the ledger behind the voters
 constexpr uint8_t kWitnessFlag = 1;
 constexpr uint8_t kLeavingFlag = 2;
 constexpr base::Bytes kHexDigits = "0123456789abcdef";
@@ -175,9 +176,11 @@ GroupShape settled_shape(const GroupShape& joint) {
 std::string encode_shape(const GroupShape& shape) {
   std::string bytes;
   FieldWriter out(bytes);
-  out.number(kShapeFormat).number(static_cast<uint8_t>(shape.joint()));
+  const bool slots = !shape.slots.empty();
+  out.number(slots ? kShapeFormatSlots : kShapeFormat).number(static_cast<uint8_t>(shape.joint()));
   put_voters(out, shape.now);
   if (shape.next) put_voters(out, *shape.next);
+  if (slots) out.bytes(encode_ledger(shape.slots));
   for (Member m = 0; m < kMembersMax; ++m) {
     const GroupShape::Place& place = shape.places[m];
     if (!place.used) continue;
@@ -191,10 +194,17 @@ std::optional<GroupShape> decode_shape(base::Bytes bytes) {
   FieldReader in(bytes);
   GroupShape shape;
   uint8_t format = 0, joint = 0;
-  if (!in.number(format) || format != kShapeFormat || !in.number(joint) ||
-      !take_voters(in, shape.now))
+  if (!in.number(format) || format < kShapeFormat || format > kShapeFormatSlots ||
+      !in.number(joint) || !take_voters(in, shape.now))
     return {};
   if (joint && !take_voters(in, shape.next.emplace())) return {};
+  if (format == kShapeFormatSlots) {
+    base::Bytes ledger;
+    if (!in.bytes(ledger)) return {};
+    auto slots = decode_ledger(ledger);
+    if (!slots) return {};
+    shape.slots = std::move(*slots);
+  }
   while (!in.empty())
     if (!take_place(in, shape)) return {};
   return shape;

@@ -18,6 +18,9 @@
 // Nodes of a group whose members are listed once and for all have no ids here: whoever has the
 // place is meant.
 //
+// With it goes what the group says of slots on their way (slot_ledger.h): that has entries of its
+// own, and changes nothing of who is in the group.
+//
 // Pure.
 #pragma once
 
@@ -28,6 +31,7 @@
 
 #include "base/result.h"
 #include "cluster/quorum.h"
+#include "cluster/slot_ledger.h"
 
 namespace quoll::cluster {
 
@@ -68,6 +72,7 @@ struct GroupShape {
   std::array<Place, kMembersMax> places;
   Voters now;
   std::optional<Voters> next;
+  SlotLedger slots;
 
   bool joint() const { return next.has_value(); }
   // Nobody has told us yet who is in the group.

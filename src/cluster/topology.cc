@@ -15,7 +15,8 @@ using base::Bytes;
 using base::Error;
 using base::Result;
 
-constexpr uint32_t kEncodingVersion = 1;
+constexpr uint32_t kEncodingVersion = 2;
+constexpr uint32_t kEncodingWithoutHanded = 1;  // has no versions of hand-overs
 
 bool is_node_id(Bytes id) {
   return id.size() == kNodeIdBytes && id.find_first_not_of("0123456789abcdef") == Bytes::npos;
@@ -174,6 +175,24 @@ class TopologyApplier {
     return {};
   }
 
+  Result<> operator()(const HandOverSlots& c) {
+    if (c.from == c.to || !t_.groups_.count(c.from) || !t_.groups_.count(c.to))
+      return Error{fmt::format("slots cannot go from group {} to group {}", c.from, c.to)};
+    if (t_.handed_over(c.from) > c.decided)
+      return Error{fmt::format("slots of group {} were handed over since", c.from)};
+    for (const auto& [first, last] : c.ranges) {
+      if (first > last || last >= base::kKeySlots)
+        return Error{fmt::format("{}-{} are no slots", first, last)};
+      for (unsigned slot = first; slot <= last; ++slot)
+        if (t_.owners_[slot] != c.from)
+          return Error{fmt::format("slot {} is not group {}'s", slot, c.from)};
+    }
+    for (const auto& [first, last] : c.ranges)
+      std::fill(t_.owners_.begin() + first, t_.owners_.begin() + last + 1, c.to);
+    t_.handed_over_[c.from] = t_.version_ + 1;
+    return {};
+  }
+
   Result<> operator()(const PutDocument& c) {
     if (c.kind < DocumentKind::keyspace || c.kind > DocumentKind::function ||
         c.name.size() > kDocumentNameBytesMax || c.bytes.size() > kDocumentBytesMax)
@@ -291,6 +310,8 @@ std::string Topology::encode() const {
     put_group(group, out);
   }
   for (GroupNumber owner : owners_) out.number(owner);
+  out.number(static_cast<uint32_t>(handed_over_.size()));
+  for (const auto& [group, version] : handed_over_) out.number(group).number(version);
   out.number(static_cast<uint32_t>(documents_.size()));
   for (const auto& [name, document] : documents_)
     out.number(name.first).bytes(name.second).bytes(document);
@@ -320,9 +341,9 @@ Result<Topology> Topology::decode(Bytes bytes) {
   FieldReader in(bytes);
   uint32_t encoding = 0;
   const Error malformed{"this is no topology"};
-  if (!in.number(encoding) || encoding != kEncodingVersion || !in.number(t.version_) ||
-      !take_text(in, kNodeIdBytes, t.cluster_id_) || !take_rules(in, t.rules_) ||
-      !in.number(t.next_index_))
+  if (!in.number(encoding) || encoding < kEncodingWithoutHanded || encoding > kEncodingVersion ||
+      !in.number(t.version_) || !take_text(in, kNodeIdBytes, t.cluster_id_) ||
+      !take_rules(in, t.rules_) || !in.number(t.next_index_))
     return malformed;
   const bool members = take_ordered<NodeIndex>(in, [&]() -> std::optional<NodeIndex> {
     NodeIndex index = 0;
@@ -350,6 +371,15 @@ Result<Topology> Topology::decode(Bytes bytes) {
   if (!groups) return malformed;
   for (GroupNumber& owner : t.owners_)
     if (!in.number(owner)) return malformed;
+  const bool handed = encoding == kEncodingWithoutHanded ||
+                      take_ordered<GroupNumber>(in, [&]() -> std::optional<GroupNumber> {
+                        GroupNumber group = 0;
+                        TopologyVersion version = 0;
+                        if (!in.number(group) || !in.number(version)) return {};
+                        t.handed_over_.emplace(group, version);
+                        return group;
+                      });
+  if (!handed) return malformed;
   using Name = std::pair<DocumentKind, std::string>;
   const bool documents = take_ordered<Name>(in, [&]() -> std::optional<Name> {
     Name name;
@@ -390,6 +420,9 @@ Result<> Topology::check() const {
   }
   for (GroupNumber owner : owners_)
     if (owner != kNoGroup && !groups_.count(owner)) return Error{"a slot of no group"};
+  for (const auto& [group, version] : handed_over_)
+    if (group >= kGroupsMax || version == 0 || version > version_)
+      return Error{"a hand-over that cannot have been"};
   for (const auto& [name, document] : documents_)
     if (name.first < DocumentKind::keyspace || name.first > DocumentKind::function)
       return Error{"a document of no kind"};

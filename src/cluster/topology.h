@@ -7,6 +7,7 @@
 //   governors  the members that hold g0 itself
 //   groups     number -> members as wanted, holders as they are
 //   slots      slot -> group, 16384 of them
+//   handed     group -> the version in which it last handed slots over (slot_ledger.h)
 //   documents  (kind, name) -> bytes: keyspace rules, users, functions
 //
 // A change (topology_change.h) names the version that it was decided on, and is refused if that is
@@ -83,6 +84,12 @@ class Topology {
   const std::vector<NodeIndex>& governors() const { return governors_; }
   const std::map<GroupNumber, RingGroup>& groups() const { return groups_; }
   GroupNumber owner(unsigned slot) const { return owners_[slot]; }
+  // The version made when slots of the group were last handed over; 0: never. Kept for ever, so
+  // that it also tells what is late of a group whose number another one has now.
+  TopologyVersion handed_over(GroupNumber group) const {
+    const auto found = handed_over_.find(group);
+    return found == handed_over_.end() ? 0 : found->second;
+  }
   const std::map<std::pair<DocumentKind, std::string>, std::string>& documents() const {
     return documents_;
   }
@@ -121,6 +128,7 @@ class Topology {
   std::vector<NodeIndex> governors_;
   std::map<GroupNumber, RingGroup> groups_;
   std::array<GroupNumber, base::kKeySlots> owners_ = no_owners();
+  std::map<GroupNumber, TopologyVersion> handed_over_;
   std::map<std::pair<DocumentKind, std::string>, std::string> documents_;
   std::deque<std::string> history_;  // the last changes, encoded; the last one made version_
   size_t history_bytes_ = 0;

@@ -138,6 +138,22 @@ bool take(FieldReader& in, PutDocument& c) {
          take_text(in, kDocumentBytesMax, c.bytes);
 }
 
+void put(const HandOverSlots& c, FieldWriter& out) {
+  out.number(c.from).number(c.to).number(c.decided).number(static_cast<uint32_t>(c.ranges.size()));
+  for (const auto& [first, last] : c.ranges) out.number(first).number(last);
+}
+bool take(FieldReader& in, HandOverSlots& c) {
+  uint32_t count = 0;
+  if (!in.number(c.from) || !in.number(c.to) || !in.number(c.decided) || !in.number(count) ||
+      count > base::kKeySlots)
+    return false;
+  for (; count > 0; --count) {
+    auto& [first, last] = c.ranges.emplace_back();
+    if (!in.number(first) || !in.number(last)) return false;
+  }
+  return true;
+}
+
 // Decodes the kind of that number.
 template <size_t kKind = 0>
 bool take_kind(size_t kind, FieldReader& in, TopologyChange::Body& body) {

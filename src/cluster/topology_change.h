@@ -8,6 +8,7 @@
 //   move       index2 bus port2 ...     groups     count2 then number2 members holders
 //   weigh      index2 weight4 location  slots      count4 then first2 last2 from2 to2
 //   document   kind1 name bytes
+//   hand over  from2 to2 decided8 count4 then first2 last2
 //
 // Texts have their size before them, numbers are little-endian; what is not exactly so is refused.
 // Pure.
@@ -78,10 +79,19 @@ struct PutDocument {
   std::string bytes;
 };
 
+// Slots of one group that it has released go to another; `decided` on the topology of this version,
+// which must not be older than its last hand-over.
+struct HandOverSlots {
+  GroupNumber from = 0;
+  GroupNumber to = 0;
+  TopologyVersion decided = 0;
+  std::vector<std::pair<uint16_t, uint16_t>> ranges;  // first, last included
+};
+
 struct TopologyChange {
   using Body =
       std::variant<FoundCluster, SetRules, JoinMember, MoveMember, WeighMember, LeaveMember,
-                   RemoveMember, SetGovernors, SetGroups, AssignSlots, PutDocument>;
+                   RemoveMember, SetGovernors, SetGroups, AssignSlots, PutDocument, HandOverSlots>;
   TopologyVersion expected = 0;
   Body body;
 

@@ -142,10 +142,21 @@ NextStep next_to_drop_slots(const Topology& topology, NodeIndex node, const Slot
   });
 }
 
-NextStep next_to_hand_over(const Topology& topology, NodeIndex node, const SlotRanges& slots) {
+NextStep next_to_hand_over(const Topology& topology, NodeIndex node, GroupNumber from,
+                           TopologyVersion decided, const std::vector<uint16_t>& slots) {
   const GroupNumber group = group_of(topology, node);
   if (group == kNoGroup) return Error{"the node has no group"};
-  return assign(topology, slots, group, [](unsigned, GroupNumber) { return std::string(); });
+  if (topology.handed_over(from) > decided) return std::optional<TopologyChange>();
+  HandOverSlots change{from, group, decided, {}};
+  for (const uint16_t slot : slots) {
+    if (topology.owner(slot) != from) continue;
+    if (!change.ranges.empty() && change.ranges.back().second + 1 == slot)
+      change.ranges.back().second = slot;
+    else
+      change.ranges.emplace_back(slot, slot);
+  }
+  if (change.ranges.empty()) return Error{"none of the slots is the source's any more"};
+  return std::optional(step(topology, std::move(change)));
 }
 
 NextStep next_to_forget(const Topology& topology, base::Bytes id) {

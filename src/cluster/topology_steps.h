@@ -47,8 +47,10 @@ NextStep next_to_join(const Topology& topology, const NodeClaim& claim);
 NextStep next_to_add_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots);
 // Slots of the node's group are nobody's.
 NextStep next_to_drop_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots);
-// Slots of other groups go to the node's. Who has them must have released them.
-NextStep next_to_hand_over(const Topology& topology, NodeIndex node, const SlotRanges& slots);
+// Slots of one group, which has released them in a unit begun on this version, go to the node's:
+// those of them that it still has. Nothing is left when it has handed over slots since.
+NextStep next_to_hand_over(const Topology& topology, NodeIndex node, GroupNumber from,
+                           TopologyVersion decided, const std::vector<uint16_t>& slots);
 // The node is no member, and never will be again. It must have no slots, but for
 // those that others have with it.
 NextStep next_to_forget(const Topology& topology, base::Bytes id);

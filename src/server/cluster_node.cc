@@ -201,12 +201,6 @@ void ClusterNode::reset(host::OnDone done) {
   });
 }
 
-size_t ClusterNode::members_of_group() const {
-  const auto group = topology().groups().find(own_group_);
-  const size_t wanted = group == topology().groups().end() ? 0 : group->second.members.size();
-  return std::max(wanted, core() ? core()->shape().members() : 0);
-}
-
 const cluster::GroupCore* ClusterNode::core() const {
   return group_ ? std::as_const(*group_).core() : nullptr;
 }
@@ -216,7 +210,11 @@ const cluster::GroupCore* ClusterNode::core() const {
 void ClusterNode::begin_turn_end() {
   if (keeper_) keeper_->begin_turn_end();
   if (core() && !ending_) moves_->turn();
+  const cluster::Index commit = core() ? core()->commit() : 0;
   if (group_) group_->begin_turn_end();
+  moves_->follow_ledger();
+  if (core() && core()->commit() != commit && moves_->waits_for_commit())
+    server_.host().loop.post([] {});
   for (auto& [number, witness] : witnesses_) witness->begin_turn_end();
   bus_->flush();
 }
@@ -351,17 +349,20 @@ void ClusterNode::find_own_slots() {
     const GroupNumber owner = topology().owner(slot);
     covered_ &= owner != kNoGroup;
     const bool ours = owner != kNoGroup && owner == held_group_;
-    if (ours && !moves_->released(slot)) own_slots_.set(slot);
+    if (ours && !moves_->behind() && !moves_->named(slot)) own_slots_.set(slot);
   }
   all_own_ = own_slots_.all();
 }
 
-void ClusterNode::slots_released() {
+void ClusterNode::slots_changed() {
   find_own_slots();
   server_.redirect_blocked();
 }
 
-bool ClusterNode::handing_over(unsigned slot) const { return moves_->released(slot); }
+bool ClusterNode::handing_over(unsigned slot) const {
+  const bool ours = held_group_ != kNoGroup && topology().owner(slot) == held_group_;
+  return ours && (moves_->behind() || moves_->named(slot));
+}
 
 // How we are announced may change while we run.
 void ClusterNode::settings_changed(const Settings& now) {
@@ -402,6 +403,11 @@ size_t ClusterNode::leader_of_group(GroupNumber number) const {
     return place_of(known->second.node);
   const auto group = topology().groups().find(number);
   return group == topology().groups().end() ? members_.size() : place_of(group->second.members[0]);
+}
+
+NodeIndex ClusterNode::leader_node(GroupNumber group) const {
+  const size_t place = leader_of_group(group);
+  return place < indexes_.size() ? indexes_[place] : kNoNode;
 }
 
 bool ClusterNode::leads_others(base::Bytes id) const {

@@ -97,8 +97,6 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   const std::string& id() const { return record_.id; }
   cluster::GroupNumber own_group() const { return own_group_; }
   SlotMoves& moves() { return *moves_; }
-  // As it stands, or is wanted.
-  size_t members_of_group() const;
   bool alone() const { return topology().members().size() <= 1; }
   // The node with this id leads a group that has other members, as far as we know.
   bool leads_others(base::Bytes id) const;
@@ -109,7 +107,12 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   void pull_from(cluster::NodeIndex node, host::OnDone done) {
     pull(endpoint(node), std::move(done));
   }
-  void slots_released();
+  // Who leads the group, as far as we know; kNoNode: nobody.
+  cluster::NodeIndex leader_node(cluster::GroupNumber group) const;
+  // Ours may be others.
+  void slots_changed();
+  // Somebody knows a newer topology.
+  void catch_up();
   void save_then(host::Task done) { file_->save(record_, std::move(done)); }
 
   // ClusterView

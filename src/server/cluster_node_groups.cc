@@ -162,7 +162,7 @@ void ClusterNode::follow_own_group() {
 
 // The shape follows the topology, a step at a time.
 void ClusterNode::lead_group() {
-  if (!serves() || held_group_ == kNoGroup || moves_->busy()) return;
+  if (!serves() || held_group_ == kNoGroup) return;
   const cluster::GroupCore& core = *core_of(*group_);
   const auto wanted = cluster::wanted_members(topology(), held_group_, core.shape());
   const auto next = cluster::next_shape(

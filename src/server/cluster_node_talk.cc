@@ -354,6 +354,17 @@ void ClusterNode::serve_news(const NodeBus::Asked& asked, const NodeBus::OnAnswe
   });
 }
 
+void ClusterNode::catch_up() {
+  const auto& governors = topology().governors();
+  if (pulling_ || governors.empty()) return;
+  const NodeIndex from = governors[server_.host().random.draw() % governors.size()];
+  if (from == index_) return;
+  pulling_ = true;
+  pull(endpoint(from), [this, alive = alive_](const Result<>&) {
+    if (*alive) pulling_ = false;
+  });
+}
+
 void ClusterNode::tell(NodeIndex node) {
   if (!topology().find(node)) return;
   const bool complete = told_epoch_ != 0 && leaders_.size() == 1;

@@ -139,6 +139,7 @@ void ReplicaGroup::save_state(const host::Task& then) {
 
 // The shape as of the log's beginning is saved no later than where that is.
 void ReplicaGroup::trim_log(Index upto) {
+  core_->keep_state();
   save_state();
   wal_->trim(upto);
 }

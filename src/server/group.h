@@ -120,6 +120,9 @@ class ReplicaGroup final : public ClusterView,
   // Where we lead: begins to change the group into this; the error says why not, or not yet.
   base::Result<> change_shape(const cluster::GroupShape& target);
 
+  // Where GroupCore::may_tell_slots(): what the group says of its slots from now on.
+  void tell_slots(const cluster::SlotLedger& ledger) { core_->tell_slots(ledger); }
+
   // The place of ours in it, where the shape tells.
   const std::optional<GroupPart>& part() const { return part_; }
   // A connection of another member, and what it has sent so far.

@@ -171,6 +171,7 @@ void LogMember::save_state(const host::Task& then) {
 // The shape as of the log's beginning is saved no later than where that is.
 void LogMember::trim(cluster::Index upto) {
   log_bytes_ = 0;
+  core_->keep_state();
   save_state();
   wal_->trim(upto);
 }

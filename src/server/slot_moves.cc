@@ -24,8 +24,8 @@ using cluster::Question;
 
 namespace {
 
-constexpr base::Millis kAdoptAgainMs = 200;
-constexpr size_t kDroppedAtOnce = 16;  // keys, between two looks at the clock
+constexpr base::Millis kBeginAgainMs = 100;
+constexpr unsigned kEpochShift = 32;  // above the number of a unit in its epoch
 constexpr unsigned kSlotBitsBelowShard = store::kSlotBits - 8;
 
 // The place in hash order where a slot's keys begin.
@@ -49,7 +49,7 @@ bool past_slot(uint64_t cursor, unsigned slot) {
 }
 
 // Tools move thousands of slots one by one.
-void tell(const SlotMove& move, const std::string& what) {
+void log_move(const SlotMove& move, const std::string& what) {
   if (move.slots_total > 1)
     log::notice("Cluster: move {} {}", move.name, what);
   else
@@ -59,7 +59,7 @@ void tell(const SlotMove& move, const std::string& what) {
 }  // namespace
 
 struct SlotMoves::Unit {
-  uint64_t number = 0;
+  cluster::UnitNumber number;
   enum class Phase : uint8_t {
     dropping,
     copying,
@@ -70,9 +70,12 @@ struct SlotMoves::Unit {
     releasing
   };
   Phase phase = Phase::dropping;
-  std::vector<uint16_t> slots;
-  size_t at = 0;        // of slots
-  uint64_t cursor = 0;  // in the slot; 0: not begun
+  cluster::SlotList slots;
+  base::Millis until = 0;     // the target may say "soon"
+  base::Millis again_at = 0;  // then it is asked again
+  bool lost = false;          // released, and we lead no more
+  size_t at = 0;              // of slots
+  uint64_t cursor = 0;        // in the slot; 0: not begun
   unsigned rounds = 0;
   unsigned counts = 0;
   bool asking = false;
@@ -89,7 +92,7 @@ base::Millis SlotMoves::steady_ms() const {
   return server_.host().clock.steady() / base::kNanosPerMilli;
 }
 
-bool SlotMoves::leads() const { return node_.group() && node_.group()->serves(); }
+bool SlotMoves::leads() const { return node_.serves(); }
 
 SlotMove* SlotMoves::current() {
   for (SlotMove& move : moves_)
@@ -99,13 +102,13 @@ SlotMove* SlotMoves::current() {
 
 Result<std::string> SlotMoves::begin(const cluster::SlotRanges& slots, NodeIndex target) {
   if (!leads()) return Error{"ERR Only the leader of a group moves its slots"};
-  if (node_.members_of_group() > 1)
-    return Error{"ERR Slots of a group of several members do not move yet"};
   const cluster::TopologyMember* member = node_.topology().find(target);
   if (!member) return Error{"ERR Unknown node"};
-  if (target == node_.index()) return Error{"ERR Target node can not be this node"};
   const GroupNumber group = cluster::group_of(node_.topology(), target);
   if (group == cluster::kNoGroup) return Error{"ERR The target has no group"};
+  if (group == node_.own_group())
+    return Error{target == node_.index() ? "ERR Target node can not be this node"
+                                         : "ERR The target is in the group of this node"};
   SlotMove move;
   std::bitset<kSlots> named;
   for (const cluster::SlotRange& range : slots)
@@ -122,13 +125,13 @@ Result<std::string> SlotMoves::begin(const cluster::SlotRanges& slots, NodeIndex
     move.name += fmt::format("{:016x}", server_.host().random.draw());
   move.name.resize(cluster::kNodeIdBytes);
   move.slots = slots;
-  move.target = target;
+  move.target = group;
   move.target_id = member->id;
   move.created = move.updated = server_.now();
-  tell(move, fmt::format("of {} slots to {} begins", move.slots_total, member->id));
+  log_move(move, fmt::format("of {} slots to {} begins", move.slots_total, member->id));
   moves_.push_back(std::move(move));
   server_.host().loop.post([this, alive = alive_] {
-    if (*alive && !unit_ && current()) begin_unit();
+    if (*alive && !unit_ && current() && may_begin()) begin_unit();
   });
   while (moves_.size() > kMovesKept && moves_.front().over()) moves_.pop_front();
   return moves_.back().name;
@@ -163,30 +166,42 @@ bool SlotMoves::cancel_slot(unsigned slot) {
 // --- a unit ------------------------------------------------------------------------------------
 
 void SlotMoves::turn() {
+  follow_lead();
+  if (epoch_ == 0) return;
   while (!settling_.empty() && settling_.front().index <= node_.core()->commit()) {
     const NodeBus::OnAnswer answer = std::move(settling_.front().answer);
     settling_.pop_front();
     answer(std::string());
   }
   if (unit_ && !unit_->asking) go_on();
-  clear_some();
-  if (!record_.dropping.empty()) drop_some();
+  if (!unit_ && current() && may_begin()) begin_unit();
+  tell();
+  serve_arrivals();
+  drop_some();
+  ask_adoption();
 }
 
 void SlotMoves::tick() {
+  if (behind_) node_.catch_up();
   if (held_ && steady_ms() - held_since_ > kHoldMaxMs) {
     hold(false);
     if (unit_ && unit_->phase != Unit::Phase::releasing) fail("writes would have waited too long");
   }
-  if (!unit_ && current()) begin_unit();
-  if (!record_.released.empty() && steady_ms() >= adopt_at_) ask_adoption();
+  if (unit_ && unit_->lost) follow_release();
+  if (!unit_ && current() && !leads()) fail("this node leads no more");
+}
+
+// One unit at a time is released, and the last one's keys are not far behind.
+bool SlotMoves::may_begin() const {
+  return epoch_ != 0 && !behind_ && node_.core()->may_tell_slots() && !ledger().released &&
+         ledger().leftover.size() <= kLeftoverMax;
 }
 
 void SlotMoves::begin_unit() {
   SlotMove& move = *current();
-  if (!leads()) return fail("this node leads no more");
   unit_ = std::make_unique<Unit>();
-  unit_->number = uint64_t{record_.incarnation} << 32 | ++units_;
+  unit_->number = {node_.topology().version(), epoch_ << kEpochShift | ++units_};
+  unit_->until = steady_ms() + kBeginMs;
   copied_.reset();
   changed_.clear();
   for (const cluster::SlotRange& range : move.slots)
@@ -195,30 +210,53 @@ void SlotMoves::begin_unit() {
       unit_->slots.push_back(static_cast<uint16_t>(slot));
       copied_.set(slot);
     }
+  std::ranges::sort(unit_->slots);
+  for (const uint16_t slot : unit_->slots)
+    if (!node_.has_slot(slot))
+      return fail(fmt::format("slot {} is not served by this node any more", slot));
   listen(true);
-  unit_->asking = true;
-  drop_at_target(true);
+  begin_at_target();
 }
 
-// What the target has of the unit's slots: at its beginning, and when it has failed.
-void SlotMoves::drop_at_target(bool begins) {
+std::string SlotMoves::unit_body() const {
   std::string body;
+  FieldWriter(body).number(unit_->number.version).number(unit_->number.count);
+  return body;
+}
+
+// What the target still has of the unit's slots goes.
+void SlotMoves::begin_at_target() {
+  std::string body = unit_body();
   FieldWriter out(body);
-  out.number(unit_->number).number(static_cast<uint8_t>(begins));
-  for (uint16_t slot : unit_->slots) out.number(slot);
-  if (!begins) return node_.ask(current()->target, Question::slot_drop, body, [](const auto&) {});
+  out.number(uint8_t{1});
+  for (const uint16_t slot : unit_->slots) out.number(slot);
+  unit_->asking = true;
   ask(Question::slot_drop, body, [this](Result<std::string> answer) {
-    if (!answer) return fail(answer.error());
-    unit_->phase = Unit::Phase::copying;
+    if (answer) {
+      unit_->phase = Unit::Phase::copying;
+      return;
+    }
+    const bool soon = answer.error().starts_with(cluster::kSoon);
+    if (!soon || steady_ms() >= unit_->until)
+      return fail(soon ? answer.error().substr(cluster::kSoon.size()) : answer.error());
+    unit_->again_at = steady_ms() + kBeginAgainMs;
   });
+}
+
+// It has failed. Of one that may be released nothing is said.
+void SlotMoves::end_at_target() {
+  if (unit_->phase == Unit::Phase::releasing) return;
+  std::string body = unit_body();
+  FieldWriter(body).number(uint8_t{0});
+  node_.ask(node_.leader_node(current()->target), Question::slot_drop, body, [](const auto&) {});
 }
 
 // The answer is of the unit that asked, unless that is over.
 void SlotMoves::ask(Question question, const std::string& body, NodeBus::OnAnswer done) {
-  node_.ask(current()->target, question, body,
-            [this, unit = unit_.get(), name = current()->name, done = std::move(done),
+  node_.ask(node_.leader_node(current()->target), question, body,
+            [this, unit = unit_->number, done = std::move(done),
              alive = alive_](Result<std::string> answer) {
-              if (!*alive || unit_.get() != unit || !current() || current()->name != name) return;
+              if (!*alive || !unit_ || unit_->number != unit || !current()) return;
               unit_->asking = false;
               done(std::move(answer));
               server_.host().loop.post([] {});  // a turn, to go on in
@@ -228,6 +266,9 @@ void SlotMoves::ask(Question question, const std::string& body, NodeBus::OnAnswe
 void SlotMoves::go_on() {
   std::string body;
   switch (unit_->phase) {
+    case Unit::Phase::dropping:
+      if (steady_ms() >= unit_->again_at) begin_at_target();
+      return;
     case Unit::Phase::copying:
       if (gather(body)) unit_->phase = Unit::Phase::catching_up;
       if (!body.empty()) send(std::move(body));
@@ -310,9 +351,7 @@ void SlotMoves::send(std::string keys) {
   unit_->asking = true;
   current()->bytes_sent += keys.size();
   current()->updated = server_.now();
-  std::string body;
-  FieldWriter(body).number(unit_->number);
-  ask(Question::slot_keys, body + keys, [this](Result<std::string> answer) {
+  ask(Question::slot_keys, unit_body() + keys, [this](Result<std::string> answer) {
     if (!answer) fail(answer.error());
   });
 }
@@ -336,9 +375,8 @@ void SlotMoves::hold(bool on) {
 }
 
 void SlotMoves::check_counts() {
-  std::string body;
+  std::string body = unit_body();
   FieldWriter out(body);
-  out.number(unit_->number);
   for (uint16_t slot : unit_->slots) out.number(slot).number(server_.store().keys_in_slot(0, slot));
   unit_->phase = Unit::Phase::counting;
   unit_->asking = true;
@@ -351,19 +389,21 @@ void SlotMoves::check_counts() {
   });
 }
 
+// Nothing can have changed since it was said so: writes are held, and this is the turn of the
+// answer. A ledger that cannot be told now is asked for again.
 void SlotMoves::release() {
+  if (!may_begin()) {
+    unit_->phase = Unit::Phase::last;
+    return;
+  }
   unit_->phase = Unit::Phase::releasing;
   unit_->asking = true;
   listen(false);  // what happens here from now on is not the target's
   current()->state = SlotMove::State::releasing;
-  for (uint16_t slot : unit_->slots) {
-    record_.released[slot] = current()->target;
-    released_.set(slot);
-  }
-  node_.slots_released();
-  node_.save_then([this, alive = alive_] {
-    if (*alive) ask_adoption();
-  });
+  cluster::SlotLedger next = ledger();
+  tidy_up(next);
+  cluster::release(next, unit_->number, current()->target, unit_->slots);
+  say(std::move(next));
 }
 
 void SlotMoves::fail(const std::string& why, SlotMove::State state) {
@@ -372,7 +412,7 @@ void SlotMoves::fail(const std::string& why, SlotMove::State state) {
   log::warning("Cluster: move {} ends: {}", move->name, why);
   hold(false);
   listen(false);
-  if (unit_) drop_at_target(false);
+  if (unit_) end_at_target();
   unit_.reset();
   move->state = state;
   move->message = why;
@@ -381,54 +421,26 @@ void SlotMoves::fail(const std::string& why, SlotMove::State state) {
     for (unsigned slot = range.first; slot <= range.last; ++slot) wanted_.reset(slot);
 }
 
-// --- behind the release ------------------------------------------------------------------------
-
-void SlotMoves::ask_adoption() {
-  if (adopting_ || record_.released.empty()) return;
-  adopting_ = true;
-  adopt_at_ = steady_ms() + kAdoptAgainMs;
-  const NodeIndex target = record_.released.begin()->second;
-  std::string body;
-  FieldWriter out(body);
-  for (const auto& [slot, node] : record_.released)
-    if (node == target) out.number(slot);
-  node_.ask(target, Question::slot_adopt, body,
-            [this, target, alive = alive_](Result<std::string> answer) {
-              if (!*alive) return;
-              if (!answer) {
-                adopting_ = false;
-                return log::warning("Cluster: slots that were released are not adopted yet: {}",
-                                    answer.error());
-              }
-              node_.pull_from(target, [this, alive](const Result<>&) {
-                if (!*alive) return;
-                adopting_ = false;
-                topology_changed();
-              });
-            });
+// Whether what we released has arrived; and, where we lead no more, whether it is in the log at
+// all.
+void SlotMoves::follow_release() {
+  if (!unit_ || unit_->phase != Unit::Phase::releasing) return;
+  if (node_.topology().handed_over(node_.own_group()) > unit_->number.version) return finish_unit();
+  const auto& released = ledger().released;
+  if (behind_ || (released && released->number == unit_->number &&
+                  !cluster::is_over(*released, node_.topology(), node_.own_group())))
+    return;
+  fail(unit_->lost ? "this node leads no more" : "the target's group is gone");
 }
 
-// Slots that are another group's now: their keys go.
-void SlotMoves::topology_changed() {
-  forget_coming();
-  if (released_.none() && !record_.released.empty())
-    for (const auto& [slot, node] : record_.released) released_.set(slot);
-  bool any = false;
-  for (auto it = record_.released.begin(); it != record_.released.end();) {
-    const uint16_t slot = it->first;
-    if (node_.topology().owner(slot) == node_.own_group()) {
-      ++it;
-      continue;
-    }
-    any = true;
-    released_.reset(slot);
-    record_.dropping.insert(slot);
-    it = record_.released.erase(it);
-  }
-  if (!any) return;
-  node_.slots_released();
-  node_.save_then([] {});
-  if (unit_ && unit_->phase == Unit::Phase::releasing && record_.released.empty()) finish_unit();
+// What is released is decided by the log.
+void SlotMoves::lose_lead() {
+  hold(false);
+  listen(false);
+  if (unit_ && unit_->phase == Unit::Phase::releasing)
+    unit_->lost = true;
+  else if (current())
+    fail("this node leads no more");
 }
 
 void SlotMoves::finish_unit() {
@@ -439,48 +451,11 @@ void SlotMoves::finish_unit() {
   move.state = SlotMove::State::copying;
   move.updated = server_.now();
   unit_.reset();
-  if (move.slots_done < move.slots_total) return begin_unit();
+  server_.host().loop.post([] {});  // a turn, for the next one
+  if (move.slots_done < move.slots_total) return;
   move.state = SlotMove::State::done;
-  tell(move, fmt::format("is complete: {} slots, {} keys; writes waited for {} ms at most",
-                         move.slots_done, move.keys_sent, move.hold_ms));
-  if (current()) begin_unit();
-}
-
-// False: time is over, and there are more.
-bool SlotMoves::drop_keys(unsigned slot, base::Nanos end) {
-  std::vector<std::string> keys;
-  while (server_.store().keys_in_slot(0, slot) > 0) {
-    if (server_.host().clock.steady() >= end) return false;
-    keys.clear();
-    server_.store().visit_slot(0, slot, [&](const store::Entry* entry) {
-      keys.emplace_back(entry->key());
-      return keys.size() < kDroppedAtOnce;
-    });
-    for (const std::string& key : keys) run({"DEL", key});
-  }
-  return true;
-}
-
-// Some keys of the slots that left, in every turn.
-void SlotMoves::drop_some() {
-  if (!leads()) return;
-  const base::Nanos end = server_.host().clock.steady() + kMoveBudget;
-  while (!record_.dropping.empty()) {
-    const unsigned slot = *record_.dropping.begin();
-    const bool ours = node_.topology().owner(slot) == node_.own_group();
-    if (!ours && !drop_keys(slot, end)) return server_.host().loop.post([] {});
-    record_.dropping.erase(record_.dropping.begin());
-  }
-  node_.save_then([] {});
-}
-
-void SlotMoves::run(std::initializer_list<Bytes> words) {
-  store::CommitBuilder& commits = server_.store().commits();
-  commits.begin(store::Origin::client, server_.now());
-  const auto done = replay_.run_in_commit(0, Args(words.begin(), words.size()));
-  commits.close();
-  if (!done)
-    log::warning("Cluster: {} of a slot that moves fails: {}", *words.begin(), done.error());
+  log_move(move, fmt::format("is complete: {} slots, {} keys; writes waited for {} ms at most",
+                             move.slots_done, move.keys_sent, move.hold_ms));
 }
 
 }  // namespace quoll::server

@@ -1,29 +1,54 @@
-// SlotMoves: slots on their way from our group to another one, and those that come to ours.
+// SlotMoves: slots on their way from our group to another one, and those that come to ours. All of
+// it is done by who leads the group; what must outlive that is in the group's log, as a SlotLedger
+// (cluster/slot_ledger.h).
 //
-//   source                                        target
-//   copy      keys of some slots, in batches  ->  written through its group's log; its answer says
+//   source's leader                               target's leader
+//   begin     some slots                      ->  ledger: they come; what is left of them here goes
+//   copy      their keys, in batches          ->  written through its group's log; its answer says
 //             of what changed meanwhile, again    that they are committed
 //   hold      writes wait; our log is committed;
 //             what changed last               ->  the same; both count the keys
-//   release   the slots are not ours any more, on disk
-//   adopt                                     ->  the topology says that they are the target's
-//   drop      their keys are removed
+//   release   ledger: they are not ours
+//   adopt     once that is committed          ->  ledger: they are being adopted; once that is
+//                                                 committed the topology says that they are its
+//                                                 group's; ledger: they do not come any more
+//   drop      ledger: leftovers; their keys are removed; ledger: they are gone
 //
-// Before the release nothing has happened: whatever fails, or is cancelled, the slots stay, and the
-// target drops what came. After it there is only forward: a source that starts anew finds what it
-// released in its node's file, serves none of it, and asks the target to adopt it until that has.
-// So a slot is served by one node at most, and what one acknowledged the other has.
+// Until RELEASE is committed nothing has happened: whatever fails, or is cancelled, or whoever of
+// the two leaders is deposed, the slots stay, and the target drops what came, at the latest when
+// the next slots of that source come. Behind it there is only forward: whoever leads the source
+// serves none of the slots, and asks whoever leads the target to adopt them until that is so. A
+// leader that is deposed before it hears of its RELEASE knows nothing; the log decides.
 //
-// Everything that is said of a unit of slots carries its number, and the target hears only the node
-// that has the slots, in the order of its numbers: what was delayed, or came before the target
-// started anew, changes nothing any more, and the move ends.
+// Why nothing that was acknowledged is lost, and no slot is served twice:
+//   1. A slot that the ledger in force withholds is not served. RELEASE is in force for the leader
+//   that
+//      proposes it, so none of its own writes follows; and for every later leader, if it is
+//      committed. Before that nobody asks for an adoption.
+//   2. The keys that were sent are committed in the target's log before they are answered; RELEASE
+//      is proposed only when writes are held, all that was executed is committed in the source's
+//      log, nothing has changed since it was sent, and both have as many keys in each slot. So
+//      every write that was acknowledged is in the target's log before RELEASE is in the source's.
+//   3. The target keeps what came under the name that its ledger has for it since before the first
+//      key: nothing but the failure of that unit, told by the source that has not released it, or
+//      by a later unit of the same source, takes it away. Adopting, only the topology ends it.
+//   4. The slots become the target's in the topology by compare and set, from the source's and only
+//      for a unit that is not older than the source's last hand-over: what was delayed does
+//      nothing.
+//   5. Whoever leads serves by a topology that is not older than the ledger's floor, so not by one
+//      from before its group gave a slot away, or before it removed the slot's keys.
+//
+// Everything that is said of a unit of slots carries its number; the target takes keys only of the
+// unit that it has begun itself in the epoch in which it leads. So a move ends with either leader,
+// unless it is released.
 //
 // Slots go kMoveSlotsAtOnce at a time, so writes wait for as long as the last changes of these
 // take. Between release and adoption who asks for such a slot is told to try again.
 //
-// Cost: a batch is in memory once on either side; without a move one comparison per turn. While
-// slots are copied the names of keys that change in them are kept. A value is written as a whole,
-// in one turn, as MIGRATE does; one that does not fit in kNodeFrameBytesMax does not move.
+// Cost: three entries of some hundred bytes in either log per unit; a batch is in memory once on
+// either side; without a move some comparisons per turn. While slots are copied the names of keys
+// that change in them are kept. A value is written as a whole, in one turn, as MIGRATE does; one
+// that does not fit in kNodeFrameBytesMax does not move.
 #pragma once
 
 #include <bitset>
@@ -34,7 +59,9 @@
 #include <string>
 #include <vector>
 
+#include "cluster/group_core.h"
 #include "cluster/node_bus.h"
+#include "cluster/slot_ledger.h"
 #include "cluster/topology_steps.h"
 #include "server/cluster_view.h"
 #include "server/node_file.h"
@@ -54,13 +81,16 @@ constexpr unsigned kCounts = 20;          // of keys, while some expire here or 
 constexpr unsigned kCatchUpRounds = 16;   // then they wait even for more
 constexpr base::Millis kHoldMaxMs = 500;  // then writes go on, and a move that is not over ends
 constexpr size_t kMovesKept = 64;         // that are over, to be told of
+constexpr size_t kLeftoverMax = 256;      // slots; then no more are released
+constexpr size_t kArrivalsMax = 256;      // words of sources that wait for our log
+constexpr base::Millis kBeginMs = 5000;   // as long a target that says "soon" is asked again
 
 struct SlotMove {
   enum class State : uint8_t { copying, holding, releasing, done, failed, cancelled };
   std::string name;  // 40 hex digits
   cluster::SlotRanges slots;
-  cluster::NodeIndex target = cluster::kNoNode;
-  std::string target_id;
+  cluster::GroupNumber target = cluster::kNoGroup;
+  std::string target_id;  // of the node that was named
   State state = State::copying;
   size_t slots_total = 0;
   size_t slots_done = 0;
@@ -79,7 +109,8 @@ class SlotMoves final : public store::CommitSink {
   SlotMoves(Server& server, ClusterNode& node, NodeRecord& record);
   ~SlotMoves();
 
-  // The slots, which are ours, go to the node's group; the name of the move, or why not.
+  // The slots, which are ours, go to the node's group, whoever leads that; the name of the move, or
+  // why not.
   base::Result<std::string> begin(const cluster::SlotRanges& slots, cluster::NodeIndex target);
   // False: it is over, or past its release. An empty name: all of them.
   bool cancel(base::Bytes name);
@@ -87,9 +118,10 @@ class SlotMoves final : public store::CommitSink {
   const std::deque<SlotMove>& moves() const { return moves_; }
   // The slot is in a move that is not over.
   bool moves(unsigned slot) const { return wanted_[slot]; }
-  bool released(unsigned slot) const { return released_[slot]; }
-  // Only this node knows what it has released: its group stays as it is meanwhile.
-  bool busy() const { return wanted_.any() || released_.any(); }
+  // The slot is withheld by the group's ledger: it is not served here.
+  bool named(unsigned slot) const { return named_[slot]; }
+  // The group's ledger knows of a newer topology than we do: nothing is served here.
+  bool behind() const { return behind_; }
 
   // Questions of the source; `body` behind the id of the cluster.
   void serve(cluster::Question question, cluster::NodeIndex from, base::Bytes body,
@@ -97,6 +129,12 @@ class SlotMoves final : public store::CommitSink {
   // The topology has changed, or been read.
   void topology_changed();
   void turn();
+  // The group's log may have changed the ledger.
+  void follow_ledger();
+  // Something is to be done once the log is committed.
+  bool waits_for_commit() const {
+    return unit_ || !settling_.empty() || !arrivals_.empty() || !ledger().names_nothing();
+  }
   void tick();
 
   // store::CommitSink
@@ -108,22 +146,21 @@ class SlotMoves final : public store::CommitSink {
     cluster::Index index;
     cluster::NodeBus::OnAnswer answer;
   };
-  // As target: of a slot that comes.
-  struct Coming {
-    cluster::NodeIndex from = cluster::kNoNode;
-    uint64_t number = 0;
-    bool begun = false;  // what was left of an earlier move is gone
-  };
-  struct Clearing {
-    std::vector<uint16_t> slots;
-    uint64_t number;
-    bool begins;
+  // As target: what a source has said of a unit.
+  struct Arrival {
+    enum class Word : uint8_t { begins, fails, released };
+    Word word;
+    cluster::GroupNumber from;
+    cluster::UnitNumber number;
+    cluster::SlotList slots;
     cluster::NodeBus::OnAnswer answer;
+    cluster::Index at = 0;  // of the entry that says so; 0: none yet
   };
 
   base::Millis steady_ms() const;
   bool leads() const;
   SlotMove* current();
+  bool may_begin() const;
   void begin_unit();
   void go_on();
   bool gather(std::string& body);
@@ -135,22 +172,38 @@ class SlotMoves final : public store::CommitSink {
   void release();
   void fail(const std::string& why, SlotMove::State state = SlotMove::State::failed);
   void finish_unit();
+  void begin_at_target();
+  void end_at_target();
+  void ask(cluster::Question question, const std::string& body, cluster::NodeBus::OnAnswer done);
+  std::string unit_body() const;
+
+  // slot_moves_ledger.cc
+  const cluster::SlotLedger& ledger() const;
+  void say(cluster::SlotLedger ledger);
+  bool find_named();
+  void follow_lead();
+  void lose_lead();
+  void tell();
+  void tidy_up(cluster::SlotLedger& next) const;
+  void take_old_record(cluster::SlotLedger& next);
+  void forget_old_record();
+  void follow_release();
   void ask_adoption();
   bool drop_keys(unsigned slot, base::Nanos end);
   void drop_some();
-  void drop_at_target(bool begins);
-  void ask(cluster::Question question, const std::string& body, cluster::NodeBus::OnAnswer done);
-  void find_released();
-
-  void clear(cluster::NodeIndex from, base::Bytes body, cluster::NodeBus::OnAnswer answer);
-  void clear_some();
-  bool comes(unsigned slot, cluster::NodeIndex from, uint64_t number) const;
-  base::Result<> install(cluster::NodeIndex from, base::Bytes body);
-  std::string count_keys(cluster::NodeIndex from, base::Bytes body) const;
-  void forget_coming();
-  void answer_when_committed(cluster::NodeBus::OnAnswer answer);
-  void adopt(base::Bytes body, cluster::NodeBus::OnAnswer answer);
   void run(std::initializer_list<base::Bytes> words);
+
+  // slot_moves_target.cc
+  bool note_arrival(Arrival& arrival, cluster::SlotLedger& next);
+  void serve_arrivals();
+  bool clear_for(const Arrival& arrival, base::Nanos end);
+  bool comes(unsigned slot, cluster::GroupNumber from, const cluster::UnitNumber& number) const;
+  base::Result<> install(cluster::GroupNumber from, const cluster::UnitNumber& number,
+                         base::Bytes keys);
+  std::string count_keys(cluster::GroupNumber from, const cluster::UnitNumber& number,
+                         base::Bytes counts) const;
+  void answer_when_committed(cluster::NodeBus::OnAnswer answer);
+  void adopt(Arrival arrival);
 
   Server& server_;
   ClusterNode& node_;
@@ -158,19 +211,26 @@ class SlotMoves final : public store::CommitSink {
   Replay replay_;
   std::deque<SlotMove> moves_;  // the first that is not over goes on
   std::unique_ptr<Unit> unit_;
+  cluster::Epoch epoch_ = 0;       // in which we lead; 0: we do not
   std::bitset<kSlots> wanted_;     // of moves that are not over
   std::bitset<kSlots> copied_;     // of the unit
-  std::bitset<kSlots> released_;   // as record_.released
   std::set<std::string> changed_;  // keys of the unit, since they were sent
   bool held_ = false;
   base::Millis held_since_ = 0;
   bool adopting_ = false;
   base::Millis adopt_at_ = 0;
   uint64_t units_ = 0;  // begun since the start
+  // The ledger, as it was seen last.
+  const cluster::GroupCore* core_seen_ = nullptr;
+  uint64_t shape_seen_ = 0;
+  std::bitset<kSlots> named_;
+  bool behind_ = false;
+  bool tidy_due_ = true;
+  cluster::Index old_record_at_ = 0;  // the entry that took over what an older file says
   // As target.
   std::deque<Settling> settling_;  // until the log is committed up to there
-  std::map<uint16_t, Coming> coming_;
-  std::deque<Clearing> clearing_;  // the first one's slots are being emptied
+  std::deque<Arrival> arrivals_;
+  std::map<cluster::GroupNumber, cluster::UnitNumber> begun_;  // in this epoch, by source
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -19,90 +19,138 @@ using cluster::kNoGroup;
 using cluster::NodeBus;
 using cluster::NodeIndex;
 using cluster::Question;
+using cluster::SlotLedger;
+using cluster::UnitNumber;
 
-void SlotMoves::serve(Question question, NodeIndex from, Bytes body, NodeBus::OnAnswer answer) {
-  if (!leads()) return answer(Error{"the target does not lead its group"});
+namespace {
+
+constexpr Bytes kNotBegun = "the target does not know of this move: another node leads it, perhaps";
+
+// In order, none twice.
+bool take_slots_named(FieldReader& in, cluster::SlotList& slots) {
+  for (uint16_t slot = 0; !in.empty(); slots.push_back(slot))
+    if (!in.number(slot) || slot >= kSlots || (!slots.empty() && slots.back() >= slot))
+      return false;
+  return true;
+}
+
+}  // namespace
+
+//   version8 count8, then
+//   slot_drop    begins1 slot2 ...     it begins; or it has failed, and names no slots
+//   slot_adopt   slot2 ...
+//   slot_keys, slot_count              see below
+void SlotMoves::serve(Question question, NodeIndex node, Bytes body, NodeBus::OnAnswer answer) {
+  follow_lead();
+  if (epoch_ == 0) return answer(Error{"the target does not lead its group"});
   if (!node_.group()->may_commit()) return answer(Error{"the target's group has no quorum"});
-  switch (question) {
-    case Question::slot_drop:
-      return clear(from, body, std::move(answer));
-    case Question::slot_keys:
-      if (auto done = install(from, body); !done) return answer(Error{done.error()});
-      return answer_when_committed(std::move(answer));
-    case Question::slot_count:
-      if (const std::string wrong = count_keys(from, body); !wrong.empty())
-        return answer(Error{wrong});
-      return answer(std::string());
-    default:
-      return adopt(body, std::move(answer));
+  const GroupNumber from = cluster::group_of(node_.topology(), node);
+  if (from == kNoGroup) return answer(Error{"the source has no group, as far as known here"});
+  FieldReader in(body);
+  UnitNumber number;
+  if (!in.number(number.version) || !in.number(number.count))
+    return answer(Error{"this names no unit"});
+  if (question == Question::slot_keys) {
+    if (auto done = install(from, number, in.rest()); !done) return answer(Error{done.error()});
+    return answer_when_committed(std::move(answer));
   }
+  if (question == Question::slot_count) {
+    const std::string wrong = count_keys(from, number, in.rest());
+    return wrong.empty() ? answer(std::string()) : answer(Error{wrong});
+  }
+  Arrival arrival{Arrival::Word::released, from, number, {}, std::move(answer)};
+  uint8_t begins = 0;
+  if (question == Question::slot_drop) {
+    if (!in.number(begins)) return arrival.answer(Error{"this says nothing of a unit"});
+    arrival.word = begins ? Arrival::Word::begins : Arrival::Word::fails;
+  }
+  if (!take_slots_named(in, arrival.slots)) return arrival.answer(Error{"these are no slots"});
+  if (arrivals_.size() >= kArrivalsMax)
+    return arrival.answer(Error{std::string(cluster::kSoon) + "too many slots come at once"});
+  arrivals_.push_back(std::move(arrival));
 }
 
 void SlotMoves::answer_when_committed(NodeBus::OnAnswer answer) {
   settling_.push_back({node_.core()->last().index, std::move(answer)});
 }
 
-//   number8 begins1 slot2 ...
-// What is left of a move that did not come to its end goes, a piece in every turn.
-void SlotMoves::clear(NodeIndex from, Bytes body, NodeBus::OnAnswer answer) {
-  FieldReader in(body);
-  uint64_t number = 0;
-  uint8_t begins = 0;
-  if (!in.number(number) || !in.number(begins)) return answer(Error{"this names no slots"});
-  std::vector<uint16_t> slots;
-  for (uint16_t slot; in.number(slot);) {
-    const GroupNumber owner = slot < kSlots ? node_.topology().owner(slot) : kNoGroup;
-    if (owner == kNoGroup || owner == node_.own_group() ||
-        owner != cluster::group_of(node_.topology(), from))
-      return answer(Error{fmt::format("slot {} is not the source's, as far as known here", slot)});
-    const auto known = coming_.find(slot);
-    if (known != coming_.end() && known->second.from == from && known->second.number > number)
-      return answer(Error{"this comes too late"});
-    slots.push_back(slot);
+// False: it has been answered.
+bool SlotMoves::note_arrival(Arrival& arrival, SlotLedger& next) {
+  using enum Arrival::Word;
+  const cluster::Topology& topology = node_.topology();
+  if (arrival.word == begins) {
+    const auto begun = cluster::begin_coming(next, topology, node_.own_group(), arrival.from,
+                                             arrival.number, arrival.slots);
+    if (!begun) arrival.answer(Error{begun.error()});
+    return begun.ok();
   }
-  for (const uint16_t slot : slots) coming_[slot] = {from, number, false};
-  clearing_.push_back({std::move(slots), number, begins != 0, std::move(answer)});
+  if (arrival.word == fails) {
+    cluster::drop_coming(next, arrival.from, arrival.number);
+    arrival.answer(std::string());
+    return false;
+  }
+  if (topology.handed_over(arrival.from) > arrival.number.version) {
+    arrival.answer(std::string());
+    return false;
+  }
+  if (cluster::adopt_coming(next, arrival.from, arrival.number, arrival.slots)) return true;
+  arrival.answer(Error{std::string(kNotBegun)});
+  return false;
 }
 
-void SlotMoves::clear_some() {
-  if (clearing_.empty() || !leads()) return;
+// What the log has committed.
+void SlotMoves::serve_arrivals() {
   const base::Nanos end = server_.host().clock.steady() + kMoveBudget;
-  while (!clearing_.empty()) {
-    Clearing& first = clearing_.front();
-    for (const uint16_t slot : first.slots)
-      if (coming_.count(slot) && !drop_keys(slot, end)) return server_.host().loop.post([] {});
-    for (const uint16_t slot : first.slots) {
-      const auto known = coming_.find(slot);
-      if (known == coming_.end() || known->second.number != first.number) continue;
-      if (first.begins)
-        known->second.begun = true;
-      else
-        coming_.erase(known);
+  for (size_t i = 0; i < arrivals_.size();) {
+    const Arrival& one = arrivals_[i];
+    if (one.at == 0 || node_.core()->commit() < one.at) {
+      ++i;
+      continue;
     }
-    NodeBus::OnAnswer answer = std::move(first.answer);
-    clearing_.pop_front();
-    answer_when_committed(std::move(answer));
+    if (one.word == Arrival::Word::begins && !clear_for(one, end)) {
+      server_.host().loop.post([] {});
+      ++i;
+      continue;
+    }
+    Arrival over = std::move(arrivals_[i]);
+    arrivals_.erase(arrivals_.begin() + static_cast<ptrdiff_t>(i));
+    if (over.word == Arrival::Word::released) {
+      adopt(std::move(over));
+    } else if (comes(over.slots.empty() ? 0 : over.slots.front(), over.from, over.number)) {
+      answer_when_committed(std::move(over.answer));
+    } else {
+      over.answer(Error{"other slots of the source have come since"});
+    }
   }
 }
 
-bool SlotMoves::comes(unsigned slot, NodeIndex from, uint64_t number) const {
-  const auto known = coming_.find(static_cast<uint16_t>(slot));
-  return known != coming_.end() && known->second.begun && known->second.from == from &&
-         known->second.number == number;
+// What is left of a move that did not come to its end goes. False: time is over.
+bool SlotMoves::clear_for(const Arrival& arrival, base::Nanos end) {
+  const auto unit = ledger().coming.find(arrival.from);
+  if (unit == ledger().coming.end() || unit->second.number != arrival.number) return true;
+  for (const uint16_t slot : arrival.slots)
+    if (!drop_keys(slot, end)) return false;
+  begun_[arrival.from] = arrival.number;
+  return true;
 }
 
-//   number8, then per key: size4 key deadline8 size4 payload; no payload: it is gone
-Result<> SlotMoves::install(NodeIndex from, Bytes body) {
-  FieldReader in(body);
-  uint64_t number = 0;
-  if (!in.number(number)) return Error{"these are no keys"};
+bool SlotMoves::comes(unsigned slot, GroupNumber from, const UnitNumber& number) const {
+  const auto begun = begun_.find(from);
+  const auto unit = ledger().coming.find(from);
+  return begun != begun_.end() && begun->second == number && unit != ledger().coming.end() &&
+         unit->second.number == number && !unit->second.adopting &&
+         std::ranges::binary_search(unit->second.slots, static_cast<uint16_t>(slot));
+}
+
+//   per key: size4 key deadline8 size4 payload; no payload: it is gone
+Result<> SlotMoves::install(GroupNumber from, const UnitNumber& number, Bytes keys) {
+  FieldReader in(keys);
   while (!in.empty()) {
     Bytes key, payload;
     base::Millis deadline = 0;
     if (!in.bytes(key) || !in.number(deadline) || !in.bytes(payload))
       return Error{"these are no keys"};
-    if (!comes(base::key_slot(key), from, number))
-      return Error{"the target does not know of this move: it started anew, perhaps"};
+    if (!comes(base::key_slot(key), from, number)) return Error{std::string(kNotBegun)};
     if (payload.empty()) {
       run({"DEL", key});
       continue;
@@ -113,16 +161,14 @@ Result<> SlotMoves::install(NodeIndex from, Bytes body) {
   return {};
 }
 
-//   number8, then per slot: slot2 keys8
+//   per slot: slot2 keys8
 // Both sides have the same number of keys in each slot; else why not.
-std::string SlotMoves::count_keys(NodeIndex from, Bytes body) const {
-  FieldReader in(body);
-  uint64_t number = 0, keys = 0;
+std::string SlotMoves::count_keys(GroupNumber from, const UnitNumber& number, Bytes counts) const {
+  FieldReader in(counts);
+  uint64_t keys = 0;
   uint16_t slot = 0;
-  if (!in.number(number)) return "these are no slots";
   while (in.number(slot) && in.number(keys)) {
-    if (!comes(slot, from, number))
-      return "the target does not know of this move: it started anew, perhaps";
+    if (!comes(slot, from, number)) return std::string(kNotBegun);
     const uint64_t here = server_.store().keys_in_slot(0, slot);
     if (here != keys)
       return fmt::format("slot {} has {} keys at its source and {} at its target", slot, keys,
@@ -131,33 +177,17 @@ std::string SlotMoves::count_keys(NodeIndex from, Bytes body) const {
   return {};
 }
 
-// Slots that have become ours came; those that went elsewhere leave what they have here.
-void SlotMoves::forget_coming() {
-  for (auto it = coming_.begin(); it != coming_.end();) {
-    const GroupNumber owner = node_.topology().owner(it->first);
-    if (owner == cluster::group_of(node_.topology(), it->second.from)) {
-      ++it;
-      continue;
-    }
-    if (owner != node_.own_group()) record_.dropping.insert(it->first);
-    it = coming_.erase(it);
-  }
-}
-
-// Answered once the topology says so here, on disk: who starts anew must not take them for others'.
-void SlotMoves::adopt(Bytes body, NodeBus::OnAnswer answer) {
-  cluster::SlotRanges slots;
-  FieldReader in(body);
-  for (uint16_t slot; in.number(slot);)
-    if (slot < kSlots) slots.push_back({slot, slot});
+// Answered once the topology says so here. Who leads us next has it from the log that they come.
+void SlotMoves::adopt(Arrival arrival) {
+  const auto answer = std::move(arrival.answer);
   node_.make_so(
-      [this, slots](const cluster::Topology& now) {
-        return cluster::next_to_hand_over(now, node_.index(), slots);
+      [this, from = arrival.from, decided = arrival.number.version,
+       slots = std::move(arrival.slots)](const cluster::Topology& now) {
+        return cluster::next_to_hand_over(now, node_.index(), from, decided, slots);
       },
-      [this, answer = std::move(answer), alive = alive_](Result<> adopted) {
-        if (!*alive) return;
+      [answer](const Result<>& adopted) {
         if (!adopted) return answer(Error{adopted.error()});
-        node_.save_then([answer] { answer(std::string()); });
+        answer(std::string());
       });
 }
 

@@ -1119,4 +1119,93 @@ TEST_CASE("group core: a restart finds the shape that was saved, and those of th
   CHECK(came.shape() == shape_of(0b11));
 }
 
+// --- what the group says of slots --------------------------------------------------------------
+
+namespace {
+
+SlotLedger released_ledger(uint16_t slot, TopologyVersion version = 7) {
+  SlotLedger ledger;
+  ledger.cluster = std::string(kMemberIdBytes, 'c');
+  release(ledger, {version, 1}, 3, {slot});
+  return ledger;
+}
+
+}  // namespace
+
+TEST_CASE("group core: what the group says of slots is in force at once, and on every member") {
+  GroupStory story(lone_group(), shape_of(0b1), 3);
+  grow_to_three(story);
+  const GroupShape before = story.core(0).shape();
+  story.core(0).tell_slots(released_ledger(5));
+  CHECK(story.core(0).shape().slots == released_ledger(5));
+  CHECK_FALSE(story.core(0).shape_settled());
+  CHECK_FALSE(story.core(0).may_tell_slots());
+  CHECK(story.core(1).shape().slots.empty());
+  story.tick(0);
+  CHECK(story.core(0).shape_settled());
+  story.tick(0);  // the news of it
+  for (Member m = 0; m < 3; ++m) CHECK(story.core(m).shape().slots == released_ledger(5));
+  // It changes nothing of who is in the group, and outlives changes of that.
+  CHECK(story.core(0).shape().now == before.now);
+  story.change(0, shape_of(0b11, 0b100));
+  story.tick(0);
+  REQUIRE(story.core(0).shape_settled());
+  CHECK(story.core(0).shape().role(2) == MemberRole::learner);
+  for (Member m = 0; m < 3; ++m) CHECK(story.core(m).shape().slots == released_ledger(5));
+}
+
+TEST_CASE("group core: whoever leads next knows what was released, unless it was not committed") {
+  GroupStory story(lone_group(), shape_of(0b1), 3);
+  grow_to_three(story);
+  story.tell_slots(0, released_ledger(5));
+  REQUIRE(story.core(0).shape_settled());
+  story.isolate(0);
+  story.core(0).tell_slots(released_ledger(6, 8));
+  CHECK(story.core(0).shape().slots == released_ledger(6, 8));
+  story.time_out(1);
+  REQUIRE(story.core(1).serves());
+  CHECK(story.core(1).shape().slots == released_ledger(5));
+  story.connect_to_all(0);
+  story.tick(1);
+  CHECK(story.core(0).shape().slots == released_ledger(5));
+  CHECK(story.core(0).shape_settled());
+}
+
+TEST_CASE("group core: a restart finds what was said of slots, saved or in the log") {
+  GroupStory story(lone_group(), shape_of(0b1), 3);
+  grow_to_three(story);
+  const SavedShape saved = story.core(2).state().shape;
+  CHECK(story.core(2).take_state() == nullptr);
+  story.tell_slots(0, released_ledger(5));
+  story.write(0, "more");
+  // Nothing waits for that to be saved, for the log has it.
+  CHECK(story.core(2).take_state() == nullptr);
+  story.end(1);
+  story.restart(1);
+  CHECK(story.core(1).shape().slots == released_ledger(5));
+  // Before the log is cut off behind it, it is saved.
+  story.core(2).keep_state();
+  const SavedState* state = story.core(2).take_state();
+  REQUIRE(state != nullptr);
+  CHECK(state->shape.at.index > saved.at.index);
+  CHECK(decode_shape(state->shape.shape)->slots == released_ledger(5));
+  GroupConfig group = lone_group();
+  group.self = 2;
+  GroupLog log;
+  log.restart({1, 99});
+  GroupCore trimmed(group, *state, std::move(log), 1, 0, GroupShape{});
+  CHECK(trimmed.shape().slots == released_ledger(5));
+  story.core(2).state_saved();
+}
+
+TEST_CASE("group core: with all data comes what was said of slots as of them") {
+  GroupStory story(lone_group(), shape_of(0b1), 3);
+  grow_to_three(story);
+  story.tell_slots(0, released_ledger(5));
+  story.end(2);
+  story.restart(2, 77);
+  story.send_all_data(0, 2);
+  CHECK(story.core(2).shape().slots == released_ledger(5));
+}
+
 }  // namespace quoll::cluster

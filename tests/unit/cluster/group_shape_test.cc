@@ -75,7 +75,10 @@ TEST_CASE("group shape: encoded and decoded it is the same") {
   GroupShape to = shape;
   to.drop(0);
   to.now.places = 0b110;
-  for (const GroupShape& one : {shape, joint_shape(shape, to), GroupShape{}}) {
+  GroupShape with_slots = joint_shape(shape, to);
+  with_slots.slots.floor = 9;
+  with_slots.slots.leftover = {1, 16383};
+  for (const GroupShape& one : {shape, joint_shape(shape, to), GroupShape{}, with_slots}) {
     const std::string bytes = encode_shape(one);
     REQUIRE(decode_shape(bytes).has_value());
     CHECK(*decode_shape(bytes) == one);

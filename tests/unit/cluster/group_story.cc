@@ -12,7 +12,7 @@ constexpr int kMessagesMax = 1000;  // of one scene
 std::string text(Position at) { return std::to_string(at.epoch) + "." + std::to_string(at.index); }
 
 std::string text_of_entries(base::Bytes bytes) {
-  static constexpr const char* kKinds[] = {"", "noop", "effects", "rejoin", "shape"};
+  static constexpr const char* kKinds[] = {"", "noop", "effects", "rejoin", "shape", "slots"};
   std::string all;
   Entry entry;
   while (!bytes.empty() && decode_entry(bytes, entry) == EntryFault::none) {
@@ -78,6 +78,12 @@ void GroupStory::join(Member m) {
 void GroupStory::change(Member m, const GroupShape& target) {
   const auto changed = core(m).change(target);
   line(std::to_string(m), changed ? "changes the group" : "does not change: " + changed.error());
+  play();
+}
+
+void GroupStory::tell_slots(Member m, const SlotLedger& ledger) {
+  core(m).tell_slots(ledger);
+  line(std::to_string(m), "tells of slots");
   play();
 }
 

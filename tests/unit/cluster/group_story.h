@@ -29,6 +29,7 @@ class GroupStory {
   // A node with an empty directory begins at its place; it knows nobody.
   void join(Member m);
   void change(Member m, const GroupShape& target);
+  void tell_slots(Member m, const SlotLedger& ledger);
   void write(Member m, const std::string& word);
   void read(Member m);
   void connect(Member a, Member b);

@@ -98,10 +98,24 @@ TEST_CASE("topology_steps: slots are added, dropped and handed over") {
   CHECK(refusal(topology, [](const Topology& now) {
           return next_to_drop_slots(now, 0, {{120, 120}});
         }) == "ERR Slot 120 is another node's");
-  CHECK(make(topology, [](const Topology& now) {
-          return next_to_hand_over(now, 1, {{90, 99}, {210, 210}});
-        }) == 1);
-  CHECK(slots_of(topology, 1) == SlotRanges{{90, 149}, {210, 210}});
+  const TopologyVersion decided = topology.version();
+  const auto hand_over = [&](const Topology& now) {
+    return next_to_hand_over(now, 1, 0, decided, {90, 91, 92, 210});
+  };
+  CHECK(make(topology, hand_over) == 1);
+  CHECK(slots_of(topology, 1) == SlotRanges{{90, 92}, {100, 149}, {210, 210}});
+  CHECK(topology.handed_over(0) == topology.version());
+  CHECK(topology.handed_over(1) == 0);
+  // They are not taken a second time, though they are the source's again.
+  const TopologyVersion later = topology.version();
+  make(topology, [&](const Topology& now) {
+    return next_to_hand_over(now, 0, 1, later, {91, 92});
+  });
+  CHECK(make(topology, hand_over) == 0);
+  CHECK(slots_of(topology, 0) == SlotRanges{{0, 89}, {91, 99}, {212, 212}});
+  CHECK(refusal(topology, [](const Topology& now) {
+          return next_to_hand_over(now, 1, 0, now.version(), {90, 300});
+        }) == "none of the slots is the source's any more");
 }
 
 TEST_CASE("topology_steps: who has slots is not forgotten; who has none is, for ever") {

@@ -198,6 +198,31 @@ TEST_CASE("topology: slots go from one group to another, all of a change or none
   CHECK(t.ring_table().groups.empty());
 }
 
+TEST_CASE("topology: slots are handed over once, by who has them, and it is known when") {
+  Topology t = founded(3);
+  must(t, SetGroups{{{0, {{0}, {}}}, {1, {{1}, {}}}}});
+  must(t, AssignSlots{{{0, 99, kNoGroup, 0}, {100, 199, kNoGroup, 1}}});
+  const TopologyVersion decided = t.version();
+  refused(t, HandOverSlots{0, 0, decided, {{1, 2}}}, "slots cannot go from group 0 to group 0");
+  refused(t, HandOverSlots{0, 7, decided, {{1, 2}}}, "slots cannot go from group 0 to group 7");
+  refused(t, HandOverSlots{0, 1, decided, {{2, 1}}}, "2-1 are no slots");
+  refused(t, HandOverSlots{0, 1, decided, {{99, 100}}}, "slot 100 is not group 0's");
+  must(t, HandOverSlots{0, 1, decided, {{1, 2}, {50, 50}}});
+  CHECK(t.owner(2) == 1);
+  CHECK(t.owner(50) == 1);
+  CHECK(t.owner(3) == 0);
+  CHECK(t.handed_over(0) == t.version());
+  refused(t, HandOverSlots{0, 1, decided, {{3, 3}}}, "slots of group 0 were handed over since");
+  must(t, HandOverSlots{0, 1, t.version(), {{3, 3}}});
+  check_decodes(t);
+  // It is remembered longer than the group.
+  must(t, AssignSlots{{{0, 0, 0, kNoGroup}, {4, 49, 0, kNoGroup}, {51, 99, 0, kNoGroup}}});
+  const TopologyVersion last = t.handed_over(0);
+  must(t, SetGroups{{{0, {}}}});
+  CHECK(t.handed_over(0) == last);
+  check_decodes(t);
+}
+
 TEST_CASE("topology: where a node is, what it weighs, and documents") {
   Topology t = founded(2);
   must(t, MoveMember{1, NodeAddress::v4(10, 1, 1, 1, 17000), 7000, 7001, "there.example", 4});
