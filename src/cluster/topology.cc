@@ -193,14 +193,15 @@ class TopologyApplier {
     return {};
   }
 
-  Result<> operator()(const PutDocument& c) {
-    if (c.kind < DocumentKind::keyspace || c.kind > DocumentKind::function ||
-        c.name.size() > kDocumentNameBytesMax || c.bytes.size() > kDocumentBytesMax)
-      return Error{"no such document can be kept"};
-    if (c.bytes.empty())
-      t_.documents_.erase({c.kind, c.name});
-    else
-      t_.documents_[{c.kind, c.name}] = c.bytes;
+  Result<> operator()(const PutDocument& c) { return (*this)(PutDocuments{{c}}); }
+
+  Result<> operator()(const PutDocuments& c) {
+    if (auto fine = t_.check_documents(c.documents); !fine) return fine;
+    for (const PutDocument& one : c.documents)
+      if (one.bytes.empty())
+        t_.documents_.erase({one.kind, one.name});
+      else
+        t_.documents_[{one.kind, one.name}] = one.bytes;
     return {};
   }
 
@@ -245,6 +246,40 @@ Result<> Topology::apply(const TopologyChange& change) {
     history_.pop_front();
   }
   return {};
+}
+
+size_t Topology::bytes_of_documents() const {
+  size_t bytes = 0;
+  for (const auto& [name, document] : documents_) bytes += name.second.size() + document.size();
+  return bytes;
+}
+
+Result<> Topology::check_bytes_of_documents(size_t count, size_t bytes) const {
+  if (count > kDocumentsMax)
+    return Error{fmt::format("a cluster keeps up to {} users, libraries and rules", kDocumentsMax)};
+  if (bytes > kDocumentsBytesMax)
+    return Error{fmt::format("the users, libraries and rules of a cluster have up to {} bytes",
+                             kDocumentsBytesMax)};
+  return {};
+}
+
+Result<> Topology::check_documents(const std::vector<PutDocument>& documents) const {
+  size_t count = documents_.size(), bytes = bytes_of_documents();
+  std::set<std::pair<DocumentKind, std::string>> seen;
+  for (const PutDocument& one : documents) {
+    if (one.kind < DocumentKind::keyspace || one.kind > DocumentKind::function ||
+        one.name.size() > kDocumentNameBytesMax || one.bytes.size() > kDocumentBytesMax)
+      return Error{"no such document can be kept"};
+    if (!seen.emplace(one.kind, one.name).second) return Error{"a document is named twice"};
+    if (const auto known = documents_.find({one.kind, one.name}); known != documents_.end()) {
+      --count;
+      bytes -= one.name.size() + known->second.size();
+    }
+    if (one.bytes.empty()) continue;
+    ++count;
+    bytes += one.name.size() + one.bytes.size();
+  }
+  return check_bytes_of_documents(count, bytes);
 }
 
 // ---- what it says
@@ -426,7 +461,7 @@ Result<> Topology::check() const {
   for (const auto& [name, document] : documents_)
     if (name.first < DocumentKind::keyspace || name.first > DocumentKind::function)
       return Error{"a document of no kind"};
-  return {};
+  return check_bytes_of_documents(documents_.size(), bytes_of_documents());
 }
 
 std::optional<std::string> Topology::delta(TopologyVersion since) const {

@@ -43,6 +43,7 @@
 namespace quoll::cluster {
 
 struct TopologyChange;
+struct PutDocument;
 
 constexpr GroupNumber kNoGroup = 0xffff;
 constexpr size_t kNodeIdBytes = 40;  // hex digits
@@ -51,6 +52,8 @@ constexpr size_t kGovernorsMax = 5;
 constexpr size_t kDcsMax = 16;
 constexpr size_t kDocumentNameBytesMax = 512;
 constexpr size_t kDocumentBytesMax = 16 * 1024 * 1024;
+constexpr size_t kDocumentsBytesMax = 32 * 1024 * 1024;  // of all, names included
+constexpr size_t kDocumentsMax = 16384;
 constexpr size_t kHistoryBytesMax = 4 * 1024 * 1024;
 
 struct TopologyMember {
@@ -94,6 +97,9 @@ class Topology {
     return documents_;
   }
 
+  // Whether these can be put into their places; the error says why not.
+  base::Result<> check_documents(const std::vector<PutDocument>& documents) const;
+
   // As the other cores want it.
   RingTable ring_table() const;  // without groups unless they are numbered from 0 on
   std::vector<RingMember> ring_members() const;
@@ -118,6 +124,8 @@ class Topology {
  private:
   friend class TopologyApplier;
   base::Result<> check() const;
+  base::Result<> check_bytes_of_documents(size_t count, size_t bytes) const;
+  size_t bytes_of_documents() const;
 
   TopologyVersion version_ = 0;
   std::string cluster_id_;

@@ -154,6 +154,18 @@ bool take(FieldReader& in, HandOverSlots& c) {
   return true;
 }
 
+void put(const PutDocuments& c, FieldWriter& out) {
+  out.number(static_cast<uint32_t>(c.documents.size()));
+  for (const PutDocument& one : c.documents) put(one, out);
+}
+bool take(FieldReader& in, PutDocuments& c) {
+  uint32_t count = 0;
+  if (!in.number(count) || count > kDocumentsMax) return false;
+  for (; count > 0; --count)
+    if (!take(in, c.documents.emplace_back())) return false;
+  return true;
+}
+
 // Decodes the kind of that number.
 template <size_t kKind = 0>
 bool take_kind(size_t kind, FieldReader& in, TopologyChange::Body& body) {

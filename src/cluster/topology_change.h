@@ -7,7 +7,7 @@
 //   join       member                   governors  count2 index2...
 //   move       index2 bus port2 ...     groups     count2 then number2 members holders
 //   weigh      index2 weight4 location  slots      count4 then first2 last2 from2 to2
-//   document   kind1 name bytes
+//   document   kind1 name bytes         documents  count4 then documents
 //   hand over  from2 to2 decided8 count4 then first2 last2
 //
 // Texts have their size before them, numbers are little-endian; what is not exactly so is refused.
@@ -78,6 +78,10 @@ struct PutDocument {
   std::string name;
   std::string bytes;
 };
+// All of them, or nothing changes.
+struct PutDocuments {
+  std::vector<PutDocument> documents;
+};
 
 // Slots of one group that it has released go to another; `decided` on the topology of this version,
 // which must not be older than its last hand-over.
@@ -89,9 +93,9 @@ struct HandOverSlots {
 };
 
 struct TopologyChange {
-  using Body =
-      std::variant<FoundCluster, SetRules, JoinMember, MoveMember, WeighMember, LeaveMember,
-                   RemoveMember, SetGovernors, SetGroups, AssignSlots, PutDocument, HandOverSlots>;
+  using Body = std::variant<FoundCluster, SetRules, JoinMember, MoveMember, WeighMember,
+                            LeaveMember, RemoveMember, SetGovernors, SetGroups, AssignSlots,
+                            PutDocument, HandOverSlots, PutDocuments>;
   TopologyVersion expected = 0;
   Body body;
 

@@ -177,6 +177,8 @@ TEST_CASE("topology: what cannot be is refused, and changes nothing") {
   refused(t, SetRules{{.copies = 3, .dc_copies = {{"a", 1}, {"a", 1}}}},
           "a data centre is named twice");
   refused(t, PutDocument{static_cast<DocumentKind>(9), "x", "y"}, "no such document can be kept");
+  const PutDocument one{DocumentKind::user, "x", "y"};
+  refused(t, PutDocuments{{one, one}}, "a document is named twice");
 }
 
 TEST_CASE("topology: slots go from one group to another, all of a change or none") {
