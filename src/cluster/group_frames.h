@@ -46,6 +46,7 @@ enum class FrameType : uint8_t {
   keys,
   need_slots,
   slot_digests,
+  publications,
 };
 
 struct Preamble {

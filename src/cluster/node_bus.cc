@@ -20,6 +20,7 @@ constexpr Bytes kNodeMagic = "QUOLLNOD";
 constexpr uint32_t kNodeBusVersion = 1;
 constexpr size_t kBusReceiveBytes = 64 * 1024;
 constexpr size_t kBusFrameHeaderBytes = 4 + 1 + 4;
+constexpr uint32_t kWantsNoAnswer = 0;
 
 std::string key_of(const host::Endpoint& at) { return fmt::format("{}:{}", at.address, at.port); }
 
@@ -73,9 +74,20 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
     used_ = bus_.now_;
     if (asked_.size() >= kAskedMax)
       return done(Error{"too many questions to " + key_ + " wait for answers"});
-    const uint32_t number = ++number_;
+    if (++number_ == kWantsNoAnswer) ++number_;
+    const uint32_t number = number_;
     asked_[number] = {bus_.now_ + kAnswerMs, std::move(done)};
     put_frame(question, number, {}, body);
+  }
+
+  // Leaves at once, if it may.
+  bool tell(Question question, Bytes body, size_t unsent_max) {
+    const size_t unsent = out_.waiting_bytes() + waiting_.size();
+    if (unsent + body.size() > std::max(unsent_max, body.size())) return false;
+    used_ = bus_.now_;
+    put_frame(question, kWantsNoAnswer, {}, body);
+    flush();
+    return true;
   }
 
   void flush() {
@@ -246,6 +258,7 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
     const Asked asked{static_cast<Question>(kind), their_id_, without_port(peer_->remote_address()),
                       without_port(peer_->local_address()), body};
     bus_.serve_(asked, [link = weak_from_this(), number](Result<std::string> answer) {
+      if (number == kWantsNoAnswer) return;
       const auto self = link.lock();
       if (!self || self->closed_) return;
       const char fine = answer.ok() ? 1 : 0;
@@ -320,20 +333,33 @@ void NodeBus::dial(const std::string& key, const host::Endpoint& to) {
     if (it == dialed_.end()) return;
     const auto link = it->second;
     if (link->peer_) return;
-    if (!peer) return link->end(key + " cannot be reached: " + peer.error());
+    if (!peer) {
+      unreached_[key] = now_ + kBusDialAgainMs;
+      return link->end(key + " cannot be reached: " + peer.error());
+    }
     link->start(std::move(peer.value()));
   });
 }
 
-void NodeBus::ask(const host::Endpoint& to, Question question, Bytes body, OnAnswer done) {
+std::shared_ptr<NodeBus::Link> NodeBus::link_to(const host::Endpoint& to) {
   const std::string key = key_of(to);
   auto& link = dialed_[key];
   if (!link) {
     link = std::make_shared<Link>(*this, key);
+    const auto kept = link;  // the dial may fail at once
     dial(key, to);
+    return kept;
   }
-  const auto kept = link;
-  kept->ask(question, body, std::move(done));
+  return link;
+}
+
+void NodeBus::ask(const host::Endpoint& to, Question question, Bytes body, OnAnswer done) {
+  link_to(to)->ask(question, body, std::move(done));
+}
+
+bool NodeBus::tell(const host::Endpoint& to, Question question, Bytes body, size_t unsent_max) {
+  if (unreached_.count(key_of(to))) return false;
+  return link_to(to)->tell(question, body, unsent_max);
 }
 
 // It is a connection of another kind: who takes it on calls start() with events of his own.
@@ -354,6 +380,7 @@ void NodeBus::ended(Link& link) {
 
 void NodeBus::tick(base::Millis now) {
   now_ = now;
+  std::erase_if(unreached_, [now](const auto& one) { return one.second <= now; });
   std::vector<std::shared_ptr<Link>> links = accepted_;
   for (const auto& [key, link] : dialed_) links.push_back(link);
   for (const auto& link : links) {

@@ -5,7 +5,7 @@
 //
 //   greeting   "QUOLLNOD" version4 id40 nonce16
 //   proof      HMAC-SHA256(secret, side | both nonces | both ids)
-//   question   size4 kind1 number4 body        size: of all behind it
+//   question   size4 kind1 number4 body        size: of all behind it; number 0: wants no answer
 //   answer     size4 0 number4 fine1 body      not fine: the body says why
 //
 // Whoever knows the cluster's secret may ask; without a secret everybody who reaches the port may,
@@ -45,7 +45,7 @@ constexpr size_t kAnswersWaitingBytesMax =
 constexpr base::Millis kAnswerMs = 5000;       // then a question has failed
 constexpr base::Millis kGreetingMs = 2000;     // until the proof is there
 constexpr base::Millis kIdleLinkMs = 120'000;  // then a connection nobody uses ends
-constexpr base::Millis kBusDialAgainMs = 500;  // after nobody answered
+constexpr base::Millis kBusDialAgainMs = 500;  // who was not reached is not told so long
 
 enum class Question : uint8_t {
   none = 0,    // in a frame: an answer
@@ -61,7 +61,8 @@ enum class Question : uint8_t {
   slot_keys,   // keys of slots that move
   slot_count,  // how many there are
   slot_adopt,  // the slots are the target's
-  last = slot_adopt,
+  publish,     // messages for subscribers; wants no answer
+  last = publish,
 };
 
 class NodeBus {
@@ -93,6 +94,9 @@ class NodeBus {
   void set_id(std::string id) { id_ = std::move(id); }
 
   void ask(const host::Endpoint& to, Question question, base::Bytes body, OnAnswer done);
+  // Without an answer: nobody knows whether it was heard. False: more than `unsent_max` bytes would
+  // wait for that node, so it is not told; or it was not reached a moment ago.
+  bool tell(const host::Endpoint& to, Question question, base::Bytes body, size_t unsent_max);
   void tick(base::Millis now);  // some times a second
   void flush();                 // at the end of a turn
   // Since the start.
@@ -104,6 +108,7 @@ class NodeBus {
   friend class Link;
 
   void accepted(std::unique_ptr<host::Peer> peer);
+  std::shared_ptr<Link> link_to(const host::Endpoint& to);
   void dial(const std::string& key, const host::Endpoint& to);
   void hand_on(Link& link, std::string bytes);
   void ended(Link& link);
@@ -116,6 +121,7 @@ class NodeBus {
   OnOther on_other_;
   std::vector<std::unique_ptr<host::Listener>> listeners_;
   std::map<std::string, std::shared_ptr<Link>> dialed_;  // by address
+  std::map<std::string, base::Millis> unreached_;        // until when they are not told
   std::vector<std::shared_ptr<Link>> accepted_;
   std::vector<std::shared_ptr<Link>> buried_;  // until the turn ends
   std::vector<char> scratch_;

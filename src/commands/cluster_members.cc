@@ -198,6 +198,11 @@ std::string line_of(const Picture& picture, size_t place) {
                      member.connected ? "connected" : "disconnected", slots);
 }
 
+// What has not happened is not mentioned, as in Redis.
+std::string counted_line(Bytes name, uint64_t count) {
+  return count > 0 ? fmt::format("{}:{}\r\n", name, count) : std::string();
+}
+
 }  // namespace
 
 void cluster_info(Call& call) {
@@ -215,22 +220,25 @@ void cluster_info(Call& call) {
   if (const ClusterShard* own = picture.shard(call.server.cluster()->self()))
     own_epoch = own->epoch;
   const ClusterView::Traffic traffic = call.server.cluster()->traffic();
-  call.reply.verbatim(
-      fmt::format("cluster_state:{}\r\n"
-                  "cluster_slots_assigned:{}\r\n"
-                  "cluster_slots_ok:{}\r\n"
-                  "cluster_slots_pfail:{}\r\n"
-                  "cluster_slots_fail:{}\r\n"
-                  "cluster_known_nodes:{}\r\n"
-                  "cluster_size:{}\r\n"
-                  "cluster_current_epoch:{}\r\n"
-                  "cluster_my_epoch:{}\r\n"
-                  "cluster_stats_messages_sent:{}\r\n"
-                  "cluster_stats_messages_received:{}\r\n"
-                  "total_cluster_links_buffer_limit_exceeded:0\r\n",
-                  available(picture, call) ? "ok" : "fail", slots,
-                  served - std::min(served, suspect), suspect, slots - served, picture.size(), size,
-                  picture.epoch(), own_epoch, traffic.sent, traffic.received));
+  const Publications::Counters& published = call.server.publications().counters();
+  call.reply.verbatim(fmt::format(
+      "cluster_state:{}\r\n"
+      "cluster_slots_assigned:{}\r\n"
+      "cluster_slots_ok:{}\r\n"
+      "cluster_slots_pfail:{}\r\n"
+      "cluster_slots_fail:{}\r\n"
+      "cluster_known_nodes:{}\r\n"
+      "cluster_size:{}\r\n"
+      "cluster_current_epoch:{}\r\n"
+      "cluster_my_epoch:{}\r\n"
+      "{}cluster_stats_messages_sent:{}\r\n"
+      "{}cluster_stats_messages_received:{}\r\n"
+      "{}total_cluster_links_buffer_limit_exceeded:0\r\n",
+      available(picture, call) ? "ok" : "fail", slots, served - std::min(served, suspect), suspect,
+      slots - served, picture.size(), size, picture.epoch(), own_epoch,
+      counted_line("cluster_stats_messages_publish_sent", published.sent), traffic.sent,
+      counted_line("cluster_stats_messages_publish_received", published.received), traffic.received,
+      counted_line("cluster_publications_lost", published.lost)));
 }
 
 void cluster_myid(Call& call) {

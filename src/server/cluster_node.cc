@@ -334,6 +334,7 @@ void ClusterNode::refresh() {
   self_ = place_of(index_);
   moves_->topology_changed();
   find_own_slots();
+  find_group_others();
   std::erase_if(leaders_,
                 [this](const auto& one) { return !topology().groups().count(one.first); });
   follow_gossip();

@@ -21,7 +21,7 @@
 //
 // cluster_node.cc: start, end, the picture for clients; cluster_node_talk.cc: questions, steps;
 // cluster_node_gossip.cc: what gossip tells; cluster_node_groups.cc: the groups whose member this
-// node is.
+// node is; cluster_node_shared.cc: what is the same on all nodes.
 //
 // Cost: a request of a client costs a look at a bit; a news of 100 bytes a second per node.
 #pragma once
@@ -41,6 +41,7 @@
 #include "server/cluster_gossip.h"
 #include "server/cluster_view.h"
 #include "server/node_file.h"
+#include "server/publications.h"
 #include "server/session.h"
 #include "server/topology_keeper.h"
 #include "server/witness.h"
@@ -62,7 +63,7 @@ constexpr base::Millis kMeetMs = 30'000;         // as long a join is tried
 constexpr base::Millis kMeetAgainMs = 300;
 constexpr size_t kMeetingsMax = 4096;  // that wait for their turn
 
-class ClusterNode final : public ClusterView, public ClusterGossipEvents {
+class ClusterNode final : public ClusterView, public ClusterGossipEvents, public PublicationRoute {
  public:
   using Step = std::function<cluster::NextStep(const cluster::Topology&)>;
 
@@ -135,6 +136,12 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   size_t leader_of(unsigned slot) const override;
   bool handing_over(unsigned slot) const override;
   std::vector<ClusterShard> shards() const override;
+
+  // PublicationRoute
+  bool has_others(PubSub::Kind kind) const override {
+    return kind == PubSub::Kind::shard ? !group_others_.empty() : members_.size() > 1;
+  }
+  Told tell_others(PubSub::Kind kind, base::Bytes batch) override;
 
   // ClusterGossipEvents
   void gossip_state(cluster::NodeIndex node, cluster::NodeState state,
@@ -219,6 +226,9 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   void serve_take_in(const cluster::NodeBus::Asked& asked, base::Bytes body,
                      const cluster::NodeBus::OnAnswer& answer) const;
 
+  // cluster_node_shared.cc
+  void find_group_others();
+
   // cluster_node_talk.cc
   void serve(const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer);
   void serve_join(const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer);
@@ -275,6 +285,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents {
   std::vector<cluster::NodeIndex> indexes_;   // of members_, in order
   std::vector<cluster::GroupNumber> groups_;  // of members_
   size_t self_ = 0;
+  std::vector<cluster::NodeIndex> group_others_;  // members of our group
   std::bitset<kSlots> own_slots_;
   bool all_own_ = false;
   bool covered_ = false;

@@ -198,6 +198,9 @@ void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
       return moves_->serve(asked.question, topology().index_of(asked.id), body, std::move(answer));
     case Question::take_in:
       return serve_take_in(asked, body, answer);
+    case Question::publish:
+      if (!server_.publications().receive(body)) log::warning("Cluster: a node sent no messages");
+      return answer(std::string());
     case Question::witness:
       return serve_witness(body, answer);
     default:

@@ -212,6 +212,24 @@ void ReplicaGroup::send(Member to, const cluster::GroupMessage& message) {
   links_->send(to, head, message.entries);
 }
 
+// One that is not connected has nobody who could hear it, or finds another leader.
+PublicationRoute::Told ReplicaGroup::tell_others(PubSub::Kind, base::Bytes batch) {
+  Told told;
+  if (!links_) return told;
+  std::string head;
+  cluster::begin_frame(cluster::FrameType::publications, batch.size(), head);
+  for (Member m = 0; m < members_.size(); ++m) {
+    if (m == config_.self || !links_->up(m)) continue;
+    if (links_->waiting_bytes(m) + batch.size() > kPublicationsUnsentMax) {
+      ++told.slow;
+      continue;
+    }
+    links_->send(m, head, batch);
+    ++told.nodes;
+  }
+  return told;
+}
+
 void ReplicaGroup::tick() {
   if (!core_ || ending_) return;
   const base::Millis now = steady_ms();
@@ -281,6 +299,7 @@ void ReplicaGroup::stop_serving() {
                serving_epoch_, waiting);
   ++counters_.deposed;
   fail_replies(0, 0, true);
+  server_.publications().give_up_waiting();
   consistency_.forget_late();
   serving_ = may_commit_ = false;
   CommitSink::listen(false);
@@ -595,6 +614,8 @@ bool ReplicaGroup::link_frame(Member member, cluster::FrameType type, base::Byte
       return slots_wanted(member, body);
     case slot_digests:
       return slots_told(member, body);
+    case publications:
+      return server_.publications().receive(body);
     case need_keys:
       answer_keys(member, body);
       return true;

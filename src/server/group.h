@@ -37,6 +37,7 @@
 #include "server/group_part.h"
 #include "server/key_versions.h"
 #include "server/output_gate.h"
+#include "server/publications.h"
 #include "server/slot_comparison.h"
 #include "store/commit.h"
 
@@ -50,6 +51,7 @@ constexpr size_t kIncomingWaitingMax = size_t{8} << 20;    // received and not y
 constexpr size_t kWrongKeysMax = 100'000;                  // then all data are asked for
 
 class ReplicaGroup final : public ClusterView,
+                           public PublicationRoute,
                            public store::CommitSink,
                            public cluster::GroupWalEvents,
                            public cluster::GroupLinksEvents {
@@ -85,6 +87,10 @@ class ReplicaGroup final : public ClusterView,
   }
   uint64_t epoch() const override { return core_ ? core_->epoch() : 0; }
   void settings_changed(const Settings& settings) override;
+
+  // PublicationRoute: to the other members, all of which have all slots.
+  bool has_others(PubSub::Kind) const override { return members_.size() > 1; }
+  Told tell_others(PubSub::Kind kind, base::Bytes batch) override;
 
   // What the reply of a read that runs now waits for, beside the entries of its keys.
   Ticket confirmation();

@@ -55,20 +55,24 @@ void Notifier::announce_miss(store::DbIndex db, Bytes key, const store::CommitBu
   constexpr Bytes kEvent = "keymiss";
   constexpr auto kKind = PubSub::Kind::channel;
   const Ticket ticket = gate_.ticket(unsettled_->of(db, key));
-  if (mask_ & notify::kKeyspace) publish(kKind, of_key(db, key), kEvent, commits, ticket);
-  if (mask_ & notify::kKeyevent) publish(kKind, of_event(db, kEvent), key, commits, ticket);
+  if (mask_ & notify::kKeyspace)
+    publish(kKind, of_key(db, key), kEvent, commits, ticket, Reach::server);
+  if (mask_ & notify::kKeyevent)
+    publish(kKind, of_event(db, kEvent), key, commits, ticket, Reach::server);
 }
 
 size_t Notifier::publish(PubSub::Kind kind, Bytes channel, Bytes message,
-                         const store::CommitBuilder& commits, const Ticket& ticket) {
+                         const store::CommitBuilder& commits, const Ticket& ticket, Reach reach) {
   const bool in_order = listening() && commits.recorded() > 0;
-  if (!in_order && !in_unit_) return send(kind, channel, message, ticket);
-  waiting_.push_back({commits.recorded(), kind, std::string(channel), std::string(message)});
+  if (!in_order && !in_unit_) return send(kind, channel, message, ticket, reach);
+  waiting_.push_back({commits.recorded(), kind, reach, std::string(channel), std::string(message)});
   return kind == PubSub::Kind::shard ? pubsub_.subscribers(kind, channel)
                                      : pubsub_.receivers(channel);
 }
 
-size_t Notifier::send(PubSub::Kind kind, Bytes channel, Bytes message, const Ticket& ticket) {
+size_t Notifier::send(PubSub::Kind kind, Bytes channel, Bytes message, const Ticket& ticket,
+                      Reach reach) {
+  if (reach == Reach::cluster) publications_.add(kind, channel, message, ticket);
   return kind == PubSub::Kind::shard ? pubsub_.publish_shard(channel, message, ticket)
                                      : pubsub_.publish(channel, message, ticket);
 }
@@ -78,7 +82,7 @@ void Notifier::send_waiting(size_t told, const Ticket& ticket) {
   size_t sent = 0;
   while (sent < waiting_.size() && waiting_[sent].behind <= told) {
     const Waiting& one = waiting_[sent++];
-    send(one.kind, one.channel, one.message, ticket);
+    send(one.kind, one.channel, one.message, ticket, one.reach);
   }
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(sent));
 }

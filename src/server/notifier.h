@@ -13,6 +13,7 @@
 
 #include "server/notify_flags.h"
 #include "server/output_gate.h"
+#include "server/publications.h"
 #include "server/pubsub.h"
 #include "server/unsettled_keys.h"
 #include "store/commit.h"
@@ -21,7 +22,8 @@ namespace quoll::server {
 
 class Notifier final : public store::CommitSink {
  public:
-  Notifier(PubSub& pubsub, const OutputGate& gate) : pubsub_(pubsub), gate_(gate) {}
+  Notifier(PubSub& pubsub, const OutputGate& gate, Publications& publications)
+      : pubsub_(pubsub), gate_(gate), publications_(publications) {}
 
   // Where changes that are not settled are known from.
   void set_unsettled(const UnsettledKeys& keys) { unsettled_ = &keys; }
@@ -36,10 +38,11 @@ class Notifier final : public store::CommitSink {
   void key_miss(store::DbIndex db, Bytes key, const store::CommitBuilder& commits) {
     if (__builtin_expect(mask_ & notify::kKeyMiss, 0)) announce_miss(db, key, commits);
   }
-  // PUBLISH and SPUBLISH, behind the touches of the commit if it is open; returns the receivers.
+  // PUBLISH and SPUBLISH, behind the touches of the commit if it is open; returns the receivers
+  // here. Other nodes' clients get it, too; events are for our own.
   size_t publish(PubSub::Kind kind, Bytes channel, Bytes message,
                  const store::CommitBuilder& commits) {
-    return publish(kind, channel, message, commits, {});
+    return publish(kind, channel, message, commits, {}, Reach::cluster);
   }
   // Around a transaction or script. What the messages of one may show is settled with the ticket.
   void unit_begins() { in_unit_ = gate_.demanding(); }
@@ -49,22 +52,25 @@ class Notifier final : public store::CommitSink {
   }
 
  private:
+  enum class Reach : uint8_t { server, cluster };
   struct Waiting {
     size_t behind;  // touches of the commit
     PubSub::Kind kind;
+    Reach reach;
     std::string channel;
     std::string message;
   };
 
   void send_waiting(size_t told, const Ticket& ticket);
   size_t publish(PubSub::Kind kind, Bytes channel, Bytes message,
-                 const store::CommitBuilder& commits, const Ticket& ticket);
-  size_t send(PubSub::Kind kind, Bytes channel, Bytes message, const Ticket& ticket);
+                 const store::CommitBuilder& commits, const Ticket& ticket, Reach reach);
+  size_t send(PubSub::Kind kind, Bytes channel, Bytes message, const Ticket& ticket, Reach reach);
   void announce_miss(store::DbIndex db, Bytes key, const store::CommitBuilder& commits);
   void announce(uint32_t kind, Bytes event, store::DbIndex db, Bytes key, const Ticket& ticket);
 
   PubSub& pubsub_;
   const OutputGate& gate_;
+  Publications& publications_;
   const UnsettledKeys* unsettled_ = nullptr;
   uint32_t mask_ = 0;
   bool in_unit_ = false;

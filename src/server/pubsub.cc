@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/crc16.h"
 #include "base/glob.h"
 
 namespace quoll::server {
@@ -11,10 +12,20 @@ PubSub::Own* PubSub::own(const Session& session, Kind kind) {
   return at == own_.end() ? nullptr : &at->second[static_cast<size_t>(kind)];
 }
 
+const PubSub::Names* PubSub::names_of(Kind kind, Bytes name) const {
+  if (kind != Kind::shard) return &lists_[static_cast<size_t>(kind)];
+  const auto at = shards_.find(base::key_slot(name));
+  return at == shards_.end() ? nullptr : &at->second;
+}
+
 bool PubSub::subscribe(Session& session, Kind kind, Bytes name) {
   auto& mine = own_[session.id][static_cast<size_t>(kind)];
   if (!mine.emplace(name).second) return false;
-  lists_[static_cast<size_t>(kind)][std::string(name)].push_back(&session);
+  const bool shard = kind == Kind::shard;
+  Names& list = shard ? shards_[base::key_slot(name)] : lists_[static_cast<size_t>(kind)];
+  const auto [listed, fresh] = list.try_emplace(std::string(name));
+  listed->second.push_back(&session);
+  shard_channels_ += shard && fresh;
   ++session.subscriptions;
   return true;
 }
@@ -24,10 +35,14 @@ bool PubSub::unsubscribe(Session& session, Kind kind, Bytes name) {
   if (!mine) return false;
   auto at = mine->find(name);
   if (at == mine->end()) return false;
-  Names& list = lists_[static_cast<size_t>(kind)];
+  auto& list = const_cast<Names&>(*names_of(kind, name));
   auto listed = list.find(*at);
   std::erase(listed->second, &session);
-  if (listed->second.empty()) list.erase(listed);
+  if (listed->second.empty()) {
+    list.erase(listed);
+    if (kind == Kind::shard) --shard_channels_;
+    if (kind == Kind::shard && list.empty()) shards_.erase(base::key_slot(name));
+  }
   mine->erase(at);
   if (--session.subscriptions == 0) own_.erase(session.id);
   return true;
@@ -38,8 +53,14 @@ void PubSub::drop(Session& session) {
     for (const std::string& name : names(session, kind)) unsubscribe(session, kind, name);
 }
 
-void PubSub::leave_shards() {
-  const Names left = lists_[static_cast<size_t>(Kind::shard)];
+void PubSub::leave_shards(const std::function<bool(unsigned)>& keeps) {
+  std::vector<Names> left;
+  for (const auto& [slot, names] : shards_)
+    if (!keeps(slot)) left.push_back(names);
+  for (const Names& names : left) leave_shards(names);
+}
+
+void PubSub::leave_shards(const Names& left) {
   for (const auto& [channel, sessions] : left) {
     for (Session* session : sessions) {
       unsubscribe(*session, Kind::shard, channel);
@@ -102,9 +123,10 @@ void PubSub::send(const std::vector<Session*>& sessions, std::initializer_list<B
 }
 
 size_t PubSub::deliver(Kind kind, Bytes channel, Bytes message, const Ticket& ticket) {
-  const Names& list = lists_[static_cast<size_t>(kind)];
-  auto at = list.find(channel);
-  if (at == list.end()) return 0;
+  const Names* list = names_of(kind, channel);
+  if (!list) return 0;
+  auto at = list->find(channel);
+  if (at == list->end()) return 0;
   Bytes word = kind == Kind::shard ? "smessage" : "message";
   send(at->second, {word, channel, message}, ticket);
   return at->second.size();
@@ -133,15 +155,24 @@ size_t PubSub::publish_shard(Bytes channel, Bytes message, const Ticket& ticket)
 
 std::vector<std::string> PubSub::channels(Kind kind, Bytes pattern) const {
   std::vector<std::string> found;
-  for (const auto& [name, sessions] : lists_[static_cast<size_t>(kind)])
-    if (base::glob_match(pattern, name)) found.push_back(name);
+  const auto look = [&](const Names& names) {
+    for (const auto& [name, sessions] : names)
+      if (base::glob_match(pattern, name)) found.push_back(name);
+  };
+  if (kind != Kind::shard) {
+    look(lists_[static_cast<size_t>(kind)]);
+    return found;
+  }
+  for (const auto& [slot, names] : shards_) look(names);
+  std::ranges::sort(found);
   return found;
 }
 
 size_t PubSub::subscribers(Kind kind, Bytes name) const {
-  const Names& list = lists_[static_cast<size_t>(kind)];
-  auto at = list.find(name);
-  return at == list.end() ? 0 : at->second.size();
+  const Names* list = names_of(kind, name);
+  if (!list) return 0;
+  auto at = list->find(name);
+  return at == list->end() ? 0 : at->second.size();
 }
 
 }  // namespace quoll::server

@@ -56,7 +56,7 @@ Server::Server(const host::Host& host, Config config, Families families)
       config_(std::move(config)),
       store_(static_cast<store::DbIndex>(config_.databases),
              config_.cluster_enabled ? store::Placement::by_slot : store::Placement::by_hash),
-      notifier_(pubsub_, gate_),
+      notifier_(pubsub_, gate_, publications_),
       watches_(store_),
       blocked_keys_(store_),
       dispatcher_(*this, families),
@@ -320,6 +320,7 @@ void Server::end_turn() {
     node_->begin_turn_end();
   else if (group_)
     group_->begin_turn_end();
+  publications_.turn();
   flush_all();  // replies do not wait for the work below
   if (expires() && periodic_work_ && paused() == PauseKind::none &&
       expiry_due_ <= host_.clock.wall())

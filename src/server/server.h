@@ -25,6 +25,7 @@
 #include "server/notifier.h"
 #include "server/output_gate.h"
 #include "server/persistence.h"
+#include "server/publications.h"
 #include "server/pubsub.h"
 #include "server/session.h"
 #include "server/slot_routes.h"
@@ -139,6 +140,7 @@ class Server {
   BlockedKeys& blocked_keys() { return blocked_keys_; }
   PubSub& pubsub() { return pubsub_; }
   Notifier& notifier() { return notifier_; }
+  Publications& publications() { return publications_; }
   Tracking& tracking() { return tracking_; }
   ScriptHost& scripts() { return *scripts_; }
   const ScriptHost& scripts() const { return *scripts_; }
@@ -262,6 +264,7 @@ class Server {
   store::Store store_;
   OutputGate gate_;
   PubSub pubsub_;
+  Publications publications_{pubsub_, gate_};
   Notifier notifier_;
   WatchTable watches_;
   Tracking tracking_{*this};

@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 
 #include "server/change_readers.h"
+#include "server/cluster_node.h"
 #include "server/endpoints.h"
 #include "server/group.h"
-#include "server/cluster_node.h"
 #include "server/group_settings.h"
 #include "server/log.h"
 #include "server/replication.h"
@@ -36,6 +36,7 @@ base::Result<> Server::start(host::OnDone ready) {
   if (settings().cluster_enabled && settings().cluster_group.empty() && !cluster_) {
     auto node = std::make_unique<ClusterNode>(*this);
     node_ = node.get();
+    publications_.set_route(node_);
     cluster_ = std::move(node);
   }
   if (auto done = cluster_secrets_.load(); !done) return done;
@@ -44,6 +45,7 @@ base::Result<> Server::start(host::OnDone ready) {
     if (!config) return base::Error{config.error()};
     auto group = std::make_unique<ReplicaGroup>(*this, config.value());
     group_ = group.get();
+    publications_.set_route(group_);
     cluster_ = std::move(group);
   }
   if (auto done = acl_.start(); !done) return done;

@@ -75,9 +75,9 @@ Route SlotRoutes::find_elsewhere(const Session& session, const Command& command,
     return listens ? Route::here : Route::down;
   }
   if (without) return Route::read_only;
-  const bool reads = !use.writes && !is_shard_pubsub(command);
   const bool has_data = view.has_slot(slot) && !view.members()[view.self()].witness;
-  const bool may_read = session.replica_reads && reads && has_data && view.readable();
+  if (is_shard_pubsub(command)) return has_data ? Route::here : Route::moved;
+  const bool may_read = session.replica_reads && !use.writes && has_data && view.readable();
   return may_read ? Route::here : Route::moved;
 }
 
@@ -143,7 +143,9 @@ void Server::redirect_blocked() {
     const Route route = routes_.find(*session, *parked->command, use);
     if (route != Route::here) session->unblock(routes_.error(*session, route, use));
   }
-  if (!routes_.serves()) pubsub_.leave_shards();
+  pubsub_.leave_shards([view = cluster_.get()](unsigned slot) {
+    return view->has_slot(slot) || view->handing_over(slot);
+  });
 }
 
 }  // namespace quoll::server

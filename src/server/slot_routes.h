@@ -13,6 +13,9 @@
 //   another member leads                   -MOVED slot host:port, unless the session asked for
 //                                          READONLY and only reads
 //
+// Shard channels are with every member that has the data of their slot, whoever leads: a message
+// goes to all of them.
+//
 // Commands without keys run anywhere, but what they write only the leader may write.
 //
 // Cost: nothing without a cluster. Where this member serves, a command of one key is admitted by
