@@ -40,7 +40,7 @@ void acl_save(Call& call) {
   const std::string temporary =
       fmt::format("{}.tmp-{}-{:016x}", path, host.process.pid(), host.random.draw());
   std::string content;
-  for (const std::string& line : call.server.acl().lines()) content += line + '\n';
+  for (const std::string& line : call.server.acl().own_lines()) content += line + '\n';
   host::replace_whole_file(
       host.disk, path, temporary, std::move(content),
       [answer = answer_later(call)](const base::Result<>& result) {

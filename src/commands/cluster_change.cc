@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "commands/cluster_family.h"
+#include "commands/cluster_wait.h"
 #include "server/blocked_keys.h"
 #include "server/cluster_node.h"
 #include "server/server.h"
@@ -29,32 +30,8 @@ ClusterNode* node_or_reply(Call& call, Bytes why) {
 constexpr Bytes kConfiguredSlots = "the leader serves all slots";
 constexpr Bytes kConfiguredMembers = "the members are given by cluster-group";
 
-// Runs the change, and replies when it has come about or cannot.
-void change(Call& call, ClusterNode& node, ClusterNode::Step step) {
-  if (!call.may_block())
-    return call.reply.error("ERR The cluster is not changed in transactions and scripts");
-  const WaitFor wait{.keys = {}, .give_up = [](Session& session) {
-                       session.server().node()->cancel(session.id);
-                       session.reply().error("ERR The cluster could not be changed in time");
-                     }};
-  node.begin(call.session, std::move(step));
-  call.block(wait);
-}
-
-// True: this is the second run of the command, and it was answered or waits on.
 bool concluded(Call& call, ClusterNode& node) {
-  if (!call.resumed()) return false;
-  const auto outcome = node.take(call.session.id);
-  if (!outcome) {
-    call.block({.keys = {}, .give_up = [](Session& session) {
-                  session.reply().error("ERR The cluster could not be changed in time");
-                }});
-  } else if (outcome->ok()) {
-    call.reply.ok();
-  } else {
-    call.reply.error(outcome->error());
-  }
-  return true;
+  return commands::concluded(call, node, [&call] { call.reply.ok(); });
 }
 
 // False: the error was replied.
@@ -115,7 +92,7 @@ void change_slots(Call& call) {
   SlotRanges slots;
   if (!take_slots(call, kRanges, slots)) return;
   if (!check_slots(call, node->topology(), slots, kAdds)) return;
-  change(call, *node, [node, slots = std::move(slots)](const cluster::Topology& now) {
+  begin_change(call, *node, [node, slots = std::move(slots)](const cluster::Topology& now) {
     return kAdds ? cluster::next_to_add_slots(now, node->index(), slots)
                  : cluster::next_to_drop_slots(now, node->index(), slots);
   });
@@ -140,7 +117,7 @@ void cluster_flushslots(Call& call) {
   if (!node || concluded(call, *node)) return;
   if (call.store.keys(0) > 0)
     return call.reply.error("ERR DB must be empty to perform CLUSTER FLUSHSLOTS.");
-  change(call, *node, [node](const cluster::Topology& now) {
+  begin_change(call, *node, [node](const cluster::Topology& now) {
     const cluster::GroupNumber group = cluster::group_of(now, node->index());
     return cluster::next_to_drop_slots(now, node->index(), cluster::slots_of(now, group));
   });
@@ -156,7 +133,7 @@ void cluster_replicate(Call& call) {
   if (node->serves() && call.store.keys(0) > 0)
     return call.reply.error(
         "ERR To set a master the node must be empty and without assigned slots.");
-  change(call, *node, [node, id](const cluster::Topology& now) {
+  begin_change(call, *node, [node, id](const cluster::Topology& now) {
     return cluster::next_to_replicate(now, node->index(), id);
   });
 }
@@ -190,8 +167,8 @@ void cluster_forget(Call& call) {
     return call.reply.error("ERR Unknown node " + std::string(errors::shown(id)));
   if (node->leads_others(id))
     return call.reply.error("ERR The node leads others that have its data: CLUSTER FAILOVER first");
-  change(call, *node,
-         [id](const cluster::Topology& now) { return cluster::next_to_forget(now, id); });
+  begin_change(call, *node,
+               [id](const cluster::Topology& now) { return cluster::next_to_forget(now, id); });
 }
 
 void cluster_reset(Call& call) {

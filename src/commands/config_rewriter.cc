@@ -22,7 +22,7 @@ void rewrite(Server& server, bool force_all, host::OnDone done) {
     if (!old_content && old_content.error() != kNoSuchFile)
       return done(base::Error{old_content.error()});
     const std::string old = old_content ? old_content.value() : std::string();
-    const std::vector<std::string> users = server.acl().lines();
+    const std::vector<std::string> users = server.acl().own_lines();
     auto content = server.config().rewritten(old, &users, force_all);
     if (!content) return done(base::Error{content.error()});
     const std::string temporary = fmt::format(

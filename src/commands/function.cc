@@ -1,13 +1,14 @@
-// Functions: FCALL, and FUNCTION for the libraries they come from.
+// Functions: FCALL, and FUNCTION for the libraries they come from; what changes those is in
+// function_change.cc.
 #include "base/glob.h"
 #include "base/text.h"
 #include "commands/families.h"
+#include "commands/function_family.h"
 #include "commands/help.h"
 #include "server/call.h"
 #include "server/script_host.h"
 #include "server/script_libraries.h"
 #include "server/server.h"
-#include "wire/rdb_reader.h"
 #include "wire/rdb_writer.h"
 
 namespace quoll::commands {
@@ -64,45 +65,8 @@ constexpr Bytes kFunctionHelp[] = {
 
 Libraries& libraries_of(Call& call) { return call.server.scripts().libraries(); }
 
-// The libraries changed: a touch of no key, so that the command is journaled.
-void note_change(Call& call) {
-  call.store.commits().touch(call.db, {}, store::kEventLibraries, store::Change::keyless);
-}
-
 void fcall(Call& call) { libraries_of(call).call(call, false); }
 void fcall_ro(Call& call) { libraries_of(call).call(call, true); }
-
-void function_load(Call& call) {
-  auto on_present = Libraries::OnPresent::refuse;
-  for (size_t i = 2; i + 1 < call.argc(); ++i) {
-    if (!equals_ignoring_case(call.arg(i), "replace"))
-      return call.reply.error("ERR Unknown option given: " + std::string(call.arg(i)));
-    on_present = Libraries::OnPresent::replace;
-  }
-  // What was loaded once is loaded again, however long it takes.
-  bool timed = call.store.commits().origin() == store::Origin::client;
-  auto loaded = libraries_of(call).load(call.arg(call.argc() - 1), on_present, timed);
-  if (!loaded) return call.reply.error("ERR " + loaded.error());
-  note_change(call);
-  call.reply.bulk(loaded.value());
-}
-
-void function_delete(Call& call) {
-  if (!libraries_of(call).remove(call.arg(2))) return call.reply.error("ERR Library not found");
-  note_change(call);
-  call.reply.ok();
-}
-
-void function_flush(Call& call) {
-  bool mode = call.argc() == 3 && (equals_ignoring_case(call.arg(2), "sync") ||
-                                   equals_ignoring_case(call.arg(2), "async"));
-  if (call.argc() > 3) return call.subcommand_error();
-  if (call.argc() > 2 && !mode)
-    return call.reply.error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
-  libraries_of(call).flush();
-  note_change(call);
-  call.reply.ok();
-}
 
 void reply_function(wire::ReplyWriter& reply, const Libraries::Function& function) {
   reply.map(3);
@@ -191,48 +155,6 @@ void function_dump(Call& call) {
   call.reply.bulk(payload);
 }
 
-// The codes in a payload; an error text when it holds something else.
-Bytes read_codes(Bytes payload, std::vector<std::string>& codes) {
-  Bytes body;
-  if (wire::check_dump_footer(payload, wire::kRdbVersionReadMax, body) != wire::DumpFooter::good)
-    return "ERR DUMP payload version or checksum are wrong";
-  wire::RdbReader in(body);
-  while (!in.at_end()) {
-    uint8_t opcode;
-    std::string scratch;
-    wire::RdbString code;
-    if (!in.byte(opcode)) return "ERR failed loading functions payload";
-    if (opcode == static_cast<uint8_t>(wire::RdbOpcode::function_pre_ga))
-      return "ERR Pre-GA function format not supported";
-    if (opcode != static_cast<uint8_t>(wire::RdbOpcode::function_2))
-      return "ERR given type is not a function";
-    if (!in.string(code, scratch)) return "ERR Failed loading library code";
-    codes.emplace_back(code.bytes);
-  }
-  return {};
-}
-
-void function_restore(Call& call) {
-  if (call.argc() > 4) return call.subcommand_error();
-  auto on_present = Libraries::OnPresent::refuse;
-  bool flush = false;
-  if (call.argc() == 4) {
-    if (equals_ignoring_case(call.arg(3), "replace"))
-      on_present = Libraries::OnPresent::replace;
-    else if (equals_ignoring_case(call.arg(3), "flush"))
-      flush = true;
-    else if (!equals_ignoring_case(call.arg(3), "append"))
-      return call.reply.error(
-          "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.");
-  }
-  std::vector<std::string> codes;
-  if (Bytes error = read_codes(call.arg(2), codes); !error.empty()) return call.reply.error(error);
-  auto done = libraries_of(call).load_all(codes, on_present, flush, true);
-  if (!done) return call.reply.error("ERR " + done.error());
-  note_change(call);
-  call.reply.ok();
-}
-
 void function_help(Call& call) { reply_help(call, kFunctionHelp); }
 
 constexpr uint32_t kCallFlags =
@@ -281,7 +203,7 @@ constexpr CommandSpec kFunctionCommands[] = {
      .run = function_load,
      .access = Access::write,
      .journal = Journal::verbatim,
-     .flags = kDenyOom | kNoScript,
+     .flags = kDenyOom | kNoScript | kAgreed,
      .group = "scripting",
      .since = "7.0.0",
      .summary = "Loads a library.",
@@ -293,7 +215,7 @@ constexpr CommandSpec kFunctionCommands[] = {
      .run = function_delete,
      .access = Access::write,
      .journal = Journal::verbatim,
-     .flags = kNoScript,
+     .flags = kNoScript | kAgreed,
      .group = "scripting",
      .since = "7.0.0",
      .summary = "Removes a library and its functions.",
@@ -305,7 +227,7 @@ constexpr CommandSpec kFunctionCommands[] = {
      .run = function_flush,
      .access = Access::write,
      .journal = Journal::verbatim,
-     .flags = kNoScript,
+     .flags = kNoScript | kAgreed,
      .group = "scripting",
      .since = "7.0.0",
      .summary = "Removes all libraries.",
@@ -335,7 +257,7 @@ constexpr CommandSpec kFunctionCommands[] = {
      .run = function_restore,
      .access = Access::write,
      .journal = Journal::verbatim,
-     .flags = kDenyOom | kNoScript,
+     .flags = kDenyOom | kNoScript | kAgreed,
      .group = "scripting",
      .since = "7.0.0",
      .summary = "Loads the libraries of a payload.",

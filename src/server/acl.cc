@@ -5,6 +5,8 @@
 #include "base/text.h"
 #include "server/call.h"
 #include "server/client_attributes.h"
+#include "server/cluster_documents.h"
+#include "server/cluster_node.h"
 #include "server/log.h"
 #include "server/server.h"
 
@@ -97,6 +99,7 @@ base::Result<> Acl::start_user(const UserLine& line) {
     return base::Error{std::string(kFatal)};
   }
   AclUser* user = find(line.name);
+  own_.insert(line.name);
   if (user) {
     user->apply("reset", rules());  // only `default` exists already
   } else {
@@ -187,26 +190,61 @@ void Acl::note(Session& session, Command& command, Args args, AclLogEntry entry)
 
 // --- changing ----------------------------------------------------------------------------------
 
-base::Result<> Acl::set_user(Bytes name, std::span<const Bytes> words) {
+base::Result<> Acl::apply_all(AclUser& user, std::span<const Bytes> words) const {
   std::vector<std::string> merged;
   size_t open_at = 0;
   if (!merge_selectors(words, merged, open_at))
     return base::Error{fmt::format("Unmatched parenthesis in acl selector starting at '{}'.",
                                    errors::shown(words[open_at]))};
-  AclUser* user = find(name);
-  AclUser next(std::string(name), rules());
-  if (user) next.copy_rules(*user);
   for (const std::string& rule : merged)
-    if (RuleError error = next.apply(rule, rules()); error != RuleError::none)
+    if (RuleError error = user.apply(rule, rules()); error != RuleError::none)
       return base::Error{fmt::format("Error in ACL SETUSER modifier '{}': {}", errors::shown(rule),
                                      rule_error_text(error))};
+  return {};
+}
+
+// Sessions point to users, so these keep their objects.
+void Acl::become(AclUser* user, const AclUser& next) {
   if (user) {
     end_listeners(*user, next);
   } else {
-    user = &add(std::string(name));
+    user = &add(next.name());
   }
   user->copy_rules(next);
   if (user == default_) default_changed();
+}
+
+base::Result<> Acl::set_user(Bytes name, std::span<const Bytes> words) {
+  AclUser* user = find(name);
+  AclUser next(std::string(name), rules());
+  if (user) next.copy_rules(*user);
+  if (auto done = apply_all(next, words); !done) return done;
+  become(user, next);
+  return {};
+}
+
+bool Acl::is_own(Bytes name) const {
+  return own_.contains(name) || (name == "default" && !server_.settings().requirepass.empty());
+}
+
+base::Result<std::string> Acl::rewritten(Bytes name, const std::string* before,
+                                         std::span<const Bytes> words) const {
+  AclUser next(std::string(name), rules());
+  if (before) {
+    if (auto known = apply_all(next, words_of(*before)); !known) return base::Error{known.error()};
+  } else if (name == "default") {
+    next.copy_rules(*default_);
+  }
+  if (auto done = apply_all(next, words); !done) return base::Error{done.error()};
+  return next.describe();
+}
+
+base::Result<> Acl::put(Bytes name, Bytes text) {
+  if (!is_user_name(name)) return base::Error{"a user cannot be named so"};
+  AclUser next(std::string(name), rules());
+  if (auto done = apply_all(next, words_of(text)); !done) return done;
+  AclUser* user = find(name);
+  if (!user || user->describe() != next.describe()) become(user, next);
   return {};
 }
 
@@ -264,6 +302,14 @@ std::vector<std::string> Acl::lines() const {
   return lines;
 }
 
+std::vector<std::string> Acl::own_lines() const {
+  if (!server_.node()) return lines();
+  std::vector<std::string> lines;
+  for (const auto& [name, user] : users_)
+    if (is_own(name)) lines.push_back("user " + name + ' ' + user->describe());
+  return lines;
+}
+
 base::Result<> Acl::load(Bytes text, const std::string& path) {
   Users loaded;
   std::string errors;
@@ -313,24 +359,21 @@ void Acl::load_line(Bytes line, const std::string& place, size_t number, Users& 
   }
 }
 
-// Users keep their objects, for sessions point to them.
+// The cluster's users are not the file's, and stay.
 void Acl::take_over(Users& loaded) {
-  if (!loaded.contains("default"))
+  const auto before = std::exchange(own_, {});
+  for (const auto& [name, user] : loaded) own_.insert(name);
+  const bool of_cluster = server_.node() && !is_own("default") && !before.contains("default");
+  if (!loaded.contains("default") && !of_cluster)
     loaded.emplace("default", std::make_unique<AclUser>(AclUser::unrestricted_default(rules())));
   std::vector<std::string> gone;
   for (const auto& [name, user] : users_)
-    if (!loaded.contains(name)) gone.push_back(name);
+    if (!loaded.contains(name) && name != "default" && (!server_.node() || before.contains(name)))
+      gone.push_back(name);
   for (const std::string& name : gone) remove(name);
-  for (const auto& [name, next] : loaded) {
-    AclUser* user = find(name);
-    if (user) {
-      end_listeners(*user, *next);
-    } else {
-      user = &add(name);
-    }
-    user->copy_rules(*next);
-  }
+  for (const auto& [name, next] : loaded) become(find(name), *next);
   default_changed();
+  if (server_.node()) server_.node()->documents().own_users_changed();
 }
 
 }  // namespace quoll::server

@@ -2,6 +2,10 @@
 //
 //   requirepass -> `user` lines of the configuration -> aclfile      each overrules the one before
 //
+// On a node of a cluster these are the node's own; all others are the cluster's, the same on every
+// node (cluster_documents.h). Of a name that the configuration has, the node's own user is in
+// force.
+//
 // Users are changed in place, so that sessions may point to theirs; when one is removed, or may no
 // longer listen where a session of his listens, those sessions end. A change is whole or does not
 // happen: rules are tried on a copy first.
@@ -12,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -65,12 +70,22 @@ class Acl {
   // Applies the rules to the user, who is made if there is none. The error is Redis's text.
   base::Result<> set_user(Bytes name, std::span<const Bytes> rules);
   bool remove(Bytes name);
+  // The configuration has him: on a node of a cluster he is the node's own.
+  bool is_own(Bytes name) const;
+  // The user's rules as text once the rules are applied to him as `before` describes him; nullptr:
+  // as he is without any. The error is Redis's text.
+  base::Result<std::string> rewritten(Bytes name, const std::string* before,
+                                      std::span<const Bytes> rules) const;
+  // The user has these rules and no others.
+  base::Result<> put(Bytes name, Bytes rules);
   void set_default_password(Bytes password);  // empty: none is needed
 
   // Takes over the users of an ACL file, all or none. The error lists what is wrong where.
   base::Result<> load(Bytes text, const std::string& path);
   // "user NAME RULES" per user, as in files.
   std::vector<std::string> lines() const;
+  // Those that belong in this server's files: on a node of a cluster its own.
+  std::vector<std::string> own_lines() const;
 
   AclLog& log() { return log_; }
   AclRefusals& refusals() { return refusals_; }
@@ -78,6 +93,8 @@ class Acl {
  private:
   AclRules rules() const;
   AclUser& add(const std::string& name);
+  base::Result<> apply_all(AclUser& user, std::span<const Bytes> rules) const;
+  void become(AclUser* user, const AclUser& next);
   base::Result<> start_user(const UserLine& line);
   void load_line(Bytes line, const std::string& place, size_t number, Users& users,
                  std::string& errors) const;
@@ -91,6 +108,7 @@ class Acl {
   Server& server_;
   Users users_;
   AclUser* default_;
+  std::set<std::string, std::less<>> own_;  // whom the configuration names
   AclLog log_;
   AclRefusals refusals_;
   std::vector<KeyArg> keys_;  // of the command being looked at

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/sha256.h"
+#include "server/cluster_documents.h"
 #include "server/endpoints.h"
 #include "server/group.h"
 #include "server/log.h"
@@ -50,6 +51,7 @@ ClusterNode::ClusterNode(Server& server)
       file_(std::make_unique<NodeFile>(server.host(), server.settings().cluster_config_file)) {
   settings_changed(server.settings());
   moves_ = std::make_unique<SlotMoves>(server, *this, record_);
+  documents_ = std::make_unique<ClusterDocuments>(server, *this);
   bus_ = std::make_unique<cluster::NodeBus>(
       server.host(), std::string(cluster::kNodeIdBytes, '0'), std::string(),
       [this](const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer) {
@@ -168,17 +170,22 @@ void ClusterNode::join_configured() {
   log::warning("cluster-join {}: the address of a node is wanted, not a name", text);
 }
 
-// A node that lost its cluster, or never had one, founds its own.
+// A node that lost its cluster, or never had one, founds its own, once its data are there.
 void ClusterNode::consider_founding() {
-  if (!topology().cluster_id().empty() || founding_ || !keeper_ || !keeper_->leads()) return;
+  if (!topology().cluster_id().empty() || founding_ || !keeper_ || !keeper_->leads() || !core() ||
+      changing_group_)
+    return;
   founding_ = true;
   begin_effort(
-      [this](const cluster::Topology& now) {
-        return cluster::next_to_found(now, next_cluster_, claim());
+      [this, brought = documents_->bring()](const cluster::Topology& now) {
+        cluster::NextStep next = cluster::next_to_found(now, next_cluster_, claim());
+        const bool founded = next.ok() && !next.value() && now.cluster_id() == next_cluster_;
+        return founded ? cluster::next_to_bring(now, brought) : next;
       },
       true,
       [this](Result<> founded) {
         founding_ = false;
+        documents_->founded();
         if (!founded) log::warning("Cluster: {}", founded.error());
       });
 }
@@ -216,6 +223,7 @@ void ClusterNode::begin_turn_end() {
   if (core() && core()->commit() != commit && moves_->waits_for_commit())
     server_.host().loop.post([] {});
   for (auto& [number, witness] : witnesses_) witness->begin_turn_end();
+  documents_->turn();
   bus_->flush();
 }
 
@@ -340,6 +348,7 @@ void ClusterNode::refresh() {
   follow_gossip();
   show_liveness();
   settings_changed(server_.settings());
+  documents_->topology_changed();
   server_.redirect_blocked();
 }
 

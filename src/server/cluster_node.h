@@ -48,6 +48,7 @@
 
 namespace quoll::server {
 
+class ClusterDocuments;
 class ReplicaGroup;
 class Server;
 class SlotMoves;
@@ -98,6 +99,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   const std::string& id() const { return record_.id; }
   cluster::GroupNumber own_group() const { return own_group_; }
   SlotMoves& moves() { return *moves_; }
+  ClusterDocuments& documents() { return *documents_; }
   bool alone() const { return topology().members().size() <= 1; }
   // The node with this id leads a group that has other members, as far as we know.
   bool leads_others(base::Bytes id) const;
@@ -293,6 +295,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   cluster::Epoch told_epoch_ = 0;  // in which we lead, as others know
 
   std::unique_ptr<SlotMoves> moves_;
+  std::unique_ptr<ClusterDocuments> documents_;
   std::deque<Meeting> meetings_;  // the first is asked, or will be
   bool meeting_asked_ = false;
   std::set<cluster::NodeIndex> blocked_;                      // by UDP, as was told

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "cluster/group_frames.h"
+#include "server/cluster_documents.h"
 #include "server/cluster_node.h"
 #include "server/log.h"
 #include "server/server.h"
@@ -445,6 +446,7 @@ Result<> ClusterNode::adopt(Bytes bytes) {
     if (server_.store().keys_in_slot(0, slot) > 0 && other.value().owner(slot) != group)
       return Error{fmt::format("slot {} has keys here, and is another node's there", slot)};
   leave_keeper();
+  documents_->joins();
   record_.topology = std::move(other.value());
   record_.position = {};
   gossip_.reset();

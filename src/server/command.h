@@ -48,6 +48,7 @@ enum CommandFlag : uint32_t {
   kNoMandatoryKeys = 1 << 17,
   kTouchesArbitraryKeys = 1 << 18,
   kNeedsPermission = 1 << 19,  // runs only as enable-debug-command or enable-module-command allow
+  kAgreed = 1 << 20,  // changes what all nodes of a cluster agree on, not the data: on any node
 };
 
 // ACL categories beyond those that follow from access, flags and group.

@@ -211,6 +211,7 @@ void ScriptLibraries::place(std::unique_ptr<Library> library) {
 }
 
 void ScriptLibraries::index() {
+  ++changes_;
   functions_.clear();
   function_count_ = 0;
   bytes_ = 0;
@@ -224,12 +225,30 @@ void ScriptLibraries::index() {
   }
 }
 
-base::Result<std::string> ScriptLibraries::load(Bytes code, OnPresent on_present, bool timed) {
+base::Result<std::string> ScriptLibraries::name_of(Bytes code) const {
   auto head = read_library_head(code);
   if (!head) return base::Error{head.error()};
-  const std::string& name = head.value().name;
   if (!base::equals_ignoring_case(head.value().engine, "lua"))
     return base::Error{"Engine '" + head.value().engine + "' not found"};
+  return std::move(head.value().name);
+}
+
+base::Result<ScriptLibraries::Examined> ScriptLibraries::examine(Bytes code) {
+  auto name = name_of(code);
+  if (!name) return base::Error{name.error()};
+  auto compiled = compile(code, name.value(), true);
+  if (!compiled) return base::Error{compiled.error()};
+  Examined examined{name.value(), {}};
+  for (const Function& function : compiled.value()->functions)
+    examined.functions.push_back(function.name);
+  release(*compiled.value());
+  return examined;
+}
+
+base::Result<std::string> ScriptLibraries::load(Bytes code, OnPresent on_present, bool timed) {
+  auto head = name_of(code);
+  if (!head) return head;
+  const std::string& name = head.value();
   if (on_present == OnPresent::refuse && libraries_.contains(name))
     return base::Error{"Library '" + name + "' already exists"};
   auto compiled = compile(code, name, timed);
@@ -252,11 +271,9 @@ base::Result<> ScriptLibraries::load_all(const std::vector<std::string>& codes,
     return base::Error{error};
   };
   for (const std::string& code : codes) {
-    auto head = read_library_head(code);
+    auto head = name_of(code);
     if (!head) return give_up(head.error());
-    const std::string& name = head.value().name;
-    if (!base::equals_ignoring_case(head.value().engine, "lua"))
-      return give_up("Engine '" + head.value().engine + "' not found");
+    const std::string& name = head.value();
     bool present = !flush && on_present == OnPresent::refuse && libraries_.contains(name);
     if (present || fresh.contains(name)) return give_up("Library " + name + " already exists");
     auto compiled = compile(code, name, timed);
@@ -294,6 +311,7 @@ bool ScriptLibraries::remove(Bytes name) {
 }
 
 void ScriptLibraries::flush() {
+  ++changes_;
   libraries_.clear();
   functions_.clear();
   function_count_ = 0;

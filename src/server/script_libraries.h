@@ -51,6 +51,15 @@ class ScriptLibraries {
                           bool timed = false);
   bool remove(base::Bytes name);
   void flush();
+  // What loading the code would make, without keeping it; the error of load(). Functions of other
+  // libraries may have the same names.
+  struct Examined {
+    std::string name;
+    std::vector<std::string> functions;
+  };
+  base::Result<Examined> examine(base::Bytes code);
+  // How often libraries have come and gone.
+  uint64_t changes() const { return changes_; }
   // The library that loads now took too long.
   void interrupt() { vm_->interrupt(); }
   // FCALL.
@@ -81,6 +90,7 @@ class ScriptLibraries {
   base::Result<std::unique_ptr<Library>> compile(base::Bytes code, base::Bytes name, bool timed);
   base::Result<> check_collisions(const Library& library, const Libraries& among,
                                   base::Bytes replaced) const;
+  base::Result<std::string> name_of(base::Bytes code) const;
   const Function* find(base::Bytes name) const;
   void release(Library& library);
   void place(std::unique_ptr<Library> library);
@@ -96,6 +106,7 @@ class ScriptLibraries {
   Library* loading_ = nullptr;  // whose code runs now
   Function registering_;        // kept between calls: nothing is lost when Lua leaves by an error
   size_t bytes_ = 0;
+  uint64_t changes_ = 0;
 };
 
 }  // namespace quoll::server

@@ -5,6 +5,7 @@
 #include "host/whole_file.h"
 #include "server/call.h"
 #include "server/change_readers.h"
+#include "server/cluster_documents.h"
 #include "server/cluster_node.h"
 #include "server/defragmenter.h"
 #include "server/group.h"
@@ -212,6 +213,7 @@ void Server::watch_settings() {
   });
   config_.on_change({"requirepass"}, [this]() -> base::Result<> {
     acl_.set_default_password(settings().requirepass);  // connections that are in stay in
+    if (node_) node_->documents().own_users_changed();
     return {};
   });
 }

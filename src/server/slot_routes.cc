@@ -39,7 +39,8 @@ bool SlotRoutes::serves(unsigned slot) const {
 
 SlotUse SlotRoutes::use_of(const Command& command, Args args, const uint64_t* first_hash) const {
   SlotUse use;
-  use.writes = command.spec->access == Access::write;
+  const bool agreed = (command.spec->flags & kAgreed) && server_.node();
+  use.writes = command.spec->access == Access::write && !agreed;
   keys_.clear();
   if (!find_keys(*command.spec, args, keys_)) return use;  // it will say what is wrong
   for (const KeyArg& key : keys_) {

@@ -16,7 +16,8 @@
 // Shard channels are with every member that has the data of their slot, whoever leads: a message
 // goes to all of them.
 //
-// Commands without keys run anywhere, but what they write only the leader may write.
+// Commands without keys run anywhere, but what they write only the leader may write; what the nodes
+// of a cluster agree on (libraries) may be changed anywhere.
 //
 // Cost: nothing without a cluster. Where this member serves, a command of one key is admitted by
 // serves() alone; others have the slots of their keys compared.

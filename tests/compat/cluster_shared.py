@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What is the same on every node of a cluster: messages for subscribers.
+"""What is the same on every node of a cluster: messages for subscribers, libraries of functions, users.
 
   cluster_shared.py [WORD...]     tests whose names hold a word
 """
@@ -8,8 +8,20 @@ import sys
 from redis.crc import key_slot
 
 import resp
-from cluster_nodes import PATIENCE, Nodes, tool
-from server import Results, check_equal, eventually
+from cluster_nodes import PATIENCE, Node, Nodes, client, eventually_all, tool
+from server import Results, check, check_equal, eventually
+
+LIBRARY = "#!lua name=%s\nredis.register_function('%s', function() return '%s' end)"
+
+
+def library(name="lib", function="f", answer="one"):
+    return LIBRARY % (name, function, answer)
+
+
+def answers(node, function="f"):
+    raw = node.connect().raw("FCALL", function, "0")
+    return raw.split(b"\r\n")[1].decode() if raw.startswith(b"$") else raw[1:].strip().decode()
+
 
 def subscriber(node, *words):
     connection = node.connect()
@@ -109,6 +121,147 @@ def test_shard_channels_leave_with_their_slot():
         check_equal(heard(there), [b"hello"])
         check_equal(source.call("SPUBLISH", tag, "still"), 1)
         check_equal(heard(listener), [b"still"])
+
+
+def test_libraries_are_the_same_everywhere():
+    with Nodes(4, formed=3) as nodes:
+        three = nodes[:3]
+        check_equal(nodes[1].call("FUNCTION", "LOAD", library()), b"lib")
+        check_equal(answers(nodes[1]), "one")
+        eventually_all(three, lambda node: answers(node) == "one", "all have it")
+        connection = nodes[0].connect()
+        check_equal(connection.error("FUNCTION", "LOAD", library(answer="two")), "ERR Library 'lib' already exists")
+        check_equal(connection.error("FUNCTION", "LOAD", library("other")), "ERR Function f already exists")
+        check("Error compiling function" in connection.error("FUNCTION", "LOAD", "#!lua name=bad\nfunction("), "what does not compile")
+        check_equal(connection.error("FUNCTION", "DELETE", "nothing"), "ERR Library not found")
+        connection.call("MULTI")
+        connection.raw("FUNCTION", "LOAD", "REPLACE", library(answer="two"))
+        check(b"not changed in transactions" in connection.raw("EXEC"), "in a transaction nothing waits")
+        check_equal(connection.call("FUNCTION", "LOAD", "REPLACE", library(answer="two")), b"lib")
+        check_equal(nodes[2].call("FUNCTION", "LOAD", library("more", "g", "three")), b"more")
+        eventually_all(three, lambda node: (answers(node), answers(node, "g")) == ("two", "three"), "all have both")
+        # Killed, one and all.
+        nodes[2].kill()
+        nodes[1].call("FUNCTION", "DELETE", "more")
+        nodes[2].start()
+        eventually_all(three, lambda node: answers(node, "g") == "ERR Function not found", "who was away hears of it")
+        check_equal(answers(nodes[2]), "two")
+        for node in three:
+            node.kill()
+        for node in three:
+            node.start()
+        check_equal([answers(node) for node in three], ["two"] * 3)
+        eventually_all(three, lambda node: node.info()["cluster_state"] == "ok", "all serve")
+        # Who joins has the cluster's, by the tool or by itself.
+        nodes[3].call("FUNCTION", "LOAD", library("mine", "h"))
+        check("already contains functions" in tool("add-node", nodes[3].address, nodes[0].address, code=1), "the tool's own check")
+        nodes[0].call("CLUSTER", "MEET", "127.0.0.1", str(nodes[3].port), str(nodes[3].bus_port))
+        eventually(lambda: answers(nodes[3]) == "two", "who joined has it", timeout=PATIENCE)
+        check_equal(answers(nodes[3], "h"), "ERR Function not found")
+        check("library 'mine' of this node is dropped" in nodes[3].log(), "the log says what it had")
+        # All at once.
+        dump = nodes[0].call("FUNCTION", "DUMP")
+        check_equal(nodes[3].call("FUNCTION", "FLUSH"), b"OK")
+        eventually_all(nodes, lambda node: answers(node) == "ERR Function not found", "none has it")
+        check_equal(nodes[2].call("FUNCTION", "RESTORE", dump), b"OK")
+        eventually_all(nodes, lambda node: answers(node) == "two", "all have it again")
+
+
+def test_a_replica_takes_libraries_too():
+    with Nodes(4, formed=3) as nodes:
+        nodes[0].call("FUNCTION", "LOAD", library())
+        tool("add-node", nodes[3].address, nodes[0].address, "--cluster-slave", "--cluster-master-id", nodes[1].id)
+        eventually(lambda: answers(nodes[3]) == "one", "the replica has it", timeout=PATIENCE)
+        eventually(lambda: nodes[3].lines()[nodes[3].id].split()[3] == nodes[1].id, "it follows", timeout=PATIENCE)
+        check_equal(nodes[3].call("FUNCTION", "LOAD", "REPLACE", library(answer="two")), b"lib")
+        eventually_all(nodes, lambda node: answers(node) == "two", "all have what was loaded at the replica")
+
+
+def test_clients_that_tell_every_node():
+    with Nodes(3) as nodes:
+        many = client(nodes[0])
+        many.function_load(library())
+        check_equal([answers(node) for node in nodes], ["one"] * 3)
+        many.function_delete("lib")
+        check_equal([answers(node) for node in nodes], ["ERR Function not found"] * 3)
+        many.function_load(library(answer="two"))
+        check_equal([answers(node) for node in nodes], ["two"] * 3)
+        tool("call", nodes[0].address, "ACL", "SETUSER", "bob", "on", ">secret", "+ping")
+        check_equal([node.connect().call("AUTH", "bob", "secret") for node in nodes], [b"OK"] * 3)
+
+
+def may_log_in(node, name, password):
+    return node.connect().raw("AUTH", name, password) == b"+OK\r\n"
+
+
+def test_users_are_the_same_everywhere():
+    with Nodes(4, formed=3) as nodes:
+        three = nodes[:3]
+        check_equal(nodes[2].call("ACL", "SETUSER", "alice", "on", ">secret", "~a:*", "+get", "(~b:* +set)"), b"OK")
+        check(may_log_in(nodes[2], "alice", "secret"), "at once where it was said")
+        eventually_all(three, lambda node: may_log_in(node, "alice", "secret"), "alice may log in everywhere")
+        check_equal(len({tuple(node.call("ACL", "LIST")) for node in three}), 1)
+        check_equal(nodes[0].connect().error("ACL", "SETUSER", "alice", "+nothing"),
+                    "ERR Error in ACL SETUSER modifier '+nothing': Unknown command or category name in ACL")
+        # What is changed is what the cluster has of her.
+        check_equal(nodes[1].call("ACL", "SETUSER", "alice", "+strlen"), b"OK")
+        eventually_all(three, lambda node: b"+strlen" in b"".join(node.call("ACL", "LIST")), "her new rule is everywhere")
+        check(all(node.call("ACL", "LIST")[0].count(b"(") == 1 for node in three), "rules are applied once")
+        for node in three:
+            node.kill()
+        for node in three:
+            node.start()
+        check(all(may_log_in(node, "alice", "secret") for node in three), "after a crash of all")
+        eventually_all(three, lambda node: node.info()["cluster_state"] == "ok", "all serve")
+        # Who joins brings nobody along.
+        nodes[3].call("ACL", "SETUSER", "mallory", "on", "nopass", "+@all", "~*")
+        nodes[0].call("CLUSTER", "MEET", "127.0.0.1", str(nodes[3].port), str(nodes[3].bus_port))
+        eventually(lambda: may_log_in(nodes[3], "alice", "secret"), "who joined has her", timeout=PATIENCE)
+        check_equal(nodes[3].call("ACL", "USERS"), [b"alice", b"default"])
+        check("user 'mallory' of this node is removed" in nodes[3].log(), "the log says who was there")
+        # Removed, she is gone wherever she is.
+        sessions = [node.connect() for node in nodes]
+        for session in sessions:
+            session.call("AUTH", "alice", "secret")
+        check_equal(nodes[1].call("ACL", "DELUSER", "alice", "nobody", "alice"), 1)
+        for session in sessions:
+            check_equal(session.read_until_closed(PATIENCE), b"")
+        eventually_all(nodes, lambda node: not may_log_in(node, "alice", "secret"), "she may log in nowhere")
+        # The default user of all, too.
+        check_equal(nodes[0].call("ACL", "SETUSER", "default", "resetpass", ">all"), b"OK")
+        eventually_all(nodes, lambda node: b"-NOAUTH" in node.connect().raw("PING"), "no node is open")
+        check(all(may_log_in(node, "default", "all") for node in nodes), "the password is everywhere")
+
+
+class Guarded(Node):
+    """By a password."""
+
+    def connect(self):
+        connection = super().connect()
+        connection.raw("AUTH", "mine")
+        return connection
+
+
+def test_users_of_the_configuration_are_the_nodes_own():
+    own = Guarded("--requirepass", "mine", "--user", "bob", "on", ">bobs", "+@all", "~*")
+    with Nodes(3) as nodes:
+        try:
+            inside = own.connect()
+            nodes[0].call("ACL", "SETUSER", "bob", "on", ">theirs", "+ping")
+            nodes[0].call("ACL", "SETUSER", "carol", "on", ">carols", "+ping")
+            inside.call("CLUSTER", "MEET", "127.0.0.1", str(nodes[0].port), str(nodes[0].bus_port))
+            eventually(lambda: may_log_in(own, "carol", "carols"), "it has joined", timeout=PATIENCE)
+            check(may_log_in(own, "bob", "bobs") and not may_log_in(own, "bob", "theirs"), "its own bob stays")
+            check(b"-NOAUTH" in resp.Connection(own.port).raw("PING"), "it did not become open")
+            check("user 'bob' of the configuration overrules" in own.log(), "the log says so")
+            # Changed at the node he is the node's; elsewhere the cluster's.
+            inside.call("ACL", "SETUSER", "bob", ">more")
+            check(may_log_in(own, "bob", "more") and not may_log_in(nodes[0], "bob", "more"), "only there")
+            check_equal(inside.call("ACL", "DELUSER", "bob", "carol"), 2)
+            eventually_all(nodes, lambda node: not may_log_in(node, "carol", "carols"), "carol is gone everywhere")
+            check(may_log_in(nodes[0], "bob", "theirs"), "the cluster's bob stays")
+        finally:
+            own.remove()
 
 
 def main():
