@@ -5,7 +5,7 @@ namespace {
 
 constexpr uint8_t kFlag = 1;
 constexpr uint8_t kReady = 2;
-constexpr uint8_t kSoon = 4;
+constexpr uint8_t kSoonFlag = 4;
 
 }  // namespace
 
@@ -42,7 +42,7 @@ void encode_message(const GroupMessage& message, std::string& out) {
   begin_frame(static_cast<FrameType>(message.kind), kMessageHeaderBytes + message.entries.size(),
               out);
   const auto flags = static_cast<uint8_t>(
-      (message.flag ? kFlag : 0) | (message.ready ? kReady : 0) | (message.soon ? kSoon : 0));
+      (message.flag ? kFlag : 0) | (message.ready ? kReady : 0) | (message.soon ? kSoonFlag : 0));
   FieldWriter(out)
       .number(flags)
       .number(message.epoch)
@@ -68,7 +68,7 @@ bool decode_message(FrameType type, base::Bytes body, GroupMessage& message) {
   message.kind = static_cast<GroupMessage::Kind>(type);
   message.flag = flags & kFlag;
   message.ready = flags & kReady;
-  message.soon = flags & kSoon;
+  message.soon = flags & kSoonFlag;
   message.entries = in.rest();
   return true;
 }
