@@ -57,9 +57,15 @@ bool owns(const ClusterNode& node, NodeIndex index, unsigned slot) {
   return group != cluster::kNoGroup && node.topology().owner(slot) == group;
 }
 
-// Answered when the node has the slot: here, or as far as we have heard.
+// Answered when the node has the slot: here, or as far as we have heard. Who had it is told when it
+// stays; others find that it does not come.
 void wait_for_owner(Call& call, ClusterNode& node, uint16_t slot, NodeIndex target) {
   if (owns(node, target, slot)) return call.reply.ok();
+  const bool moves = node.moves().moves(slot);
+  if (call.resumed() && node.serves() && node.has_slot(slot) && !moves)
+    return call.reply.error("ERR The slot was not moved: " + node.moves().failure(slot));
+  if (!moves && !node.moves().may_still_come(slot, !call.resumed()))
+    return call.reply.error("ERR The slot does not come: its move has failed, or was not begun");
   if (!call.may_block())
     return call.reply.error("ERR The cluster is not changed in transactions and scripts");
   call.block({.keys = {},

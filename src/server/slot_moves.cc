@@ -163,6 +163,13 @@ bool SlotMoves::cancel_slot(unsigned slot) {
   return true;
 }
 
+std::string SlotMoves::failure(unsigned slot) const {
+  for (auto move = moves_.rbegin(); move != moves_.rend(); ++move)
+    for (const cluster::SlotRange& range : move->slots)
+      if (range.first <= slot && slot <= range.last) return move->message;
+  return {};
+}
+
 // --- a unit ------------------------------------------------------------------------------------
 
 void SlotMoves::turn() {
@@ -399,6 +406,7 @@ void SlotMoves::release() {
   unit_->phase = Unit::Phase::releasing;
   unit_->asking = true;
   listen(false);  // what happens here from now on is not the target's
+  adopt_at_ = 0;
   current()->state = SlotMove::State::releasing;
   cluster::SlotLedger next = ledger();
   tidy_up(next);

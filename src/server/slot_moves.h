@@ -76,14 +76,15 @@ class Server;
 constexpr size_t kMoveSlotsAtOnce = 16;
 constexpr size_t kMoveBatchBytes = 256 * 1024;             // of keys and values in one question
 constexpr base::Nanos kMoveBudget = base::kNanosPerMilli;  // of a turn: to gather, install, drop
-constexpr size_t kFewChanges = 64;        // keys: then writes may wait for the rest
-constexpr unsigned kCounts = 20;          // of keys, while some expire here or there
-constexpr unsigned kCatchUpRounds = 16;   // then they wait even for more
-constexpr base::Millis kHoldMaxMs = 500;  // then writes go on, and a move that is not over ends
-constexpr size_t kMovesKept = 64;         // that are over, to be told of
-constexpr size_t kLeftoverMax = 256;      // slots; then no more are released
-constexpr size_t kArrivalsMax = 256;      // words of sources that wait for our log
-constexpr base::Millis kBeginMs = 5000;   // as long a target that says "soon" is asked again
+constexpr size_t kFewChanges = 64;         // keys: then writes may wait for the rest
+constexpr unsigned kCounts = 20;           // of keys, while some expire here or there
+constexpr unsigned kCatchUpRounds = 16;    // then they wait even for more
+constexpr base::Millis kHoldMaxMs = 500;   // then writes go on, and a move that is not over ends
+constexpr size_t kMovesKept = 64;          // that are over, to be told of
+constexpr size_t kLeftoverMax = 256;       // slots; then no more are released
+constexpr size_t kArrivalsMax = 256;       // words of sources that wait for our log
+constexpr base::Millis kAwaitMs = 30'000;  // a slot that is not even coming is waited for so long
+constexpr base::Millis kBeginMs = 5000;    // as long a target that says "soon" is asked again
 
 struct SlotMove {
   enum class State : uint8_t { copying, holding, releasing, done, failed, cancelled };
@@ -118,6 +119,11 @@ class SlotMoves final : public store::CommitSink {
   const std::deque<SlotMove>& moves() const { return moves_; }
   // The slot is in a move that is not over.
   bool moves(unsigned slot) const { return wanted_[slot]; }
+  // Why the last move of the slot came to nothing; "": none has.
+  std::string failure(unsigned slot) const;
+  // Somebody waits for the slot to be this group's, and `begins` to. False: it has not come for too
+  // long.
+  bool may_still_come(unsigned slot, bool begins);
   // The slot is withheld by the group's ledger: it is not served here.
   bool named(unsigned slot) const { return named_[slot]; }
   // The group's ledger knows of a newer topology than we do: nothing is served here.
@@ -230,6 +236,7 @@ class SlotMoves final : public store::CommitSink {
   // As target.
   std::deque<Settling> settling_;  // until the log is committed up to there
   std::deque<Arrival> arrivals_;
+  std::map<uint16_t, base::Millis> awaited_;  // by clients: when they were last seen coming
   std::map<cluster::GroupNumber, cluster::UnitNumber> begun_;  // in this epoch, by source
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -142,6 +142,17 @@ bool SlotMoves::comes(unsigned slot, GroupNumber from, const UnitNumber& number)
          std::ranges::binary_search(unit->second.slots, static_cast<uint16_t>(slot));
 }
 
+bool SlotMoves::may_still_come(unsigned slot, bool begins) {
+  const auto [awaited, first] = awaited_.try_emplace(static_cast<uint16_t>(slot), 0);
+  bool comes = begins || first;
+  for (const auto& [from, unit] : ledger().coming)
+    comes |= std::ranges::binary_search(unit.slots, static_cast<uint16_t>(slot));
+  if (comes) awaited->second = steady_ms();
+  if (steady_ms() - awaited->second < kAwaitMs) return true;
+  awaited_.erase(awaited);
+  return false;
+}
+
 //   per key: size4 key deadline8 size4 payload; no payload: it is gone
 Result<> SlotMoves::install(GroupNumber from, const UnitNumber& number, Bytes keys) {
   FieldReader in(keys);
@@ -181,8 +192,10 @@ std::string SlotMoves::count_keys(GroupNumber from, const UnitNumber& number, By
 void SlotMoves::adopt(Arrival arrival) {
   const auto answer = std::move(arrival.answer);
   node_.make_so(
-      [this, from = arrival.from, decided = arrival.number.version,
-       slots = std::move(arrival.slots)](const cluster::Topology& now) {
+      [this, own = node_.own_group(), from = arrival.from, decided = arrival.number.version,
+       slots = std::move(arrival.slots)](const cluster::Topology& now) -> cluster::NextStep {
+        if (cluster::group_of(now, node_.index()) != own)
+          return Error{"this node is in another group than the keys"};
         return cluster::next_to_hand_over(now, node_.index(), from, decided, slots);
       },
       [answer](const Result<>& adopted) {

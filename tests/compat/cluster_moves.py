@@ -4,15 +4,18 @@ that was acknowledged is lost, every slot has one owner, and all members of a gr
 
   cluster_moves.py [WORD...]     tests whose names hold a word
 """
+import glob
+import itertools
 import random
+import signal
 import sys
 import threading
 import time
 
 from redis.cluster import ClusterNode, RedisCluster
+from redis.crc import key_slot
 from redis.exceptions import RedisClusterException, RedisError
 
-import resp
 from cluster_nodes import PATIENCE, Nodes, checked, tool
 from cluster_replicas import field
 from server import Results, check, check_equal, eventually
@@ -35,6 +38,7 @@ class Groups:
             eventually(self.formed, "three groups of two and a witness", timeout=3 * PATIENCE, pause=0.2)
             lines = self.nodes[0].lines()
             by_id = {node.id: node for node in self.nodes}
+            self.names = {node: name for name, node in by_id.items()}  # of those that do not answer, too
             masters = [node for node in self.nodes if "master" in lines[node.id].split()[2]]
             self.groups = [[master] + [by_id[name] for name, line in lines.items() if line.split()[3] == master.id] for master in masters]
         except BaseException:
@@ -88,7 +92,7 @@ class Groups:
             left -= last - first + 1
             if left == 0:
                 break
-        return b"+OK" in leader.connect().raw("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *words, "NODE", other.id)
+        return b"+OK" in leader.connect().raw("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *words, "NODE", self.names[other])
 
 
 def moves_of(node):
@@ -206,6 +210,8 @@ def test_slots_leave_and_come_while_clients_write(groups):
     eventually(lambda: moves_of(target) and groups.moves_over(), "it is over", timeout=3 * PATIENCE, pause=0.05)
     check_equal([move[b"state"] for move in moves_of(target)], [b"success"])
     check_equal(target.slots(), before[1] + 20 - 200)
+    tool("rebalance", groups.nodes[0].address, "--cluster-threshold", "1")
+    check(max(groups.leader(group).slots() for group in range(3)) < 16384 / 3 * 1.01, "it is not balanced")
     check("in the group of this node" in source.connect().error("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *first_slot(source), "NODE",
                                                                next(node for node in groups.groups[0] if node is not source).id),
           "slots move within a group")
@@ -222,10 +228,116 @@ def first_slot(node):
     return first, first
 
 
+def test_a_source_that_dies_while_it_copies_keeps_its_slots(groups):
+    source, target = groups.leader(0), groups.leader(1)
+    many = client(groups.nodes[0])
+    for i in range(200):
+        many.set("copy:%d" % i, "v" * 2000)
+    before = source.slots()
+    target.child.send_signal(signal.SIGSTOP)
+    try:
+        check(groups.begin_move(0, 1, 100), "no move begins")
+        check_equal([move[b"state"] for move in moves_of(source)][0], b"snapshotting")
+        source.kill()
+    finally:
+        target.child.send_signal(signal.SIGCONT)
+    eventually(lambda: groups.leader(0) is not None, "the other one leads", timeout=PATIENCE)
+    source.start()
+    eventually(groups.serving, "all serve", timeout=2 * PATIENCE, pause=0.1)
+    check_equal(groups.leader(0).slots(), before)
+    check(all(many.get("copy:%d" % i) == b"v" * 2000 for i in range(200)), "something is lost")
+    move_to_the_end(groups, 0, 1, 100)
+    check(all(many.get("copy:%d" % i) == b"v" * 2000 for i in range(200)), "something is lost")
+    eventually(lambda: members_agree(groups), "leaders and replicas have the same", timeout=PATIENCE, pause=0.1)
+
+
+def move_to_the_end(groups, source, target, count):
+    """It may fail while a group still has to find its leader."""
+    goal = groups.leader(source).slots() - count
+
+    def moved():
+        leader = groups.leader(source)
+        if leader and leader.slots() > goal and groups.moves_over():
+            groups.begin_move(source, target, leader.slots() - goal)
+        return leader and leader.slots() == goal
+    eventually(moved, "the slots move", timeout=2 * PATIENCE, pause=0.1)
+
+
+def voters(groups, group):
+    """Its members and its witness, as the names of directories tell."""
+    members = groups.groups[group]
+    number = [name for node in members for name in glob.glob(node.dir + "/cluster-*/group-*-*-*")][0].split("-")[-2]
+    return members + [node for node in groups.nodes if glob.glob(node.dir + "/cluster-*/witness-*-%s-*" % number)]
+
+
+def frozen_topology(groups):
+    """A source, a target, two of the three that hold the topology, and whether the source goes on without any one member if these
+    two are away; the target goes on."""
+    governors = [node for node in groups.nodes if field(node, "topology_voters") > 0]
+    found = []
+    for source, target, pair in itertools.product(range(3), range(3), itertools.combinations(governors, 2)):
+        if source != target and not set(pair) & set(groups.groups[source]) and sum(node in pair for node in voters(groups, target)) <= 1:
+            found.append((source, target, pair, not set(pair) & set(voters(groups, source))))
+    return max(found, key=lambda one: one[3], default=None)
+
+
+def test_what_was_released_is_served_by_nobody_until_the_topology_says_so(groups):
+    """Whoever leads the source, and when all of it begins anew."""
+    eventually(lambda: groups.serving() and frozen_topology(groups), "three hold the topology", timeout=PATIENCE, pause=0.2)
+    source, target, pair, spare = frozen_topology(groups)
+    slot = int(first_slot(groups.leader(source))[0])
+    key = next(name for name in ("key%d" % i for i in range(10 ** 6)) if key_slot(name.encode()) == slot)
+    client(groups.nodes[0]).set(key, "kept")
+    pair[0].child.send_signal(signal.SIGSTOP)
+    pair[1].child.send_signal(signal.SIGSTOP)
+    running = [node for node in groups.nodes if node not in pair]
+    try:
+        def leads(group):
+            return next((node for node in groups.groups[group] if node in running and node.child.poll() is None
+                         and "master" in node.lines()[node.id].split()[2]), None)
+
+        def again(node, *words):
+            connection = node.connect()
+            connection.raw("READONLY")
+            return connection.raw(*words).startswith(b"-TRYAGAIN")
+        eventually(lambda: leads(source) and leads(target), "both groups are led", timeout=PATIENCE)
+
+        def released():
+            leader = leads(source)
+            states = [move[b"state"] for move in moves_of(leader)]
+            if b"failover-granted" not in states and all(state in (b"success", b"failed", b"cancelled") for state in states):
+                leader.connect().raw("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", str(slot), str(slot), "NODE", leads(target).id)
+            return b"failover-granted" in states
+        eventually(released, "the slot is released", timeout=PATIENCE, pause=0.05)
+        for node in groups.groups[source]:
+            eventually(lambda: again(node, "GET", key), "it is served by nobody", timeout=PATIENCE)
+        check_equal(leads(source).connect().raw("CLUSTER", "SETSLOT", str(slot), "STABLE"),
+                    b"-ERR The slot was released already: it will be the other node's\r\n")
+        leads(source).kill()
+        if spare:
+            eventually(lambda: leads(source), "the other one leads", timeout=PATIENCE)
+            check(again(leads(source), "GET", key), "who leads next knows nothing of it")
+        for node in groups.groups[source]:
+            if node.child.poll() is None:
+                node.kill()
+        for node in groups.groups[source]:
+            node.start()
+        eventually(lambda: leads(source), "one of them leads again", timeout=PATIENCE)
+        for node in groups.groups[source]:
+            eventually(lambda: again(node, "GET", key), "it is served by nobody", timeout=PATIENCE)
+    finally:
+        for node in pair:
+            node.child.send_signal(signal.SIGCONT)
+    eventually(groups.serving, "all serve", timeout=2 * PATIENCE, pause=0.1)
+    eventually(lambda: groups.leader(target).owns(slot), "it is the target's", timeout=PATIENCE)
+    check_equal(client(groups.nodes[0]).get(key), b"kept")
+    eventually(lambda: members_agree(groups), "leaders and replicas have the same", timeout=PATIENCE, pause=0.1)
+
+
 def test_members_are_killed_while_slots_move(groups):
     """The source's leader, the target's, all of the source, all of the target, at any moment of moves."""
     writers = Writers(groups, "crash")
-    for victims in ("source", "target", "source", "all of the source", "target", "all of the target", "source"):
+    for victims in ("source", "target", "all of the source", "all of the target"):
         eventually(lambda: groups.serving() and groups.moves_over() and groups.begin_move(0, 1, 160), "a move begins", timeout=2 * PATIENCE,
                    pause=0.1)
         time.sleep(random.uniform(0.0, 0.4))
@@ -241,9 +353,7 @@ def test_members_are_killed_while_slots_move(groups):
     eventually(lambda: groups.serving() and groups.moves_over(), "all serve", timeout=2 * PATIENCE, pause=0.1)
     # It can be repeated, to its end.
     writers.go_on()
-    before = groups.leader(0).slots()
-    eventually(lambda: groups.begin_move(0, 1, 64), "a move begins", timeout=PATIENCE)
-    eventually(lambda: groups.leader(0).slots() == before - 64, "it comes to its end", timeout=2 * PATIENCE, pause=0.1)
+    move_to_the_end(groups, 0, 1, 64)
     writers.stop()
     writers.verify()
     eventually(lambda: members_agree(groups), "leaders and replicas have the same", timeout=PATIENCE, pause=0.1)

@@ -359,7 +359,10 @@ def test_a_move_is_cancelled():
         try:
             source.call("CLUSTER", "SETSLOT", str(slot), "MIGRATING", name)
             check_equal(source.call("CLUSTER", "GETKEYSINSLOT", str(slot), "10"), [])
+            waiting = source.connect()
+            waiting.send(resp.encode(["CLUSTER", "SETSLOT", str(slot), "NODE", name]))
             check_equal(source.call("CLUSTER", "SETSLOT", str(slot), "STABLE"), b"OK")
+            check_equal(waiting.read(), b"-ERR The slot was not moved: cancelled\r\n")
         finally:
             target.child.send_signal(signal.SIGCONT)
         check_equal(source.connect().error("CLUSTER", "CANCELSLOTMIGRATIONS"), "ERR No migrations ongoing")
