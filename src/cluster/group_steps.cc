@@ -1,5 +1,7 @@
 #include "cluster/group_steps.h"
 
+#include <algorithm>
+
 namespace quoll::cluster {
 namespace {
 
@@ -38,6 +40,15 @@ std::optional<GroupShape> next_shape(const GroupShape& now, const WantedMembers&
   }
   if (next == now) return {};
   return next;
+}
+
+bool goes_on(const GroupShape& shape, const std::function<bool(Member)>& there) {
+  return shape.each_voters([&](const Voters& voters) {
+    unsigned present = 0;
+    for (Member m = 0; m < kMembersMax; ++m) present += voters.has(m) && there(m);
+    return present >=
+           std::max({voters.write_quorum(), voters.read_quorum(), voters.election_quorum()});
+  });
 }
 
 }  // namespace quoll::cluster

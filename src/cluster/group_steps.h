@@ -29,4 +29,8 @@ using WantedMembers = std::vector<WantedMember>;
 std::optional<GroupShape> next_shape(const GroupShape& now, const WantedMembers& wanted,
                                      const std::function<bool(Member)>& caught_up);
 
+// With those that are there each of its configurations has its quorums. A change to a shape that
+// has not would be the last one until somebody comes back.
+bool goes_on(const GroupShape& shape, const std::function<bool(Member)>& there);
+
 }  // namespace quoll::cluster

@@ -62,7 +62,8 @@ enum class Question : uint8_t {
   slot_count,  // how many there are
   slot_adopt,  // the slots are the target's
   publish,     // messages for subscribers; wants no answer
-  last = publish,
+  hands_off,   // slots are moved by hand: nobody rebalances
+  last = hands_off,
 };
 
 class NodeBus {

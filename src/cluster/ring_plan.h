@@ -40,8 +40,10 @@
 // strategy 3; Riak Core's claim algorithms; Ahuja, Magnanti, Orlin, "Network Flows" (1993), the
 // primal-dual algorithm.
 //
-// To be driven by g0's leader when members join, leave or stay dead: the table is committed as
-// data, so nodes need not agree on this code. The number of groups stays what the first plan chose.
+// Not driven yet: a node holds the data of one group only, so what is placed today is the slots of
+// one group per master (slot_plan.h). To be driven by g0's leader, once a node can hold many
+// groups, when members join, leave or stay dead: the table is committed as data, so nodes need not
+// agree on this code. The number of groups stays what the first plan chose.
 #pragma once
 
 #include <array>

@@ -267,7 +267,7 @@ Result<> Topology::check_documents(const std::vector<PutDocument>& documents) co
   size_t count = documents_.size(), bytes = bytes_of_documents();
   std::set<std::pair<DocumentKind, std::string>> seen;
   for (const PutDocument& one : documents) {
-    if (one.kind < DocumentKind::keyspace || one.kind > DocumentKind::function ||
+    if (one.kind < DocumentKind::keyspace || one.kind > DocumentKind::last ||
         one.name.size() > kDocumentNameBytesMax || one.bytes.size() > kDocumentBytesMax)
       return Error{"no such document can be kept"};
     if (!seen.emplace(one.kind, one.name).second) return Error{"a document is named twice"};
@@ -459,7 +459,7 @@ Result<> Topology::check() const {
     if (group >= kGroupsMax || version == 0 || version > version_)
       return Error{"a hand-over that cannot have been"};
   for (const auto& [name, document] : documents_)
-    if (name.first < DocumentKind::keyspace || name.first > DocumentKind::function)
+    if (name.first < DocumentKind::keyspace || name.first > DocumentKind::last)
       return Error{"a document of no kind"};
   return check_bytes_of_documents(documents_.size(), bytes_of_documents());
 }
@@ -498,12 +498,17 @@ Result<> Topology::apply_delta(Bytes delta) {
 // ---- who holds it
 
 // One while there are fewer than three nodes, then three; five from ten nodes on, until there are
-// fewer than seven.
+// fewer than seven. Two living nodes of three that govern are joined by one of the dead.
 std::vector<NodeIndex> Topology::wanted_governors(const std::set<NodeIndex>& dead) const {
-  std::vector<NodeIndex> able;
+  std::vector<NodeIndex> able, dead_ones;
   for (const auto& [index, member] : members_)
     if (!member.leaves && !dead.count(index)) able.push_back(index);
-  size_t wanted = std::min<size_t>(able.size(), 1);
+  for (const NodeIndex node : governors_)
+    if (dead.count(node) && !members_.at(node).leaves) dead_ones.push_back(node);
+  const auto present = std::ranges::count_if(
+      governors_, [this](NodeIndex node) { return !members_.at(node).leaves; });
+  size_t wanted = std::min<size_t>(able.size() + dead_ones.size(), 1);
+  if (present >= 3 && able.size() + dead_ones.size() >= 3) wanted = 3;
   if (able.size() >= 3) wanted = 3;
   if (able.size() >= (governors_.size() == kGovernorsMax ? 7 : 10)) wanted = kGovernorsMax;
   std::vector<NodeIndex> chosen;
@@ -524,6 +529,8 @@ std::vector<NodeIndex> Topology::wanted_governors(const std::set<NodeIndex>& dea
         if (apart != kAnywhere && shares(node, apart == kRacks)) continue;
         chosen.push_back(node);
       }
+  for (const NodeIndex node : dead_ones)
+    if (chosen.size() < wanted) chosen.push_back(node);
   return chosen;
 }
 

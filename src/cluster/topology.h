@@ -70,7 +70,8 @@ struct TopologyMember {
   bool operator==(const TopologyMember&) const = default;
 };
 
-enum class DocumentKind : uint8_t { keyspace = 1, user, function };
+// An order is what an operator has told the cluster to do until it is done, as "rebalance".
+enum class DocumentKind : uint8_t { keyspace = 1, user, function, order, last = order };
 
 class Topology {
  public:
@@ -115,7 +116,9 @@ class Topology {
   base::Result<> apply_delta(base::Bytes delta);
 
   // Who should hold g0: present governors that are no longer wanted replaced, and as many as there
-  // shall be; on racks and hosts of their own as far as possible. `dead`: for too long.
+  // shall be; on racks and hosts of their own as far as possible. `dead`: for too long. They are
+  // replaced by the living; where these are too few, they stay: fewer governors than now would lose
+  // more with the next one.
   std::vector<NodeIndex> wanted_governors(const std::set<NodeIndex>& dead) const;
 
   // Everything but the history of changes.

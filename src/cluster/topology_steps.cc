@@ -114,6 +114,7 @@ NextStep next_to_join(const Topology& topology, const NodeClaim& claim) {
   if (!describes(known, told) && told.incarnation > known.incarnation)
     return std::optional(step(topology, MoveMember{index, told.bus, told.port, told.tls_port,
                                                    told.hostname, told.incarnation}));
+  if (known.leaves) return std::optional<TopologyChange>();
   if (group_of(topology, index) == kNoGroup)
     return std::optional(
         step(topology, SetGroups{{{free_group(topology), RingGroup{{index}, {}}}}}));
@@ -204,36 +205,64 @@ NextStep next_to_replicate(const Topology& topology, NodeIndex node, base::Bytes
 
 namespace {
 
-// One that the group has stays; else chance decides, the same everywhere.
-NodeIndex witness_for(const Topology& topology, GroupNumber number, const GroupShape& now) {
+// One that the group has stays unless it is dead; else chance decides, the same everywhere. A dead
+// one that the group has is better than none: it may come back.
+NodeIndex witness_for(const Topology& topology, GroupNumber number, const GroupShape& now,
+                      const std::set<NodeIndex>& dead) {
   const std::vector<NodeIndex>& members = topology.groups().at(number).members;
-  NodeIndex chosen = kNoNode;
+  NodeIndex present = kNoNode, chosen = kNoNode;
   uint64_t least = UINT64_MAX;
   for (const auto& [index, member] : topology.members()) {
     if (member.leaves || contains(members, index)) continue;
     const auto place = now.place_of(member.id);
-    if (place && now.is_witness(*place)) return index;
+    const bool has = place && now.is_witness(*place);
+    if (has) present = index;
+    if (dead.count(index)) continue;
+    if (has && now.votes(*place)) return index;
     const std::string text = fmt::format("{} {}", number, member.id);
-    const uint64_t hash = XXH3_64bits(text.data(), text.size());
+    const uint64_t hash = has ? 0 : XXH3_64bits(text.data(), text.size());
     if (hash >= least) continue;
     least = hash;
     chosen = index;
   }
-  return chosen;
+  return chosen == kNoNode ? present : chosen;
 }
 
 }  // namespace
 
-WantedMembers wanted_members(const Topology& topology, GroupNumber number, const GroupShape& now) {
+WantedMembers wanted_members(const Topology& topology, GroupNumber number, const GroupShape& now,
+                             const std::set<NodeIndex>& dead) {
   WantedMembers wanted;
   const auto group = topology.groups().find(number);
   if (group == topology.groups().end()) return wanted;
-  for (const NodeIndex node : group->second.members)
-    if (const TopologyMember* member = topology.find(node)) wanted.push_back({member->id, false});
+  for (const NodeIndex node : group->second.members) {
+    const TopologyMember* member = topology.find(node);
+    if (!member) continue;
+    const auto place = now.place_of(member->id);
+    const bool votes = place && now.votes(*place);
+    if (votes || !dead.count(node)) wanted.push_back({member->id, false});
+  }
   if (wanted.size() != 2) return wanted;
-  const NodeIndex witness = witness_for(topology, number, now);
+  const NodeIndex witness = witness_for(topology, number, now, dead);
   if (witness != kNoNode) wanted.push_back({topology.find(witness)->id, true});
   return wanted;
+}
+
+NextStep next_to_weigh(const Topology& topology, NodeIndex node, uint32_t weight,
+                       const Location& location) {
+  const TopologyMember* known = topology.find(node);
+  if (!known || (known->weight == weight && known->location == location))
+    return std::optional<TopologyChange>();
+  return std::optional(step(topology, WeighMember{node, weight, location}));
+}
+
+bool is_ordered(const Topology& topology, const std::string& name) {
+  return topology.documents().count({DocumentKind::order, name}) > 0;
+}
+
+NextStep next_to_order(const Topology& topology, const std::string& name, bool holds) {
+  if (is_ordered(topology, name) == holds) return std::optional<TopologyChange>();
+  return std::optional(step(topology, PutDocument{DocumentKind::order, name, holds ? "yes" : ""}));
 }
 
 NextStep next_to_govern(const Topology& topology, const std::set<NodeIndex>& dead) {

@@ -56,10 +56,19 @@ NextStep next_to_hand_over(const Topology& topology, NodeIndex node, GroupNumber
 NextStep next_to_forget(const Topology& topology, base::Bytes id);
 // The node, empty and without slots, is a member of the other one's group, and of no other.
 NextStep next_to_replicate(const Topology& topology, NodeIndex node, base::Bytes id);
+// The node weighs as much, and stands there.
+NextStep next_to_weigh(const Topology& topology, NodeIndex node, uint32_t weight,
+                       const Location& location);
 // Whom the group needs, as it stands: its members, and a witness beside two of them, so that it
-// goes on without any one. No witness: there is no node left for that.
-WantedMembers wanted_members(const Topology& topology, GroupNumber group, const GroupShape& now);
+// goes on without any one. No witness: there is no node left for that. Who is `dead` (for too long)
+// neither begins to vote nor is the witness while another node could be; a voter with data stays
+// one: it may have what was acknowledged.
+WantedMembers wanted_members(const Topology& topology, GroupNumber group, const GroupShape& now,
+                             const std::set<NodeIndex>& dead);
 // Those hold the topology who should.
 NextStep next_to_govern(const Topology& topology, const std::set<NodeIndex>& dead);
+// An operator's order, which holds until it is taken back: see DocumentKind::order.
+NextStep next_to_order(const Topology& topology, const std::string& name, bool holds);
+bool is_ordered(const Topology& topology, const std::string& name);
 
 }  // namespace quoll::cluster

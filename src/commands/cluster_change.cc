@@ -14,9 +14,6 @@ namespace quoll::commands::clusters {
 using namespace server;
 using cluster::SlotRanges;
 
-namespace {
-
-// The node; nullptr: the members are configured, and the error was replied.
 ClusterNode* node_or_reply(Call& call, Bytes why) {
   ClusterNode* node = call.server.node();
   if (!node) {
@@ -27,12 +24,14 @@ ClusterNode* node_or_reply(Call& call, Bytes why) {
   return node;
 }
 
-constexpr Bytes kConfiguredSlots = "the leader serves all slots";
-constexpr Bytes kConfiguredMembers = "the members are given by cluster-group";
 
 bool concluded(Call& call, ClusterNode& node) {
   return commands::concluded(call, node, [&call] { call.reply.ok(); });
 }
+
+namespace {
+
+constexpr Bytes kConfiguredSlots = "the leader serves all slots";
 
 // False: the error was replied.
 bool slot_at(Call& call, size_t i, uint16_t& slot) {

@@ -5,14 +5,27 @@
 //                       ClusterView shows it
 //   cluster_change.cc   what changes who is a member, and which slots are whose
 //   cluster_moves.cc    slots that move with their keys
+//   cluster_plan.cc     PLAN REBALANCE LEAVE: where slots belong, and what brings them there
 #pragma once
 
 #include "server/call.h"
+
+namespace quoll::server {
+class ClusterNode;
+}
 
 namespace quoll::commands::clusters {
 
 using server::Bytes;
 using server::Call;
+using server::ClusterNode;
+
+constexpr Bytes kConfiguredMembers = "the members are given by cluster-group";
+
+// In cluster_change.cc. The node; nullptr: the members are configured, and the error was replied.
+ClusterNode* node_or_reply(Call& call, Bytes why);
+// True: this is the second run of the command, and it was answered or waits on.
+bool concluded(Call& call, ClusterNode& node);
 
 void cluster_addslots(Call& call);
 void cluster_addslotsrange(Call& call);
@@ -25,12 +38,15 @@ void cluster_flushslots(Call& call);
 void cluster_forget(Call& call);
 void cluster_getslotmigrations(Call& call);
 void cluster_info(Call& call);
+void cluster_leave(Call& call);
 void cluster_links(Call& call);
 void cluster_meet(Call& call);
 void cluster_migrateslots(Call& call);
 void cluster_myid(Call& call);
 void cluster_myshardid(Call& call);
 void cluster_nodes(Call& call);
+void cluster_plan(Call& call);
+void cluster_rebalance(Call& call);
 void cluster_replicas(Call& call);
 void cluster_replicate(Call& call);
 void cluster_reset(Call& call);

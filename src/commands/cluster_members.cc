@@ -7,6 +7,8 @@
 
 #include "base/sha256.h"
 #include "commands/cluster_family.h"
+#include "server/cluster_node.h"
+#include "server/rebalancer.h"
 #include "server/server.h"
 
 namespace quoll::commands::clusters {
@@ -177,6 +179,7 @@ std::string flags_of(const Picture& picture, size_t place) {
   if (member.liveness == Liveness::failed || !member.connected) flags += ",fail";
   if (!picture.known(place)) flags += ",handshake";
   if (member.witness) flags += ",nofailover";
+  if (member.leaving) flags += ",leaving";
   return flags;
 }
 
@@ -201,6 +204,26 @@ std::string line_of(const Picture& picture, size_t place) {
 // What has not happened is not mentioned, as in Redis.
 std::string counted_line(Bytes name, uint64_t count) {
   return count > 0 ? fmt::format("{}:{}\r\n", name, count) : std::string();
+}
+
+// Of a cluster whose slots move: how far that is.
+std::string rebalance_lines(ClusterNode& node) {
+  const Rebalancer::Progress progress = node.rebalancer().progress();
+  const auto& members = node.members();
+  std::string lines = fmt::format(
+      "cluster_rebalance_state:{}\r\n"
+      "cluster_rebalance_percent:{}\r\n"
+      "cluster_rebalance_slots_left:{}\r\n"
+      "cluster_rebalance_slots_moved:{}\r\n"
+      "cluster_rebalance_bytes_moved:{}\r\n"
+      "cluster_rebalance_eta_seconds:{}\r\n"
+      "cluster_leaving_nodes:{}\r\n",
+      state_name(progress.state), progress.percent, progress.slots_left, progress.slots_moved,
+      progress.bytes_moved, progress.eta_ms ? (*progress.eta_ms + 999) / 1000 : -1,
+      std::ranges::count_if(members, &ClusterMember::leaving));
+  if (!progress.waits_for.empty())
+    lines += "cluster_rebalance_waits_for:" + progress.waits_for + "\r\n";
+  return lines;
 }
 
 }  // namespace
@@ -233,12 +256,13 @@ void cluster_info(Call& call) {
       "cluster_my_epoch:{}\r\n"
       "{}cluster_stats_messages_sent:{}\r\n"
       "{}cluster_stats_messages_received:{}\r\n"
-      "{}total_cluster_links_buffer_limit_exceeded:0\r\n",
+      "{}total_cluster_links_buffer_limit_exceeded:0\r\n{}",
       available(picture, call) ? "ok" : "fail", slots, served - std::min(served, suspect), suspect,
       slots - served, picture.size(), size, picture.epoch(), own_epoch,
       counted_line("cluster_stats_messages_publish_sent", published.sent), traffic.sent,
       counted_line("cluster_stats_messages_publish_received", published.received), traffic.received,
-      counted_line("cluster_publications_lost", published.lost)));
+      counted_line("cluster_publications_lost", published.lost),
+      call.server.node() ? rebalance_lines(*call.server.node()) : ""));
 }
 
 void cluster_myid(Call& call) {

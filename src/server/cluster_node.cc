@@ -7,6 +7,7 @@
 #include "server/endpoints.h"
 #include "server/group.h"
 #include "server/log.h"
+#include "server/rebalancer.h"
 #include "server/server.h"
 #include "server/slot_moves.h"
 
@@ -52,6 +53,7 @@ ClusterNode::ClusterNode(Server& server)
   settings_changed(server.settings());
   moves_ = std::make_unique<SlotMoves>(server, *this, record_);
   documents_ = std::make_unique<ClusterDocuments>(server, *this);
+  rebalancer_ = std::make_unique<Rebalancer>(server, *this);
   bus_ = std::make_unique<cluster::NodeBus>(
       server.host(), std::string(cluster::kNodeIdBytes, '0'), std::string(),
       [this](const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer) {
@@ -116,6 +118,8 @@ void ClusterNode::begin_alone() {
   record_.position = {};
   record_.released.clear();
   record_.dropping.clear();
+  failed_since_.clear();
+  dead_.clear();
   record_.drop_places(NodePlace::Kind::keeper);
   if (NodePlace* place = record_.place_of(NodePlace::Kind::data)) place->group = kNoGroup;
   record_.incarnation = 1;
@@ -234,16 +238,21 @@ void ClusterNode::tick() {
   if (group_) group_->tick();
   if (ending_) return;
   consider_founding();
-  if (keeper_) keeper_->tick();
+  if (keeper_) keeper_->tick([this](const cluster::GroupShape& shape) { return goes_on(shape); });
   lead_group();
   note_own_lead();
   announce_self();
+  announce_weight();
   moves_->tick();
+  rebalancer_->tick();
   if (now < news_at_) return;
   news_at_ = now + kNewsEveryMs;
   show_liveness();
+  look_who_is_dead();
   follow_governors();
   follow_groups();
+  follow_leaving();
+  heal();
   if (members_.size() < 2) return;
   const size_t other = server_.host().random.draw() % (members_.size() - 1);
   tell(indexes_[other + (other >= self_)]);
@@ -273,6 +282,11 @@ void ClusterNode::save() {
   });
 }
 
+cluster::Location ClusterNode::location() const {
+  return cluster::parse_location(server_.settings().cluster_location)
+      .value_or(cluster::Location{"default", "default", record_.id.substr(0, kHomeDigits)});
+}
+
 cluster::NodeClaim ClusterNode::claim() const {
   const Settings& now = server_.settings();
   cluster::NodeClaim claim;
@@ -283,9 +297,7 @@ cluster::NodeClaim ClusterNode::claim() const {
   own.tls_port = announced(now.cluster_announce_tls_port, now.tls_port);
   own.hostname = now.cluster_announce_hostname;
   own.weight = static_cast<uint32_t>(now.cluster_weight);
-  own.location =
-      cluster::parse_location(now.cluster_location)
-          .value_or(cluster::Location{"default", "default", record_.id.substr(0, kHomeDigits)});
+  own.location = location();
   const uint16_t bus_port = announced(now.cluster_announce_bus_port, bus_port_of(now));
   own.bus = cluster::parse_node_address(own_host(now), bus_port)
                 .value_or(cluster::NodeAddress{.port = bus_port});
@@ -311,6 +323,7 @@ void ClusterNode::add_member(NodeIndex index, const cluster::TopologyMember& mem
   shown.tls_port = member.tls_port;
   shown.bus_port = member.bus.port;
   shown.hostname = member.hostname;
+  shown.leaving = member.leaves;
   shown.shard_id =
       base::digest_hex(base::sha256(fmt::format("{} {}", topology().cluster_id(), group)))
           .substr(0, cluster::kNodeIdBytes);
@@ -425,6 +438,11 @@ bool ClusterNode::leads_others(base::Bytes id) const {
   const GroupNumber number = node == kNoNode ? kNoGroup : cluster::group_of(topology(), node);
   return number != kNoGroup && topology().groups().at(number).members.size() > 1 &&
          leader_of_group(number) == place_of(node);
+}
+
+NodeIndex ClusterNode::leader_node(GroupNumber group) const {
+  const size_t place = leader_of_group(group);
+  return place < indexes_.size() ? indexes_[place] : kNoNode;
 }
 
 std::vector<ClusterShard> ClusterNode::shards() const {

@@ -21,7 +21,8 @@
 //
 // cluster_node.cc: start, end, the picture for clients; cluster_node_talk.cc: questions, steps;
 // cluster_node_gossip.cc: what gossip tells; cluster_node_groups.cc: the groups whose member this
-// node is; cluster_node_shared.cc: what is the same on all nodes.
+// node is; cluster_node_shared.cc: what is the same on all nodes; cluster_node_heal.cc: what becomes
+// of the parts of nodes that are dead or leave.
 //
 // Cost: a request of a client costs a look at a bit; a news of 100 bytes a second per node.
 #pragma once
@@ -50,6 +51,7 @@ namespace quoll::server {
 
 class ClusterDocuments;
 class ReplicaGroup;
+class Rebalancer;
 class Server;
 class SlotMoves;
 
@@ -60,6 +62,7 @@ constexpr base::Millis kStepAgainMs = 50;  // after somebody else's change came 
 constexpr base::Bytes kAskAgain = "AGAIN";       // in a moment
 constexpr base::Bytes kRefused = "REFUSED";      // not at all
 constexpr base::Bytes kNotLeader = "NOTLEADER";  // another member of the group
+constexpr base::Bytes kNotMember = "NOTMEMBER";  // the group goes on without you
 constexpr base::Millis kMeetMs = 30'000;         // as long a join is tried
 constexpr base::Millis kMeetAgainMs = 300;
 constexpr size_t kMeetingsMax = 4096;  // that wait for their turn
@@ -100,9 +103,21 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   cluster::GroupNumber own_group() const { return own_group_; }
   SlotMoves& moves() { return *moves_; }
   ClusterDocuments& documents() { return *documents_; }
+  Rebalancer& rebalancer() { return *rebalancer_; }
   bool alone() const { return topology().members().size() <= 1; }
   // The node with this id leads a group that has other members, as far as we know.
   bool leads_others(base::Bytes id) const;
+  // Who leads the group, as far as we know; kNoNode: nobody.
+  cluster::NodeIndex leader_node(cluster::GroupNumber group) const;
+  // As gossip has it.
+  bool failed(cluster::NodeIndex node) const;
+  // Groups of which nobody is there who could give or take slots.
+  std::set<cluster::GroupNumber> groups_away() const;
+  // For longer than cluster-replace-after.
+  const std::set<cluster::NodeIndex>& dead() const { return dead_; }
+  std::set<cluster::NodeIndex> leaders() const;
+  // Slots are moved by hand here.
+  void tell_hands_off();
 
   // For SlotMoves.
   void ask(cluster::NodeIndex node, cluster::Question question, const std::string& body,
@@ -176,6 +191,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void reset(host::OnDone done);
   void consider_founding();
   void join_configured();
+  cluster::Location location() const;
   cluster::NodeClaim claim() const;
   void topology_changed();
   void save();
@@ -214,6 +230,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void follow_own_group();
   void follow_witnesses();
   void lead_group();
+  void settle_holders();
   void name_witness();
   void change_group(NodePlace ours, const cluster::GroupShape& shape);
   void forget_data();
@@ -224,12 +241,24 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void serve_witness(base::Bytes body, const cluster::NodeBus::OnAnswer& answer);
   void follow_governors();
   void consider_governors();
+  void ask_whether_left(cluster::GroupNumber group, const std::vector<cluster::NodeIndex>& of);
   void take_governors_place(cluster::Member place, const cluster::GroupShape& shape);
   void serve_take_in(const cluster::NodeBus::Asked& asked, base::Bytes body,
                      const cluster::NodeBus::OnAnswer& answer) const;
 
   // cluster_node_shared.cc
   void find_group_others();
+  // cluster_node_heal.cc
+  void look_who_is_dead();
+  bool goes_on(const cluster::GroupShape& shape) const;
+  void heal();
+  bool move_replica();
+  bool forget_dead();
+  void put_right(Step step);
+  void follow_leaving();
+  void depart();
+  void departed();
+  void announce_weight();
 
   // cluster_node_talk.cc
   void serve(const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer);
@@ -276,6 +305,13 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   std::set<cluster::GroupNumber> asking_;  // for our places in them
   size_t asked_for_place_ = 0;
   cluster::TopologyVersion governors_right_ = 0;  // as of this version, or being put right
+  std::map<cluster::NodeIndex, base::Millis> failed_since_;
+  std::set<cluster::NodeIndex> dead_;
+  bool healing_ = false;  // a change of ours is under way
+  bool weighing_ = false;
+  bool leaves_ = false;  // we do, as was seen last
+  bool departing_ = false;
+  bool settling_ = false;  // what the topology says of our group's holders
   bool ending_ = false;
 
   // The picture.
@@ -296,6 +332,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
 
   std::unique_ptr<SlotMoves> moves_;
   std::unique_ptr<ClusterDocuments> documents_;
+  std::unique_ptr<Rebalancer> rebalancer_;
   std::deque<Meeting> meetings_;  // the first is asked, or will be
   bool meeting_asked_ = false;
   std::set<cluster::NodeIndex> blocked_;                      // by UDP, as was told

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "cluster/group_frames.h"
+#include "cluster/leave_steps.h"
 #include "server/cluster_node.h"
 #include "server/group.h"
 #include "server/group_settings.h"
@@ -164,12 +165,35 @@ void ClusterNode::follow_own_group() {
 void ClusterNode::lead_group() {
   if (!serves() || held_group_ == kNoGroup) return;
   const cluster::GroupCore& core = *core_of(*group_);
-  const auto wanted = cluster::wanted_members(topology(), held_group_, core.shape());
+  const auto wanted = cluster::wanted_members(topology(), held_group_, core.shape(), dead_);
   const auto next = cluster::next_shape(
       core.shape(), wanted, [&core](cluster::Member member) { return core.caught_up(member); });
-  if (!next || !core.may_change(*next)) return;
+  if (!next) return settle_holders();
+  if (!core.may_change(*next) || !goes_on(*next)) return;
   if (auto changed = group_->change_shape(*next); !changed)
     log::warning("Cluster: the group cannot change: {}", changed.error());
+}
+
+// The group's log is without those that the topology has taken out of it.
+void ClusterNode::settle_holders() {
+  const auto group = topology().groups().find(held_group_);
+  if (group == topology().groups().end() || group->second.holders.empty() || settling_) return;
+  const cluster::GroupCore& core = *core_of(*group_);
+  if (!core.shape_settled()) return;
+  for (const NodeIndex node : group->second.holders)
+    if (!cluster::contains(group->second.members, node) &&
+        core.shape().place_of(topology().find(node)->id))
+      return;
+  settling_ = true;
+  make_so(
+      [number = held_group_](const cluster::Topology& now) {
+        return cluster::next_to_settle_holders(now, number);
+      },
+      [this, alive = alive_](const Result<>& settled) {
+        if (!*alive) return;
+        settling_ = false;
+        if (!settled) log::verbose("Cluster: {}", settled.error());
+      });
 }
 
 // --- witnesses ---------------------------------------------------------------------------------
@@ -246,7 +270,11 @@ void ClusterNode::follow_witnesses() {
   std::vector<GroupNumber> over;
   for (const auto& [number, witness] : witnesses_) {
     const bool left_out = witness->left_out() && !witness->core()->leads();
-    if (left_out || !topology().groups().count(number)) over.push_back(number);
+    const auto group = topology().groups().find(number);
+    if (left_out || group == topology().groups().end())
+      over.push_back(number);
+    else if (!witness->led())
+      ask_whether_left(number, group->second.members);
   }
   for (const GroupNumber number : over) leave_witness(number);
   if (!over.empty()) save();
@@ -303,8 +331,10 @@ void ClusterNode::begin_keeper(const NodePlace& place, const GroupShape& shape,
 void ClusterNode::leave_keeper() {
   if (!keeper_) return;
   record_.drop_places(NodePlace::Kind::keeper);
+  TopologyKeeper& keeper = *keeper_;
   left_.push_back(std::move(keeper_));
-  left_.back()->end([](const Result<>&) {});
+  keeper.end([](const Result<>&) {});
+  keeper.abandon();
 }
 
 // Those hold the topology whom it names: we begin or end our part, and, where we lead, name others.
@@ -317,13 +347,17 @@ void ClusterNode::follow_governors() {
     save();
   }
   if (governs && (!keeper_ || !keeper_->led())) ask_for_place(kNoGroup, topology().governors());
+  if (keeper_ && !governs && !keeper_->led() && !topology().governors().empty())
+    ask_whether_left(kNoGroup, topology().governors());
   consider_governors();
 }
 
 void ClusterNode::consider_governors() {
   if (!keeper_ || !keeper_->leads() || governors_right_ == topology().version()) return;
   governors_right_ = topology().version();
-  const auto step = [](const cluster::Topology& now) { return cluster::next_to_govern(now, {}); };
+  const auto step = [this](const cluster::Topology& now) {
+    return cluster::next_to_govern(now, dead_);
+  };
   if (const auto next = step(topology()); !next || !next.value()) return;
   make_so(step, [this](const Result<>& changed) {
     if (!changed) governors_right_ = 0;
@@ -361,6 +395,27 @@ void ClusterNode::ask_for_place(GroupNumber group, const std::vector<NodeIndex>&
       });
 }
 
+// Nobody leads a group of ours that we can hear: it may go on without us, and no one told us.
+void ClusterNode::ask_whether_left(GroupNumber group, const std::vector<NodeIndex>& of) {
+  const NodeIndex other = of[asked_for_place_++ % of.size()];
+  if (other == index_ || !asking_.insert(group).second) return;
+  std::string body = topology().cluster_id();
+  FieldWriter(body).number(group);
+  bus_->ask(endpoint(other), Question::take_in, body,
+            [this, group, alive = alive_,
+             cluster = topology().cluster_id()](const Result<std::string>& answer) {
+              if (!*alive) return;
+              asking_.erase(group);
+              if (answer || answer.error() != kNotMember || cluster != topology().cluster_id())
+                return;
+              if (group == kNoGroup && !cluster::contains(topology().governors(), index_))
+                leave_keeper();
+              else if (witnesses_.count(group))
+                leave_witness(group);
+              save();
+            });
+}
+
 void ClusterNode::take_place(GroupNumber group, Bytes answer) {
   FieldReader in(answer);
   cluster::Member place = 0;
@@ -390,7 +445,8 @@ void ClusterNode::serve_take_in(const NodeBus::Asked& asked, Bytes body,
   if (!topology && !data) return answer(Error{std::string(kNotLeader)});
   const cluster::GroupCore& core = topology ? *keeper_->core() : *core_of(*group_);
   const auto place = core.shape().place_of(asked.id);
-  if (!place || !core.shape_settled()) return answer(Error{std::string(kAskAgain)});
+  if (!core.shape_settled()) return answer(Error{std::string(kAskAgain)});
+  if (!place) return answer(Error{std::string(kNotMember)});
   std::string bytes;
   FieldWriter(bytes).number(*place);
   answer(bytes + cluster::encode_shape(core.shape()));

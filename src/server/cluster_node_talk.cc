@@ -7,6 +7,7 @@
 #include "server/cluster_documents.h"
 #include "server/cluster_node.h"
 #include "server/log.h"
+#include "server/rebalancer.h"
 #include "server/server.h"
 #include "server/slot_moves.h"
 
@@ -204,6 +205,9 @@ void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
       return answer(std::string());
     case Question::witness:
       return serve_witness(body, answer);
+    case Question::hands_off:
+      rebalancer_->hands_off();
+      return answer(std::string());
     default:
       answer(Error{"this node does not answer that"});
   }

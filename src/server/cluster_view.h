@@ -24,6 +24,7 @@ struct ClusterMember {
   uint16_t tls_port = 0;  // for clients; 0: none that we know of
   uint16_t bus_port = 0;
   bool witness = false;           // keeps no data: clients are not sent to it
+  bool leaving = false;           // the cluster; its slots and parts go to others
   bool connected = true;          // heard of within the election timeout; ourselves always
   uint64_t position = 0;          // index of the last log entry it is known to hold
   base::Millis connected_ms = 0;  // since when there is a link to it; 0: there is none

@@ -23,6 +23,7 @@ enum class PropagationError : int { ignore, panic, panic_on_replicas };
 enum class OomScoreAdjust : int { no, relative, absolute };
 enum class ChannelDefault : int { all_channels, reset_channels };
 enum class EndpointType : int { ip, hostname, unknown_endpoint };
+enum class Rebalance : int { manual, automatic };
 using TlsClientAuth = host::TlsClientAuth;
 enum class TlsClientUser : uint8_t { off, common_name };  // who a client with a certificate is
 enum class EvictionPolicy : int {

@@ -58,6 +58,9 @@ Result<> check_join(Bytes text) {
 constexpr ChoiceName kDurabilities[] = {{"memory", number(Durability::memory)},
                                         {"fsync", number(Durability::fsync)}};
 
+constexpr ChoiceName kRebalances[] = {{"manual", number(Rebalance::manual)},
+                                      {"auto", number(Rebalance::automatic)}};
+
 // Several lines would be several lists: the last one counts.
 Result<> write_group(Settings& settings, Words words, Source) {
   std::string text;
@@ -122,7 +125,6 @@ constexpr Special kReadQuorum = {.write = write_read_quorum, .read = [](const Se
 
 constexpr Bytes kGroupsElect =
     "see cluster-election-timeout, cluster-read-quorum, cluster-write-quorum";
-constexpr Bytes kOneGroup = "a cluster is one group, which has all slots";
 constexpr Bytes kNoBus = "members of a group do not speak the bus of Redis";
 constexpr Bytes kNoSlotStats = "there are no statistics by slot";
 
@@ -146,11 +148,9 @@ constexpr Directive kClusterRows[] = {
      .value = Integer{&Settings::cluster_replica_validity_factor, 0, kInt32Max},
      .no_effect = kGroupsElect},
     {.name = "cluster-migration-barrier",
-     .value = Integer{&Settings::cluster_migration_barrier, 0, kInt32Max},
-     .no_effect = kOneGroup},
+     .value = Integer{&Settings::cluster_migration_barrier, 0, kInt32Max}},
     {.name = "cluster-allow-replica-migration",
-     .value = Switch{&Settings::cluster_allow_replica_migration},
-     .no_effect = kOneGroup},
+     .value = Switch{&Settings::cluster_allow_replica_migration}},
     {.name = "cluster-require-full-coverage",
      .value = Switch{&Settings::cluster_require_full_coverage}},
     {.name = "cluster-replica-no-failover",
@@ -204,9 +204,11 @@ constexpr Directive kClusterRows[] = {
     {.name = "cluster-location",
      .value = Text{&Settings::cluster_location, true, check_location},
      .flags = kOwn | kImmutable},
-    {.name = "cluster-weight",
-     .value = Integer{&Settings::cluster_weight, 0, cluster::kWeightMax},
-     .flags = kOwn | kImmutable},
+    {.name = "cluster-weight", .value = Integer{&Settings::cluster_weight, 0, cluster::kWeightMax}},
+    {.name = "cluster-rebalance", .value = choice<&Settings::cluster_rebalance>(kRebalances)},
+    {.name = "cluster-rebalance-throttle", .value = Memory{&Settings::cluster_rebalance_throttle}},
+    {.name = "cluster-replace-after",
+     .value = Integer{&Settings::cluster_replace_after, 0, kInt32Max}},
     {.name = "cluster-join",
      .value = Text{&Settings::cluster_join, true, check_join},
      .flags = kOwn | kImmutable},

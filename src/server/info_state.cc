@@ -234,6 +234,11 @@ void info_cpu(Server& server, InfoWriter& out) {
 
 void info_modules(Server&, InfoWriter& out) { out.section("Modules"); }
 
+// Somebody learns, or the voters are being changed.
+static int changing(const cluster::GroupShape& shape) {
+  return shape.joint() || shape.members() > shape.now.size() ? 1 : 0;
+}
+
 void info_cluster(Server& server, InfoWriter& out) {
   out.section("Cluster");
   out.field("cluster_enabled", server.cluster() ? 1 : 0);
@@ -263,8 +268,11 @@ void info_cluster(Server& server, InfoWriter& out) {
   out.field("group_keys_repaired", counters.keys_repaired);
   out.field("group_checkpoints", counters.checkpoints);
   out.field("group_voters", core.shape().now.size());
+  out.field("group_changing", changing(core.shape()));
   const ClusterNode* node = server.node();
-  if (node && node->keepers()) out.field("topology_voters", node->keepers()->now.size());
+  if (!node || !node->keepers()) return;
+  out.field("topology_voters", node->keepers()->now.size());
+  out.field("topology_changing", changing(*node->keepers()));
 }
 
 // Redis 8's form: "db0_distrib_lists_items:1=3,4=1,1K=2" where a label is the least size of its

@@ -198,6 +198,9 @@ struct Settings {
   uint64_t cluster_log_size = uint64_t{64} << 20;
   std::string cluster_location;  // "dc/rack/host"; empty: a host of its own
   int64_t cluster_weight = 100;
+  Rebalance cluster_rebalance = Rebalance::manual;
+  uint64_t cluster_rebalance_throttle = uint64_t{64} << 20;  // bytes a second; 0: no limit
+  int64_t cluster_replace_after = 300;                       // seconds; 0: nobody is replaced
   std::string cluster_join;  // "host:port" of a node whose cluster we join; empty: none
   std::string cluster_secret_file;  // empty: the secret follows from the cluster's id
 

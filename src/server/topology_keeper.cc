@@ -93,20 +93,25 @@ bool TopologyKeeper::take_data(base::Bytes data) {
   return true;
 }
 
+void TopologyKeeper::abandon() {
+  for (Proposal& one : std::exchange(proposals_, {}))
+    one.done(Error{"this node no longer holds the topology"});
+}
+
 void TopologyKeeper::saved(Position at) {
   if (core_ && !ending_ && log_bytes() >= kKeeperLogBytes) trim(at.index);
 }
 
 // --- who governs -------------------------------------------------------------------------------
 
-void TopologyKeeper::tick() {
+void TopologyKeeper::tick(const std::function<bool(const cluster::GroupShape&)>& goes_on) {
   if (!leads() || topology_.governors().empty()) return;
   cluster::WantedMembers wanted;
   for (const cluster::NodeIndex node : topology_.governors())
     if (const auto* member = topology_.find(node)) wanted.push_back({member->id, false});
   const auto next = cluster::next_shape(
       core_->shape(), wanted, [this](cluster::Member member) { return core_->caught_up(member); });
-  if (!next || !core_->may_change(*next)) return;
+  if (!next || !core_->may_change(*next) || !goes_on(*next)) return;
   if (auto changed = core_->change(*next); !changed)
     log::warning("Cluster: who holds the topology cannot change: {}", changed.error());
 }

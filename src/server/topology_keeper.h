@@ -40,10 +40,12 @@ class TopologyKeeper final : public LogMember {
   }
   // Done when it has been applied; the error says why it was not, or that nobody knows.
   void propose(const cluster::TopologyChange& change, host::OnDone done);
+  // We hold it no more: what became of what we proposed nobody will tell us.
+  void abandon();
   // The node's file holds the topology as of this entry.
   void saved(cluster::Position at);
-  // Some times a second.
-  void tick();
+  // Some times a second. `goes_on`: with who is there, a shape of ours would.
+  void tick(const std::function<bool(const cluster::GroupShape&)>& goes_on);
 
  private:
   struct Proposal {

@@ -88,4 +88,20 @@ TEST_CASE("group steps: a learner that nobody wants any more goes") {
   CHECK(shape == alone('a'));
 }
 
+TEST_CASE("group steps: a shape goes on with a quorum of each of its configurations") {
+  const GroupShape one = alone('a');
+  const GroupShape three = follow(one, {{node('a')}, {node('b')}, {node('c'), true}});
+  const auto there = [](uint32_t places) {
+    return [places](Member m) { return (places >> m & 1) != 0; };
+  };
+  CHECK(goes_on(three, there(0b011)));
+  CHECK(!goes_on(three, there(0b100)));
+  // While it changes, the one that was alone is needed as well.
+  GroupShape joint = three;
+  joint.now.places = 0b001;
+  joint.next = three.now;
+  CHECK(goes_on(joint, there(0b101)));
+  CHECK(!goes_on(joint, there(0b110)));
+}
+
 }  // namespace quoll::cluster
