@@ -38,6 +38,7 @@ void cluster_flushslots(Call& call);
 void cluster_forget(Call& call);
 void cluster_getslotmigrations(Call& call);
 void cluster_info(Call& call);
+void cluster_keyspace(Call& call);
 void cluster_leave(Call& call);
 void cluster_links(Call& call);
 void cluster_meet(Call& call);

@@ -23,6 +23,7 @@ bool ClusterDocuments::ready() const {
 void ClusterDocuments::apply() {
   if (founding_ || node_.topology().cluster_id().empty()) return;
   apply_users();
+  apply_rules();
   due_ = true;
   if (ready()) apply_libraries(std::exchange(applied_, true));
 }
@@ -162,6 +163,20 @@ void ClusterDocuments::drop_users() {
     acl.remove(name);
     if (joins_) log::warning("Cluster: the user '{}' of this node is removed", name);
   }
+}
+
+// --- rules -------------------------------------------------------------------------------------
+
+void ClusterDocuments::apply_rules() {
+  auto by_name = cluster::keyspace_rules(node_.topology());
+  if (by_name != by_name_) {
+    by_name_ = std::move(by_name);
+    rules_ = {};
+    for (const auto& [name, rule] : by_name_) rules_.add(rule);
+  }
+  // The group may be another one than before.
+  if (ReplicaGroup* group = node_.group())
+    group->consistency().set_rules(rules_.empty() ? nullptr : &rules_);
 }
 
 }  // namespace quoll::server

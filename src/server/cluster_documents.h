@@ -1,5 +1,5 @@
 // ClusterDocuments: what the nodes of a cluster agree on beside the topology, applied here:
-// libraries of functions, and users.
+// libraries of functions, users, and rules of keyspaces.
 //
 //   FUNCTION LOAD|DELETE|FLUSH|RESTORE, ACL SETUSER|DELUSER -> documents of g0 (topology.h)
 //   another version of them -> what differs from what is here is loaded, changed, removed
@@ -28,6 +28,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster/keyspace_rules.h"
 #include "cluster/library_documents.h"
 
 namespace quoll::server {
@@ -70,6 +71,7 @@ class ClusterDocuments {
   void note_other(const std::string& library);
   void apply_users();
   void drop_users();
+  void apply_rules();
 
   Server& server_;
   ClusterNode& node_;
@@ -81,7 +83,9 @@ class ClusterDocuments {
   std::map<std::string, std::string> broken_;      // libraries that do not load: their codes
   std::map<std::string, base::Millis> by_others_;  // libraries: until when
   std::map<std::string, std::string> users_;       // as applied
-  std::set<std::string> overruled_;                // users whose documents have no effect here
+  std::map<std::string, cluster::KeyspaceRule> by_name_;
+  cluster::KeyspaceRules rules_;
+  std::set<std::string> overruled_;  // users whose documents have no effect here
 };
 
 }  // namespace quoll::server

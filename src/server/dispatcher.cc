@@ -129,6 +129,22 @@ bool is_one_of(const Command& command, std::initializer_list<Bytes> names) {
   return false;
 }
 
+// What the rules of its keys ask for the command; of EXEC those of all that it runs.
+void note_keyspace_rules(GroupConsistency& consistency, const Session& session,
+                         const Command& command, Args args, bool exec) {
+  Consistency by_rules;
+  std::vector<KeyArg> keys;
+  const auto add = [&](const Command& one, Args line) {
+    keys.clear();
+    if (!find_keys(*one.spec, line, keys)) return;
+    for (const KeyArg& key : keys) by_rules = consistency.of_key(line[key.index], by_rules);
+  };
+  add(command, args);
+  if (exec)
+    for (const QueuedCommand& one : session.transaction.queue) add(*one.command, one.line.args());
+  consistency.command_begins(session.id, by_rules);
+}
+
 bool may_run_subscribed(const Command& command) {
   return is_one_of(command, {"ping", "subscribe", "ssubscribe", "unsubscribe", "sunsubscribe",
                              "psubscribe", "punsubscribe", "reset", "quit"});
@@ -209,6 +225,8 @@ bool Dispatcher::admit_slots(Session& session, Command& command, Args args) {
     if (hash && routes.serves(store::slot_of(*hash))) return true;
   }
   const bool exec = session.transaction.open && command.spec->name == "exec";
+  if (asked && server_.group()->consistency().has_rules())
+    note_keyspace_rules(server_.group()->consistency(), session, command, args, exec);
   const SlotUse use = exec ? session.transaction.slots : routes.use_of(command, args, hash);
   const Route route = routes.find(session, command, use);
   const bool too_few = route == Route::here && asked && use.writes && routes.serves() &&

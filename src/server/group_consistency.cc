@@ -6,6 +6,42 @@
 
 namespace quoll::server {
 
+namespace {
+
+Consistency stronger(const Consistency& asked, const Consistency& rule) {
+  return {.write = std::max(asked.write, rule.write),
+          .read = std::max(asked.read, rule.read),
+          .fsync = asked.fsync || rule.fsync,
+          .timeout_ms = asked.timeout_ms ? asked.timeout_ms : rule.timeout_ms};
+}
+
+}  // namespace
+
+void GroupConsistency::set_rules(const cluster::KeyspaceRules* rules) {
+  if (rules == std::exchange(rules_, rules) || rules) return;
+  for (auto& [session, asked] : asked_) asked.by_rules = {};
+  std::erase_if(asked_, [](const auto& one) {
+    return !one.second.next && one.second.lasting == Consistency{};
+  });
+}
+
+Consistency GroupConsistency::of_key(base::Bytes key, const Consistency& more) const {
+  const cluster::KeyspaceRule* rule = rules_ ? rules_->find(key) : nullptr;
+  if (!rule) return more;
+  Consistency beyond{.fsync = rule->fsync, .timeout_ms = rule->timeout_ms};
+  const unsigned write = cluster::members_meant(rule->write, group_.members);
+  const unsigned read = cluster::members_meant(rule->read, group_.members);
+  if (write > group_.write_quorum) beyond.write = write;
+  if (read > group_.read_quorum || (group_.lease && read > 0)) beyond.read = read;
+  return stronger(more, beyond);
+}
+
+void GroupConsistency::command_begins(SessionId session, const Consistency& by_rules) {
+  if (by_rules == Consistency{} && !asked_.contains(session)) return;
+  asked_[session].by_rules = by_rules;
+  drop_if_empty(session);
+}
+
 void GroupConsistency::ask(SessionId session, const Consistency& asked) {
   asked_[session].lasting = asked;
   drop_if_empty(session);
@@ -23,7 +59,7 @@ Consistency GroupConsistency::of(SessionId session) const {
 Consistency GroupConsistency::of_command(SessionId session) const {
   const auto at = asked_.find(session);
   if (at == asked_.end()) return {};
-  return at->second.next.value_or(at->second.lasting);
+  return stronger(at->second.next.value_or(at->second.lasting), at->second.by_rules);
 }
 
 void GroupConsistency::command_is_over(SessionId session) {
@@ -35,7 +71,9 @@ void GroupConsistency::command_is_over(SessionId session) {
 
 void GroupConsistency::drop_if_empty(SessionId session) {
   const auto at = asked_.find(session);
-  if (!at->second.next && at->second.lasting == Consistency{}) asked_.erase(at);
+  const Asked& asked = at->second;
+  if (!asked.next && asked.lasting == Consistency{} && asked.by_rules == Consistency{})
+    asked_.erase(at);
 }
 
 void GroupConsistency::forget(SessionId session) { asked_.erase(session); }

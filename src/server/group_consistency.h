@@ -7,6 +7,9 @@
 //                      round that began behind it, that we lead
 //   TIMEOUT ms         for so long, instead of cluster-write-timeout
 //
+// Keyspace rules (cluster/keyspace_rules.h) ask the same for the keys of their prefixes, whoever
+// the client is; of what both ask for the stronger counts, and the connection's TIMEOUT.
+//
 // Only more than the group's settings can be asked: elections count on those. What the reply waits
 // for comes on top of the group's own waits, so an entry that n members have is committed as well.
 // Other outputs of a write (events, invalidations, messages) wait for the commit only.
@@ -15,7 +18,7 @@
 //         `--> deadline                                                     due by take_late()
 //
 // Positions at the gate are tokens, epoch and index or round, so that they only grow.
-// Cost: nothing for connections that ask for nothing but one test whether anybody does.
+// Cost: nothing for connections that ask for nothing but one test whether anybody does, or a rule.
 #pragma once
 
 #include <deque>
@@ -23,6 +26,7 @@
 #include <unordered_map>
 
 #include "cluster/group_core.h"
+#include "cluster/keyspace_rules.h"
 #include "server/output_gate.h"
 #include "server/session.h"
 
@@ -42,7 +46,14 @@ class GroupConsistency {
   explicit GroupConsistency(const cluster::GroupConfig& group) : group_(group) {}
 
   // Nobody asks for anything, so there is nothing to look at.
-  bool idle() const { return asked_.empty() && late_.empty(); }
+  bool idle() const { return asked_.empty() && late_.empty() && !rules_; }
+  // nullptr: there are none. They stay where they are until others are set.
+  void set_rules(const cluster::KeyspaceRules* rules);
+  bool has_rules() const { return rules_ != nullptr; }
+  // What the rule of the key asks for beyond what the group does, and `more`: of both the stronger.
+  Consistency of_key(base::Bytes key, const Consistency& more) const;
+  // What the rules of its keys ask for the command that comes to run now.
+  void command_begins(SessionId session, const Consistency& by_rules);
   // What the connection asks for; `next`: of its next command only. Both are replaced as a whole.
   void ask(SessionId session, const Consistency& asked);
   void ask_once(SessionId session, const Consistency& next);
@@ -81,10 +92,12 @@ class GroupConsistency {
   struct Asked {
     Consistency lasting;
     std::optional<Consistency> next;
+    Consistency by_rules;
   };
   void drop_if_empty(SessionId session);
 
   const cluster::GroupConfig& group_;
+  const cluster::KeyspaceRules* rules_ = nullptr;
   std::unordered_map<SessionId, Asked> asked_;
   std::deque<Late> late_;
 };

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
-"""What is the same on every node of a cluster: messages for subscribers, libraries of functions, users.
+"""What is the same on every node of a cluster: messages for subscribers, libraries of functions, users, rules of
+keyspaces.
 
   cluster_shared.py [WORD...]     tests whose names hold a word
 """
 import sys
+import tempfile
 
 from redis.crc import key_slot
 
@@ -262,6 +264,65 @@ def test_users_of_the_configuration_are_the_nodes_own():
             check(may_log_in(nodes[0], "bob", "theirs"), "the cluster's bob stays")
         finally:
             own.remove()
+
+def test_keyspace_rules():
+    with Nodes(4, formed=3) as nodes:
+        leader = next(node for node in nodes[:3] if node.owns(12182))
+        other = next(node for node in nodes[:3] if node is not leader)
+        connection = other.connect()
+        for words, error in [
+                (("SET", "x", "PREFIX", "x:", "PROFILE", "eventual"), "ERR PROFILE eventual does not exist yet: all keyspaces are strong"),
+                (("SET", "x", "PREFIX", "x:", "W", "2"), "ERR W 2 is more than the 1 members that a group has"),
+                (("SET", "x", "PREFIX", "x:", "W", "some"), "ERR W must be a number of members, majority or all"),
+                (("SET", "x", "W", "all"), "ERR A keyspace needs PREFIX, of 1 to 256 bytes"),
+                (("SET", "x", "PREFIX", "x:", "CONFLICT", "siblings"), "ERR syntax error"),
+                (("DEL", "x"), "ERR There is no keyspace of this name")]:
+            check_equal(connection.error("CLUSTER", "KEYSPACE", *words), error)
+        tool("add-node", nodes[3].address, leader.address, "--cluster-slave", "--cluster-master-id", leader.id)
+        voters = lambda: b"group_voters:3" in leader.call("INFO", "cluster")
+        eventually(voters, "leader, replica, witness", timeout=PATIENCE)
+        check_equal(connection.call("CLUSTER", "KEYSPACE", "SET", "cart", "PREFIX", "{foo}cart:", "W", "all", "TIMEOUT", "500"), b"OK")
+        check_equal(connection.error("CLUSTER", "KEYSPACE", "SET", "y", "PREFIX", "{foo}cart:"), "ERR The keyspace cart has this prefix")
+        eventually_all(nodes, lambda node: len(node.call("CLUSTER", "KEYSPACE", "LIST")) == 1, "all know the rule")
+        check_equal(leader.call("CLUSTER", "KEYSPACE", "LIST"),
+                    [[b"name", b"cart", b"prefix", b"{foo}cart:", b"profile", b"strong", b"w", b"all", b"r", b"group", b"durability",
+                      b"group", b"timeout", 500]])
+        writer = leader.connect()
+        eventually(lambda: writer.raw("SET", "{foo}cart:1", "v") == b"+OK\r\n", "all members take it", timeout=PATIENCE)
+        check_equal(run(writer, ("SET", "{foo}cart:1", "v"), ("SET", "{foo}x", "v")), b"*2\r\n+OK\r\n+OK\r\n")
+        # Without the replica what the rule asks for cannot be; others are written by two of three.
+        nodes[3].kill()
+
+        def refused(*words):
+            return writer.raw(*words).split(b":")[0].split(b" ")[:2] in ([b"-CLUSTERDOWN", b"NOQUORUM"], [b"-UNCERTAIN", b"g0"])
+        eventually(lambda: writer.raw("SET", "{foo}cart:1", "w") == b"-CLUSTERDOWN NOQUORUM slot 12182: 2 of 3\r\n",
+                   "nothing is written", timeout=PATIENCE)
+        check_equal(writer.call("SET", "{foo}other", "v"), b"OK")
+        check_equal(writer.call("GET", "{foo}cart:1") is not None, True)
+        check(refused("EVAL", "return redis.call('SET', KEYS[1], 'x')", "1", "{foo}cart:1"), "nor by a script")
+        writer.call("MULTI")
+        writer.call("SET", "{foo}other", "w")
+        writer.call("SET", "{foo}cart:2", "w")
+        check(refused("EXEC"), "nor in a transaction")
+        check_equal(writer.call("GET", "{foo}other"), b"v")
+        check_equal(connection.call("CLUSTER", "KEYSPACE", "DEL", "cart"), b"OK")
+        eventually(lambda: writer.raw("SET", "{foo}cart:1", "w") == b"+OK\r\n", "without the rule it is", timeout=PATIENCE)
+
+
+def test_files_hold_the_nodes_own_users():
+    with tempfile.NamedTemporaryFile("w", suffix=".acl") as file:
+        file.write("user default on nopass ~* &* +@all\nuser listed on >l ~* +@all\n")
+        file.flush()
+        with Nodes(1, formed=0, args=["--aclfile", file.name]) as (node,):
+            check_equal(node.call("ACL", "SETUSER", "made", "on", ">m", "+ping"), b"OK")
+            check_equal(node.call("ACL", "SETUSER", "listed", ">more"), b"OK")
+            check_equal(node.call("ACL", "SAVE"), b"OK")
+            with open(file.name) as saved:
+                check_equal([line.split()[1] for line in saved], ["default", "listed"])
+            check_equal(node.call("ACL", "LOAD"), b"OK")
+            node.kill()
+            node.start()
+            check(may_log_in(node, "made", "m") and may_log_in(node, "listed", "more"), "both are there again")
 
 
 def main():
