@@ -440,11 +440,6 @@ bool ClusterNode::leads_others(base::Bytes id) const {
          leader_of_group(number) == place_of(node);
 }
 
-NodeIndex ClusterNode::leader_node(GroupNumber group) const {
-  const size_t place = leader_of_group(group);
-  return place < indexes_.size() ? indexes_[place] : kNoNode;
-}
-
 std::vector<ClusterShard> ClusterNode::shards() const {
   std::map<GroupNumber, ClusterShard> by_group;
   for (unsigned slot = 0; slot < kSlots; ++slot) {

@@ -125,8 +125,6 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void pull_from(cluster::NodeIndex node, host::OnDone done) {
     pull(endpoint(node), std::move(done));
   }
-  // Who leads the group, as far as we know; kNoNode: nobody.
-  cluster::NodeIndex leader_node(cluster::GroupNumber group) const;
   // Ours may be others.
   void slots_changed();
   // Somebody knows a newer topology.
