@@ -66,7 +66,8 @@ void FanOut::merge(std::span<const std::string> replies, wire::ReplyWriter& repl
   int64_t sum = 0;
   for (const std::string& one : replies) {
     wire::Reply count;
-    if (!parse_reply(one, count) || count.type != wire::Reply::Type::integer) return reply.raw(kNoReply);
+    if (!parse_reply(one, count) || count.type != wire::Reply::Type::integer)
+      return reply.raw(kNoReply);
     sum += count.integer;
   }
   reply.integer(sum);
