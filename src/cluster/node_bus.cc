@@ -70,13 +70,14 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
     flush();
   }
 
-  void ask(Question question, Bytes body, OnAnswer done) {
+  void ask(Question question, Bytes body, OnAnswer done, base::Millis within) {
     used_ = bus_.now_;
     if (asked_.size() >= kAskedMax)
-      return done(Error{"too many questions to " + key_ + " wait for answers"});
+      return done(
+          Error{std::string(kUnheard) + "too many questions to " + key_ + " wait for answers"});
     if (++number_ == kWantsNoAnswer) ++number_;
     const uint32_t number = number_;
-    asked_[number] = {bus_.now_ + kAnswerMs, std::move(done)};
+    asked_[number] = {bus_.now_ + within, std::move(done)};
     put_frame(question, number, {}, body);
   }
 
@@ -107,7 +108,7 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
       } else {
         ++it;
       }
-    for (OnAnswer& done : late) done(Error{key_ + " does not answer"});
+    for (OnAnswer& done : late) done(Error{told(key_ + " does not answer")});
   }
 
   void end(const std::string& why) {
@@ -118,7 +119,7 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
     if (peer_) peer_->close();
     bus_.ended(*this);
     auto asked = std::exchange(asked_, {});
-    for (auto& [number, one] : asked) one.done(Error{why});
+    for (auto& [number, one] : asked) one.done(Error{told(why)});
   }
 
   std::span<char> receive_buffer() override { return bus_.scratch_; }
@@ -145,6 +146,10 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
     OnAnswer done;
   };
 
+  // Frames wait here until the other side has proven itself.
+  std::string told(const std::string& why) const {
+    return proven_ ? why : std::string(kUnheard) + why;
+  }
   std::string name() const { return dialed() ? key_ : peer_->remote_address(); }
 
   void greet() {
@@ -353,8 +358,9 @@ std::shared_ptr<NodeBus::Link> NodeBus::link_to(const host::Endpoint& to) {
   return link;
 }
 
-void NodeBus::ask(const host::Endpoint& to, Question question, Bytes body, OnAnswer done) {
-  link_to(to)->ask(question, body, std::move(done));
+void NodeBus::ask(const host::Endpoint& to, Question question, Bytes body, OnAnswer done,
+                  base::Millis within) {
+  link_to(to)->ask(question, body, std::move(done), within);
 }
 
 bool NodeBus::tell(const host::Endpoint& to, Question question, Bytes body, size_t unsent_max) {

@@ -10,9 +10,10 @@
 //
 // Whoever knows the cluster's secret may ask; without a secret everybody who reaches the port may,
 // and the proof says nothing. A question is answered once, or fails when the connection ends or
-// its time is over; then nobody knows whether it was heard. Questions over one connection arrive
-// in order. A connection that opens with "QUOLLGRP" is one of a member of a group (group_frames.h):
-// it is handed on, with what it has sent, once its preamble is there.
+// its time is over; then nobody knows whether it was heard, unless the error begins with kUnheard.
+// Questions over one connection arrive in order. A connection that opens with "QUOLLGRP" is one of
+// a member of a group (group_frames.h): it is handed on, with what it has sent, once its preamble
+// is there.
 //
 // Bounds: kAskedMax questions wait for answers per node, frames have up to kNodeFrameBytesMax,
 // kStrangerNodesMax connections have not yet proven anything, kNodesConnectedMax have dialed us;
@@ -47,6 +48,9 @@ constexpr base::Millis kGreetingMs = 2000;     // until the proof is there
 constexpr base::Millis kIdleLinkMs = 120'000;  // then a connection nobody uses ends
 constexpr base::Millis kBusDialAgainMs = 500;  // who was not reached is not told so long
 
+// In front of an error: the question was never sent.
+constexpr base::Bytes kUnheard = "not sent: ";
+
 enum class Question : uint8_t {
   none = 0,    // in a frame: an answer
   join,        // may I be a member?
@@ -63,7 +67,11 @@ enum class Question : uint8_t {
   slot_adopt,  // the slots are the target's
   publish,     // messages for subscribers; wants no answer
   hands_off,   // slots are moved by hand: nobody rebalances
-  last = hands_off,
+  run,         // commands of a client of the asker
+  slot_take,   // begin to move slots to the asker
+  slot_state,  // how such a move is
+  slot_stop,   // cancel it
+  last = slot_stop,
 };
 
 class NodeBus {
@@ -94,7 +102,8 @@ class NodeBus {
   void set_secret(std::string secret) { secret_ = std::move(secret); }
   void set_id(std::string id) { id_ = std::move(id); }
 
-  void ask(const host::Endpoint& to, Question question, base::Bytes body, OnAnswer done);
+  void ask(const host::Endpoint& to, Question question, base::Bytes body, OnAnswer done,
+           base::Millis within = kAnswerMs);
   // Without an answer: nobody knows whether it was heard. False: more than `unsent_max` bytes would
   // wait for that node, so it is not told; or it was not reached a moment ago.
   bool tell(const host::Endpoint& to, Question question, base::Bytes body, size_t unsent_max);

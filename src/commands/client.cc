@@ -8,6 +8,8 @@
 #include "commands/families.h"
 #include "server/call.h"
 #include "server/client_attributes.h"
+#include "server/cluster_node.h"
+#include "server/forwarding.h"
 #include "server/server.h"
 
 namespace quoll::commands {
@@ -154,7 +156,11 @@ void client_unblock(Call& call) {
   if (!call.integer(2, id)) return;
   Session* target = call.server.find_session(static_cast<SessionId>(id));
   Bytes error = with_error ? "UNBLOCKED client unblocked via CLIENT UNBLOCK" : "";
-  call.reply.integer(target && target->unblock(error) ? 1 : 0);
+  ClusterNode* node = call.server.node();
+  const bool forwarded = target && node && node->forwarding().waits(target->id);
+  const bool done =
+      forwarded ? node->forwarding().unblock(target->id, error) : target && target->unblock(error);
+  call.reply.integer(done ? 1 : 0);
 }
 
 void client_help(Call& call) {

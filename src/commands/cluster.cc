@@ -141,6 +141,9 @@ void cluster_help(Call& call) {
       "    Join this node and another to one cluster.",
       "MIGRATESLOTS SLOTSRANGE <start slot> <end slot> [...] NODE <node-id>",
       "    Move slots to another node, with their keys.",
+      "MIGRATION (IMPORT <start slot> <end slot> [...] | STATUS (ID <id>|ALL) | CANCEL (ID "
+      "<id>|ALL))",
+      "    Move slots to this node with their keys; tell of moves; end them.",
       "MYID",
       "    Return the id of this member.",
       "MYSHARDID",
@@ -165,6 +168,9 @@ void cluster_help(Call& call) {
       "    Move a slot, in steps as tools do.",
       "SHARDS",
       "    Return the slots and the members that serve them.",
+      "SLOT-STATS (SLOTSRANGE <start slot> <end slot> | ORDERBY <metric> [LIMIT <limit>] "
+      "[ASC|DESC])",
+      "    Return what the slots of this node have and cost.",
       "SLOTS",
       "    Return the slots and the addresses that serve them, the leader first.",
   };
@@ -298,6 +304,13 @@ constexpr CommandSpec kClusterCommands[] = {
          "Moves slots to other nodes, with their keys.", "O(N) where N is the number of slots",
          "SLOTSRANGE start-slot end-slot [start-slot end-slot ...] NODE node-id [SLOTSRANGE "
          "start-slot end-slot [start-slot end-slot ...] NODE node-id ...]"}),
+    subcommand<cluster_migration>(
+        {"cluster|migration", -4, kSteers, "8.4.0",
+         "Moves slots to this node, and tells of moves and ends them.",
+         "O(N) where N is the total number of the slots between the start slot and end slot "
+         "arguments.",
+         "<IMPORT {start-slot end-slot} [{start-slot end-slot} ...] | CANCEL <ID task-id | ALL> | "
+         "STATUS <ID task-id | ALL>>"}),
     subcommand<cluster_myid>(
         {"cluster|myid", 2, kReads, "3.0.0", "Returns the name of this node."}),
     subcommand<cluster_myshardid>(
@@ -358,6 +371,11 @@ constexpr CommandSpec kClusterCommands[] = {
         subcommand<cluster_replicas>({"cluster|slaves", 3, kLooks, "3.0.0",
                                       "Lists the replicas of a node.", "O(1)", "node-id", kVaries}),
         "5.0.0", "`CLUSTER REPLICAS`"),
+    subcommand<cluster_slot_stats>(
+        {"cluster|slot-stats", -4, kReads, "8.2.0", "Returns what this node's slots have and cost.",
+         "O(N) where N is the total number of slots based on arguments. O(N*log(N)) with ORDERBY "
+         "subcommand.",
+         "<SLOTSRANGE start-slot end-slot | ORDERBY metric [LIMIT limit] [ASC | DESC]>", kVaries}),
     replaced(subcommand<cluster_slots>({"cluster|slots",
                                         2,
                                         kReads,

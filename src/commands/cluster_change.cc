@@ -104,6 +104,17 @@ bool port_at(Call& call, size_t i, Bytes what, int64_t& port) {
   return false;
 }
 
+// Not an address in numbers that is wrong.
+bool is_host_name(Bytes text) {
+  bool letters = false;
+  for (const char c : text) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (!letter && !(c >= '0' && c <= '9') && c != '-' && c != '.') return false;
+    letters |= letter;
+  }
+  return letters && text.size() <= cluster::kHostnameBytesMax;
+}
+
 }  // namespace
 
 void cluster_addslots(Call& call) { change_slots<true, false>(call); }
@@ -146,13 +157,12 @@ void cluster_meet(Call& call) {
   if (!port_at(call, 3, "base", port)) return;
   bus_port = port + cluster::kBusPortDistance;
   if (call.argc() == 5 && !port_at(call, 4, "bus", bus_port)) return;
-  const auto bus = bus_port > 65535 ? std::nullopt
-                                    : cluster::parse_node_address(std::string(call.arg(2)),
-                                                                  static_cast<uint16_t>(bus_port));
-  if (!bus)
+  const std::string host(call.arg(2));
+  const bool numeric = cluster::parse_node_address(host, 1).has_value();
+  if (bus_port > 65535 || !(numeric || is_host_name(host)))
     return call.reply.error(fmt::format("ERR Invalid node address specified: {}:{}",
                                         errors::shown(call.arg(2)), errors::shown(call.arg(3))));
-  node->meet(*bus);
+  node->meet(host, static_cast<uint16_t>(bus_port));
   call.reply.ok();
 }
 

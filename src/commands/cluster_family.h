@@ -6,6 +6,8 @@
 //   cluster_change.cc   what changes who is a member, and which slots are whose
 //   cluster_moves.cc    slots that move with their keys
 //   cluster_plan.cc     PLAN REBALANCE LEAVE: where slots belong, and what brings them there
+//   cluster_migration.cc   the same in the words of another tool
+//   cluster_slot_stats.cc  what slots have and cost
 #pragma once
 
 #include "server/call.h"
@@ -43,6 +45,7 @@ void cluster_leave(Call& call);
 void cluster_links(Call& call);
 void cluster_meet(Call& call);
 void cluster_migrateslots(Call& call);
+void cluster_migration(Call& call);
 void cluster_myid(Call& call);
 void cluster_myshardid(Call& call);
 void cluster_nodes(Call& call);
@@ -55,6 +58,7 @@ void cluster_saveconfig(Call& call);
 void cluster_set_config_epoch(Call& call);
 void cluster_setslot(Call& call);
 void cluster_shards(Call& call);
+void cluster_slot_stats(Call& call);
 void cluster_slots(Call& call);
 
 }  // namespace quoll::commands::clusters

@@ -8,6 +8,7 @@
 #include "base/sha256.h"
 #include "commands/cluster_family.h"
 #include "server/cluster_node.h"
+#include "server/forwarding.h"
 #include "server/rebalancer.h"
 #include "server/server.h"
 
@@ -226,6 +227,14 @@ std::string rebalance_lines(ClusterNode& node) {
   return lines;
 }
 
+// Lines of CLUSTER INFO: commands that ran elsewhere for our clients, and here for others'.
+std::string forwarding_of(const Call& call) {
+  ClusterNode* node = call.server.node();
+  if (!node) return {};
+  return fmt::format("cluster_commands_forwarded:{}\r\ncluster_commands_served_for_others:{}\r\n",
+                     node->forwarding().forwarded(), node->forwarding().served());
+}
+
 }  // namespace
 
 void cluster_info(Call& call) {
@@ -256,12 +265,12 @@ void cluster_info(Call& call) {
       "cluster_my_epoch:{}\r\n"
       "{}cluster_stats_messages_sent:{}\r\n"
       "{}cluster_stats_messages_received:{}\r\n"
-      "{}total_cluster_links_buffer_limit_exceeded:0\r\n{}",
+      "{}total_cluster_links_buffer_limit_exceeded:0\r\n{}{}",
       available(picture, call) ? "ok" : "fail", slots, served - std::min(served, suspect), suspect,
       slots - served, picture.size(), size, picture.epoch(), own_epoch,
       counted_line("cluster_stats_messages_publish_sent", published.sent), traffic.sent,
       counted_line("cluster_stats_messages_publish_received", published.received), traffic.received,
-      counted_line("cluster_publications_lost", published.lost),
+      counted_line("cluster_publications_lost", published.lost), forwarding_of(call),
       call.server.node() ? rebalance_lines(*call.server.node()) : ""));
 }
 

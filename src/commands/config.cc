@@ -5,6 +5,7 @@
 #include "server/script_cache.h"
 #include "server/script_host.h"
 #include "server/server.h"
+#include "server/slot_stats.h"
 
 namespace quoll::commands {
 namespace {
@@ -48,6 +49,7 @@ void config_resetstat(Call& call) {
   call.server.acl().refusals() = AclRefusals{};
   call.server.store().counters() = store::StoreCounters{};
   call.server.commands().reset_counters();
+  call.server.slot_stats().reset();
   call.server.scripts().cache().reset_evicted();
   call.reply.ok();
 }

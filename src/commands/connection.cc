@@ -99,7 +99,8 @@ bool parse_hello(Call& call, Greeting& greeting) {
 
 void reply_greeting(Call& call) {
   wire::ReplyWriter& reply = call.reply;
-  reply.map(7);
+  const std::string& zone = call.server.settings().availability_zone;
+  reply.map(zone.empty() ? 7 : 8);
   reply.bulk("server");
   reply.bulk("redis");
   reply.bulk("version");
@@ -114,6 +115,9 @@ void reply_greeting(Call& call) {
   reply.bulk(call.server.replication().following() ? "replica" : "master");
   reply.bulk("modules");
   reply.array(0);
+  if (zone.empty()) return;
+  reply.bulk("availability_zone");
+  reply.bulk(zone);
 }
 
 void hello(Call& call) {

@@ -5,11 +5,14 @@
 #include "base/sha256.h"
 #include "server/cluster_documents.h"
 #include "server/endpoints.h"
+#include "server/forwarding.h"
 #include "server/group.h"
 #include "server/log.h"
 #include "server/rebalancer.h"
 #include "server/server.h"
+#include "server/slot_imports.h"
 #include "server/slot_moves.h"
+#include "server/slot_stats.h"
 
 namespace quoll::server {
 
@@ -54,6 +57,8 @@ ClusterNode::ClusterNode(Server& server)
   moves_ = std::make_unique<SlotMoves>(server, *this, record_);
   documents_ = std::make_unique<ClusterDocuments>(server, *this);
   rebalancer_ = std::make_unique<Rebalancer>(server, *this);
+  forwarding_ = std::make_unique<Forwarding>(server, *this);
+  imports_ = std::make_unique<SlotImports>(server, *this);
   bus_ = std::make_unique<cluster::NodeBus>(
       server.host(), std::string(cluster::kNodeIdBytes, '0'), std::string(),
       [this](const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer) {
@@ -170,8 +175,7 @@ void ClusterNode::join_configured() {
   if (text.empty() || !alone()) return;
   const auto list = cluster::parse_group_list(text);
   const auto& one = list.value()[0];
-  if (const auto bus = cluster::parse_node_address(one.host, one.bus_port)) return meet(*bus);
-  log::warning("cluster-join {}: the address of a node is wanted, not a name", text);
+  meet(one.host, one.bus_port);
 }
 
 // A node that lost its cluster, or never had one, founds its own, once its data are there.
@@ -245,6 +249,8 @@ void ClusterNode::tick() {
   announce_weight();
   moves_->tick();
   rebalancer_->tick();
+  forwarding_->tick();
+  imports_->tick();
   if (now < news_at_) return;
   news_at_ = now + kNewsEveryMs;
   show_liveness();
@@ -367,6 +373,7 @@ void ClusterNode::refresh() {
 
 void ClusterNode::find_own_slots() {
   covered_ = true;
+  const std::bitset<kSlots> before = own_slots_;
   own_slots_.reset();
   for (unsigned slot = 0; slot < kSlots; ++slot) {
     const GroupNumber owner = topology().owner(slot);
@@ -375,6 +382,9 @@ void ClusterNode::find_own_slots() {
     if (ours && !moves_->behind() && !moves_->named(slot)) own_slots_.set(slot);
   }
   all_own_ = own_slots_.all();
+  if (const auto gone = before & ~own_slots_; gone.any())
+    for (unsigned slot = 0; slot < kSlots; ++slot)
+      if (gone[slot]) server_.slot_stats().forget(slot);
 }
 
 void ClusterNode::slots_changed() {

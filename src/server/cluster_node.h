@@ -50,9 +50,11 @@
 namespace quoll::server {
 
 class ClusterDocuments;
+class Forwarding;
 class ReplicaGroup;
 class Rebalancer;
 class Server;
+class SlotImports;
 class SlotMoves;
 
 constexpr base::Millis kNewsEveryMs = 1000;
@@ -83,8 +85,9 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   // Of our group; nullptr: its log is being read.
   const cluster::GroupCore* core() const;
 
-  // Introduces us and the node at the address to each other, in the background.
-  void meet(const cluster::NodeAddress& bus);
+  // Introduces us and the node whose bus is there to each other, in the background. A name is
+  // looked up at every try.
+  void meet(const std::string& host, uint16_t bus_port);
   // Changes the topology until the step says that there is nothing left to do.
   void make_so(Step step, host::OnDone done);
   // The same for a command, which is run again when the outcome is there.
@@ -104,6 +107,8 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   SlotMoves& moves() { return *moves_; }
   ClusterDocuments& documents() { return *documents_; }
   Rebalancer& rebalancer() { return *rebalancer_; }
+  Forwarding& forwarding() { return *forwarding_; }
+  SlotImports& imports() { return *imports_; }
   bool alone() const { return topology().members().size() <= 1; }
   // The node with this id leads a group that has other members, as far as we know.
   bool leads_others(base::Bytes id) const;
@@ -119,9 +124,14 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   // Slots are moved by hand here.
   void tell_hands_off();
 
-  // For SlotMoves.
+  // For SlotMoves and Forwarding.
   void ask(cluster::NodeIndex node, cluster::Question question, const std::string& body,
-           cluster::NodeBus::OnAnswer done);
+           cluster::NodeBus::OnAnswer done, base::Millis within = cluster::kAnswerMs);
+  // Takes over what the node knows of the topology and of who leads.
+  void learn_from(cluster::NodeIndex node, host::OnDone done);
+  cluster::NodeIndex index_at(size_t place) const { return indexes_[place]; }
+  // members().size(): it is no member.
+  size_t place_of(cluster::NodeIndex index) const;
   void pull_from(cluster::NodeIndex node, host::OnDone done) {
     pull(endpoint(node), std::move(done));
   }
@@ -176,8 +186,10 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   };
   struct Effort;    // a change that is being made
   struct Meeting {  // that is being tried
-    cluster::NodeAddress bus;
+    std::string host;
+    uint16_t bus_port = 0;
     base::Millis until = 0;
+    unsigned tries = 0;
   };
 
   // cluster_node.cc
@@ -198,11 +210,11 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void follow_gossip();
   void show_liveness();
   uint64_t position_of(size_t place) const;
+  std::string announcement() const;
   void announce_self();
   void secrets_changed();
   void add_member(cluster::NodeIndex index, const cluster::TopologyMember& member,
                   cluster::GroupNumber group);
-  size_t place_of(cluster::NodeIndex index) const;
   size_t leader_of_group(cluster::GroupNumber group) const;
   void note_own_lead();
   base::Millis steady_ms() const;
@@ -279,6 +291,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   uint64_t leaders_hash() const;
   bool take_news(base::Bytes body, uint64_t& version, uint64_t& hash);
   void try_meeting();
+  static host::Endpoint endpoint_of(const Meeting& meeting);
   void meeting_answered(bool joins, const base::Result<std::string>& answer);
   bool joining() const { return !meetings_.empty() && alone(); }
   base::Result<> adopt(base::Bytes topology);
@@ -298,6 +311,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   std::unique_ptr<ClusterGossip> gossip_;
   std::string gossip_cluster_;  // of which it is
   bool founding_ = false;
+  std::string announced_as_;
   bool announced_ = false;  // that our address is what the topology says, or shall be
   bool changing_group_ = false;
   std::set<cluster::GroupNumber> asking_;  // for our places in them
@@ -331,6 +345,8 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   std::unique_ptr<SlotMoves> moves_;
   std::unique_ptr<ClusterDocuments> documents_;
   std::unique_ptr<Rebalancer> rebalancer_;
+  std::unique_ptr<Forwarding> forwarding_;
+  std::unique_ptr<SlotImports> imports_;
   std::deque<Meeting> meetings_;  // the first is asked, or will be
   bool meeting_asked_ = false;
   std::set<cluster::NodeIndex> blocked_;                      // by UDP, as was told

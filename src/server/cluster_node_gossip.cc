@@ -1,4 +1,6 @@
 // ClusterNode: what gossip tells of the others, and what it is told of us.
+#include <fmt/format.h>
+
 #include "server/cluster_node.h"
 #include "server/endpoints.h"
 #include "server/group.h"
@@ -73,10 +75,24 @@ void ClusterNode::secrets_changed() {
 }
 
 // Who starts at another address than before says so.
+// How we are reached, as far as the configuration says; what changes while we run is told anew.
+std::string ClusterNode::announcement() const {
+  const Settings& now = server_.settings();
+  return fmt::format("{} {} {} {} {}", now.cluster_announce_ip, now.cluster_announce_hostname,
+                     now.cluster_announce_port ? now.cluster_announce_port : now.port,
+                     now.cluster_announce_tls_port, now.cluster_announce_bus_port);
+}
+
 void ClusterNode::announce_self() {
   const cluster::TopologyMember* known = topology().find(index_);
+  if (announced_ && known && announcement() != announced_as_) {
+    announced_ = false;
+    ++record_.incarnation;
+    save();
+  }
   if (announced_ || !known || founding_) return;
   announced_ = true;
+  announced_as_ = announcement();
   cluster::NodeClaim own = claim();
   own.slots.clear();
   if (own.member.bus != known->bus && gossip_) gossip_->move(own.member.bus);

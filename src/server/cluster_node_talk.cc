@@ -6,9 +6,11 @@
 #include "cluster/group_frames.h"
 #include "server/cluster_documents.h"
 #include "server/cluster_node.h"
+#include "server/forwarding.h"
 #include "server/log.h"
 #include "server/rebalancer.h"
 #include "server/server.h"
+#include "server/slot_imports.h"
 #include "server/slot_moves.h"
 
 namespace quoll::server {
@@ -62,9 +64,10 @@ host::Endpoint ClusterNode::endpoint(NodeIndex node) const {
 }
 
 void ClusterNode::ask(NodeIndex node, Question question, const std::string& body,
-                      NodeBus::OnAnswer done) {
-  if (!topology().find(node)) return done(Error{"the node is no member any more"});
-  bus_->ask(endpoint(node), question, topology().cluster_id() + body, std::move(done));
+                      NodeBus::OnAnswer done, base::Millis within) {
+  if (!topology().find(node))
+    return done(Error{std::string(cluster::kUnheard) + "the node is no member any more"});
+  bus_->ask(endpoint(node), question, topology().cluster_id() + body, std::move(done), within);
 }
 
 // --- changes -----------------------------------------------------------------------------------
@@ -198,6 +201,12 @@ void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
     case Question::slot_count:
     case Question::slot_adopt:
       return moves_->serve(asked.question, topology().index_of(asked.id), body, std::move(answer));
+    case Question::slot_take:
+    case Question::slot_state:
+    case Question::slot_stop:
+      return imports_->serve(asked.question, topology().index_of(asked.id), body, answer);
+    case Question::run:
+      return forwarding_->serve(asked, body, std::move(answer));
     case Question::take_in:
       return serve_take_in(asked, body, answer);
     case Question::publish:
@@ -255,7 +264,7 @@ void ClusterNode::serve_invite(const NodeBus::Asked& asked, const NodeBus::OnAns
     if (auto seen = cluster::parse_node_address(asked.address, claim->member.bus.port))
       claim->member.bus = *seen;
   answer(std::string());
-  meet(claim->member.bus);
+  meet(claim->member.bus.host(), claim->member.bus.port);
 }
 
 void ClusterNode::serve_propose(Bytes body, NodeBus::OnAnswer answer) {
@@ -387,6 +396,19 @@ void ClusterNode::tell(NodeIndex node) {
             });
 }
 
+void ClusterNode::learn_from(NodeIndex node, host::OnDone done) {
+  if (!topology().find(node)) return done(Error{"the node is no member any more"});
+  bus_->ask(endpoint(node), Question::news, news(false),
+            [this, node, done = std::move(done), alive = alive_](Result<std::string> answer) {
+              if (!*alive) return;
+              if (!answer) return done(Error{answer.error()});
+              uint64_t version = 0, hash = 0;
+              if (!take_news(answer.value(), version, hash)) return done(Error{"no news"});
+              if (version <= topology().version() || !topology().find(node)) return done({});
+              pull(endpoint(node), done);
+            });
+}
+
 void ClusterNode::tell_everybody() {
   const std::string body = news(true);
   for (const NodeIndex node : indexes_)
@@ -395,11 +417,20 @@ void ClusterNode::tell_everybody() {
 
 // --- joining -----------------------------------------------------------------------------------
 
-void ClusterNode::meet(const cluster::NodeAddress& bus) {
-  const bool known = std::ranges::find(meetings_, bus, &Meeting::bus) != meetings_.end();
+void ClusterNode::meet(const std::string& host, uint16_t bus_port) {
+  const bool known = std::ranges::any_of(
+      meetings_, [&](const Meeting& one) { return one.host == host && one.bus_port == bus_port; });
   if (known || meetings_.size() >= kMeetingsMax) return;
-  meetings_.push_back({bus, steady_ms() + kMeetMs});
+  meetings_.push_back({host, bus_port, steady_ms() + kMeetMs});
   try_meeting();
+}
+
+// A name may have addresses of one kind only: every other try is for IPv6.
+host::Endpoint ClusterNode::endpoint_of(const Meeting& meeting) {
+  if (const auto bus = cluster::parse_node_address(meeting.host, meeting.bus_port))
+    return endpoint_of(*bus);
+  using Family = host::Endpoint::Family;
+  return {meeting.tries % 2 ? Family::ipv6 : Family::ipv4, meeting.host, meeting.bus_port};
 }
 
 // One after the other: who has joined one cluster does not join another, but invites. Who is alone
@@ -408,7 +439,7 @@ void ClusterNode::try_meeting() {
   if (meetings_.empty() || meeting_asked_) return;
   meeting_asked_ = true;
   const bool joins = alone() && server_.store().keys(0) == 0;
-  bus_->ask(endpoint_of(meetings_.front().bus), joins ? Question::join : Question::invite,
+  bus_->ask(endpoint_of(meetings_.front()), joins ? Question::join : Question::invite,
             claim().encode(), [this, joins, alive = alive_](const Result<std::string>& answer) {
               if (*alive) meeting_answered(joins, answer);
             });
@@ -417,8 +448,9 @@ void ClusterNode::try_meeting() {
 // One that may succeed later takes its turn behind the others.
 void ClusterNode::meeting_answered(bool joins, const Result<std::string>& answer) {
   meeting_asked_ = false;
-  const Meeting meeting = meetings_.front();
+  Meeting meeting = meetings_.front();
   meetings_.pop_front();
+  ++meeting.tries;
   if (answer) {
     const Result<> done = joins ? adopt(answer.value()) : Result<>();
     if (!done) log::warning("Cluster: {}", done.error());
@@ -427,7 +459,7 @@ void ClusterNode::meeting_answered(bool joins, const Result<std::string>& answer
   const bool final = answer.error().starts_with(kRefused) || steady_ms() >= meeting.until ||
                      answer.error().find("was removed") != std::string::npos;
   if (final)
-    log::warning("Cluster: the node at {} could not be met: {}", meeting.bus.text(),
+    log::warning("Cluster: the node at {}:{} could not be met: {}", meeting.host, meeting.bus_port,
                  answer.error());
   else
     meetings_.push_back(meeting);

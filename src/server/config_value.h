@@ -24,6 +24,9 @@ enum class OomScoreAdjust : int { no, relative, absolute };
 enum class ChannelDefault : int { all_channels, reset_channels };
 enum class EndpointType : int { ip, hostname, unknown_endpoint };
 enum class Rebalance : int { manual, automatic };
+// What clients are told whose keys are another node's: where to go, or the node's answer.
+enum class ClusterRouting : int { redirect, proxy };
+enum class CrossSlot : int { error, fanout };  // what a command with keys of several slots does
 using TlsClientAuth = host::TlsClientAuth;
 enum class TlsClientUser : uint8_t { off, common_name };  // who a client with a certificate is
 enum class EvictionPolicy : int {

@@ -17,6 +17,11 @@ constexpr ChoiceName kEndpointTypes[] = {
     {"hostname", number(EndpointType::hostname)},
     {"unknown-endpoint", number(EndpointType::unknown_endpoint)}};
 
+constexpr ChoiceName kRoutings[] = {{"redirect", number(ClusterRouting::redirect)},
+                                    {"proxy", number(ClusterRouting::proxy)}};
+constexpr ChoiceName kCrossSlots[] = {{"error", number(CrossSlot::error)},
+                                      {"fanout", number(CrossSlot::fanout)}};
+
 bool is_alphanumeric(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
@@ -52,7 +57,7 @@ Result<> check_join(Bytes text) {
   if (text.empty()) return {};
   const auto list = cluster::parse_group_list(text);
   if (list && list.value().size() == 1 && !list.value()[0].witness) return {};
-  return base::Error{"argument must be <address>:<port> of a node of the cluster"};
+  return base::Error{"argument must be <address or name>:<port> of a node of the cluster"};
 }
 
 constexpr ChoiceName kDurabilities[] = {{"memory", number(Durability::memory)},
@@ -126,7 +131,6 @@ constexpr Special kReadQuorum = {.write = write_read_quorum, .read = [](const Se
 constexpr Bytes kGroupsElect =
     "see cluster-election-timeout, cluster-read-quorum, cluster-write-quorum";
 constexpr Bytes kNoBus = "members of a group do not speak the bus of Redis";
-constexpr Bytes kNoSlotStats = "there are no statistics by slot";
 
 constexpr Directive kClusterRows[] = {
     {.name = "cluster-enabled", .value = Switch{&Settings::cluster_enabled}, .flags = kImmutable},
@@ -180,10 +184,10 @@ constexpr Directive kClusterRows[] = {
      .value = Integer{&Settings::cluster_announce_bus_port, 0, kPortMax}},
     {.name = "cluster-preferred-endpoint-type",
      .value = choice<&Settings::cluster_preferred_endpoint_type>(kEndpointTypes)},
+    {.name = "availability-zone", .value = Text{&Settings::availability_zone}, .flags = kHidden},
     {.name = "cluster-slot-stats-enabled",
      .value = Switch{&Settings::cluster_slot_stats_enabled},
-     .flags = kHidden,
-     .no_effect = kNoSlotStats},
+     .flags = kHidden},
     {.name = "cluster-group", .value = &kGroup, .flags = kOwn | kImmutable | kMultiArgument},
     {.name = "cluster-group-member",
      .value = Integer{&Settings::cluster_group_member, -1, cluster::kMembersMax - 1},
@@ -201,6 +205,12 @@ constexpr Directive kClusterRows[] = {
     {.name = "cluster-election-timeout",
      .value = Integer{&Settings::cluster_election_timeout_ms, 10, 600'000},
      .flags = kOwn | kImmutable},
+    {.name = "cluster-routing",
+     .value = choice<&Settings::cluster_routing>(kRoutings),
+     .flags = kOwn},
+    {.name = "cluster-cross-slot",
+     .value = choice<&Settings::cluster_cross_slot>(kCrossSlots),
+     .flags = kOwn},
     {.name = "cluster-location",
      .value = Text{&Settings::cluster_location, true, check_location},
      .flags = kOwn | kImmutable},

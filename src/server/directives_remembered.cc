@@ -22,7 +22,6 @@ constexpr auto kText = RememberedType::text;
 
 constexpr Directive kRememberedRows[] = {
     remembered("active-defrag-cycle-us", kInteger, "500"),
-    remembered("availability-zone", kText, ""),
     remembered("cluster-announce-client-ipv4", kText, ""),
     remembered("cluster-announce-client-ipv6", kText, ""),
     remembered("cluster-announce-client-port", kInteger, "0"),

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 
+#include "base/crc16.h"
 #include "base/numbers.h"
 #include "base/text.h"
+#include "server/cluster_node.h"
+#include "server/forwarding.h"
 #include "server/group.h"
 #include "server/hot_keys.h"
 #include "server/log.h"
@@ -11,6 +14,7 @@
 #include "server/replication.h"
 #include "server/script_host.h"
 #include "server/server.h"
+#include "server/slot_stats.h"
 #include "store/placement.h"
 
 namespace quoll::server {
@@ -235,6 +239,10 @@ bool Dispatcher::admit_slots(Session& session, Command& command, Args args) {
     if (session.transaction.open && !never_queued(command)) session.transaction.slots.add(use);
     return true;
   }
+  if (ClusterNode* node = server_.node(); node && route != Route::here) {
+    const auto admission = node->forwarding().admit(session, command, args, route, use);
+    if (admission != Forwarding::Admission::none) return admission == Forwarding::Admission::run;
+  }
   const std::string error = too_few ? routes.no_quorum(use, server_.group()->quorum(session))
                                     : routes.error(session, route, use);
   if (too_few) server_.group()->consistency().command_is_over(session.id);
@@ -415,9 +423,20 @@ void Dispatcher::note_keys(Session& session, Command& command, Args args, base::
     hot_keys.record(args, found_keys_, elapsed, session.out().end_offset() - reply_start);
 }
 
+// Of what the keys are in; commands in a script are the script's.
+void Dispatcher::note_slot(Session& session, Command& command, Args args, base::Nanos elapsed,
+                           uint64_t reply_start) {
+  found_keys_.clear();
+  if (session.waiting() || !find_keys(*command.spec, args, found_keys_) || found_keys_.empty())
+    return;
+  server_.slot_stats().record(base::key_slot(args[found_keys_[0].index]), elapsed, args,
+                              session.out().end_offset() - reply_start);
+}
+
 void Dispatcher::note_slow(Session& session, Command& command, Args args, base::Nanos elapsed,
                            uint64_t reply_start) {
   if (server_.hot_keys().active()) note_keys(session, command, args, elapsed, reply_start);
+  if (server_.slot_stats().active()) note_slot(session, command, args, elapsed, reply_start);
   if (redacted_.empty()) return server_.note_slow(session, command, args, elapsed);
   std::vector<Bytes> shown(args.begin(), args.end());
   for (size_t argument : redacted_) shown[argument] = "(redacted)";

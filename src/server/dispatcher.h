@@ -89,6 +89,8 @@ class Dispatcher {
                  uint64_t reply_start);
   void note_keys(Session& session, Command& command, Args args, base::Nanos elapsed,
                  uint64_t reply_start);
+  void note_slot(Session& session, Command& command, Args args, base::Nanos elapsed,
+                 uint64_t reply_start);
   void note_sizes(Session& session, Command& command, Args args, size_t reply_bytes);
 
   Server& server_;

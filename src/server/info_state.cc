@@ -71,6 +71,7 @@ void info_server(Server& server, InfoWriter& out) {
   out.field("lru_clock", static_cast<uint64_t>(server.now() / 1000) & store::kAccessClockMask);
   out.field("executable", host.process.executable());
   out.field("config_file", server.config().file_path());
+  out.field("availability_zone", settings.availability_zone);
   out.field("io_threads_active", 0);
   listener_lines(server, out);
   if (const base::Millis left = server.shut_down_in(); left > 0)

@@ -15,6 +15,7 @@
 #include "server/migrations.h"
 #include "server/replication.h"
 #include "server/script_host.h"
+#include "server/slot_stats.h"
 
 namespace quoll::server {
 namespace {
@@ -65,6 +66,7 @@ Server::Server(const host::Host& host, Config config, Families families)
       run_id_(hex_id(host_.random)),
       replication_(std::make_unique<Replication>(*this)),
       hot_keys_(std::make_unique<HotKeys>()),
+      slot_stats_(std::make_unique<SlotStats>()),
       changes_(std::make_unique<ChangeReaders>(*this)) {
   refresh_clock();
   started_ms_ = now_;
@@ -130,8 +132,10 @@ void Server::apply_settings() {
   large_bytes_ = SIZE_MAX;
   for (int64_t bytes : {now.commandlog_request_larger_than, now.commandlog_reply_larger_than})
     if (bytes >= 0) large_bytes_ = std::min(large_bytes_, static_cast<size_t>(bytes));
-  // Monitors and HOTKEYS are told on the way of slow commands: others pay one comparison for all.
-  if (monitors_.any() || hot_keys_->active()) slow_threshold_ = INT64_MIN;
+  // Monitors, HOTKEYS and SLOT-STATS are told on the way of slow commands: others pay one
+  // comparison for all.
+  slot_stats_->set_active(now.cluster_enabled && now.cluster_slot_stats_enabled);
+  if (monitors_.any() || hot_keys_->active() || slot_stats_->active()) slow_threshold_ = INT64_MIN;
   bool frequency = now.maxmemory_policy == EvictionPolicy::volatile_lfu ||
                    now.maxmemory_policy == EvictionPolicy::allkeys_lfu;
   store_.access().set_rules({frequency, now.lfu_log_factor, now.lfu_decay_time_minutes});
@@ -169,6 +173,8 @@ void Server::watch_settings() {
                      "zset-max-listpack-value",
                      "stream-node-max-bytes",
                      "stream-node-max-entries",
+                     "cluster-slot-stats-enabled",
+                     "cluster-announce-hostname",
                      "cluster-announce-ip",
                      "cluster-announce-port",
                      "cluster-announce-bus-port"},

@@ -78,6 +78,7 @@ class ClusterNode;
 class ReplicaGroup;
 class Replication;
 class ScriptHost;
+class SlotStats;
 
 class Server {
  public:
@@ -147,6 +148,7 @@ class Server {
   MemoryLimits& memory_limits() { return *memory_limits_; }
   const Defragmenter& defragmenter() const { return *defragmenter_; }
   HotKeys& hot_keys() { return *hot_keys_; }
+  SlotStats& slot_stats() { return *slot_stats_; }
   ChangeReaders& changes() { return *changes_; }
   Migrations& migrations() { return *migrations_; }
   // HOTKEYS has begun or ended.
@@ -177,6 +179,8 @@ class Server {
   // Sessions.
   const std::map<SessionId, std::unique_ptr<Session>>& sessions() const { return sessions_; }
   Session* find_session(SessionId id);
+  // Of nobody who connected: the owner closes it.
+  Session& add_session(std::unique_ptr<host::Peer> peer);
   void queue_flush(Session& session) { flush_queue_.push_back(&session); }
   void forget(Session& session);
   std::span<char> scratch() { return nested_scratch_.empty() ? scratch_ : nested_scratch_; }
@@ -326,6 +330,7 @@ class Server {
   uint64_t handshake_failures_unlogged_ = 0;
   std::unique_ptr<Replication> replication_;
   std::unique_ptr<HotKeys> hot_keys_;
+  std::unique_ptr<SlotStats> slot_stats_;
   std::unique_ptr<ChangeReaders> changes_;
   std::unique_ptr<MemoryLimits> memory_limits_;
   std::unique_ptr<Defragmenter> defragmenter_;

@@ -211,13 +211,16 @@ void Server::accept(std::unique_ptr<host::Peer> peer, const std::string& user) {
   refresh_clock();
   if (stopping_ || refuse_connection(*peer)) return;
   ++stats_.connections_received;
-  SessionId id = next_session_++;
-  auto session = std::make_unique<Session>(*this, id, std::move(peer));
-  Session& placed = *session;
-  sessions_.emplace(id, std::move(session));
+  Session& placed = add_session(std::move(peer));
   if (!user.empty()) acl_.log_in_by_certificate(placed, user);
   log::verbose("Accepted {}", placed.peer().remote_address());
   placed.start();
+}
+
+Session& Server::add_session(std::unique_ptr<host::Peer> peer) {
+  const SessionId id = next_session_++;
+  return *sessions_.emplace(id, std::make_unique<Session>(*this, id, std::move(peer)))
+              .first->second;
 }
 
 Session* Server::find_session(SessionId id) {

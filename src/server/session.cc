@@ -165,6 +165,11 @@ void Session::drive() {
   if (late) drive_later();
 }
 
+void Session::run_lines(std::vector<OwnedArgs> lines) {
+  for (OwnedArgs& line : lines) pending_.push_back(std::move(line));
+  drive();
+}
+
 // Goes on in a later turn: after a pause, and after having used up this turn's time.
 void Session::drive_later() {
   if (drive_queued_) return;
@@ -216,6 +221,7 @@ void Session::block(base::Millis timeout, GiveUp give_up) {
   postpone(Postponed::blocked);
   give_up_ = give_up;
   if (timeout == 0 || timeout > kTimeoutMax) return;
+  block_timeout_ = timeout;
   block_timer_ = server_.host().loop.after(timeout * base::kNanosPerMilli, [this] {
     block_timer_ = 0;
     server_.refresh_clock();

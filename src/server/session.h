@@ -140,6 +140,10 @@ class Session final : public host::PeerEvents {
   size_t request_bytes() const { return batch_.held_bytes(); }
   bool close_requested() const { return close_after_reply_; }
 
+  // Commands that nobody sent: they run as if received, and those that do not fit in this turn
+  // later.
+  void run_lines(std::vector<OwnedArgs> lines);
+
   // Stops running commands; pending ones are kept. resume() lets them go on in a later turn.
   void postpone(Postponed why);
   void resume();
@@ -147,6 +151,8 @@ class Session final : public host::PeerEvents {
   void postpone_command(Args args, BlobOf blob_of, void* blob_owner);
   Postponed postponed() const { return postponed_; }
   bool waits_with_timeout() const { return block_timer_ != 0; }
+  // Of the wait that goes on; 0: none.
+  base::Millis block_timeout() const { return block_timer_ != 0 ? block_timeout_ : 0; }
   // A blocking command waits: nothing more runs until unblock(), which comes by itself after
   // `timeout` ms (0: never) and then lets `give_up` write the command's reply.
   using GiveUp = void (*)(Session&);
@@ -200,6 +206,7 @@ class Session final : public host::PeerEvents {
   bool no_evict = false;
   bool no_touch = false;
   bool in_exec = false;
+  bool for_node = false;       // of another node, which runs a client's command here
   bool replica_reads = false;  // READONLY: a member that does not lead may answer its reads
   Transaction transaction;
   uint8_t tracking = 0;        // TrackingFlag bits; Tracking keeps the rest
@@ -251,6 +258,7 @@ class Session final : public host::PeerEvents {
   GiveUp give_up_ = nullptr;
   std::unique_ptr<ParkedCommand> parked_;
   host::TimerId block_timer_ = 0;
+  base::Millis block_timeout_ = 0;
   Postponed postponed_ = Postponed::no;
   uint8_t reply_flags_ = 0;
   bool running_ = false;

@@ -186,6 +186,9 @@ struct Settings {
   int64_t cluster_announce_tls_port = 0;
   int64_t cluster_announce_bus_port = 0;
   EndpointType cluster_preferred_endpoint_type = EndpointType::ip;
+  ClusterRouting cluster_routing = ClusterRouting::redirect;
+  CrossSlot cluster_cross_slot = CrossSlot::error;
+  std::string availability_zone;
   bool cluster_slot_stats_enabled = false;
   cluster::GroupList cluster_group;   // empty: this server is a cluster of its own
   int64_t cluster_group_member = -1;  // our place in it; -1: found by our address

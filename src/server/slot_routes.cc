@@ -4,7 +4,9 @@
 
 #include "base/crc16.h"
 #include "server/blocked_keys.h"
+#include "server/cluster_node.h"
 #include "server/errors.h"
+#include "server/forwarding.h"
 #include "server/server.h"
 #include "store/placement.h"
 
@@ -19,6 +21,19 @@ constexpr Bytes kUnbound = "CLUSTERDOWN Hash slot not served";
 bool is_shard_pubsub(const Command& command) {
   const Bytes name = command.spec->name;
   return name == "ssubscribe" || name == "sunsubscribe" || name == "spublish";
+}
+
+// "": where the client's connection goes already, by the port.
+std::string shown_endpoint(const Settings& settings, const ClusterMember& member) {
+  switch (settings.cluster_preferred_endpoint_type) {
+    case EndpointType::ip:
+      break;
+    case EndpointType::hostname:
+      return member.hostname.empty() ? "?" : member.hostname;
+    case EndpointType::unknown_endpoint:
+      return {};
+  }
+  return member.host;
 }
 
 }  // namespace
@@ -120,7 +135,7 @@ std::string SlotRoutes::error(const Session& session, Route route, const SlotUse
   const ClusterView& view = *server_.cluster();
   const ClusterMember& leader =
       view.members()[view.leader_of(static_cast<unsigned>(std::max(use.slot, 0)))];
-  return fmt::format("MOVED {} {}:{}", use.slot, leader.host,
+  return fmt::format("MOVED {} {}:{}", use.slot, shown_endpoint(server_.settings(), leader),
                      ClusterView::port_for(session, leader));
 }
 
@@ -131,7 +146,8 @@ std::string SlotRoutes::no_quorum(const SlotUse& use, const std::string& there) 
 void Server::redirect_blocked() {
   std::vector<SessionId> waiting;
   for (auto& [id, session] : sessions_)
-    if (session->postponed() == Postponed::blocked) waiting.push_back(id);
+    if (session->postponed() == Postponed::blocked && !(node_ && node_->forwarding().waits(id)))
+      waiting.push_back(id);
   for (SessionId id : waiting) {
     Session* session = find_session(id);
     if (!session || session->postponed() != Postponed::blocked) continue;

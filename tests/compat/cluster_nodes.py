@@ -159,7 +159,7 @@ def test_a_new_node_has_no_slots():
         check_equal(connection.error("CLUSTER", "RESET"),
                     "ERR CLUSTER RESET can't be called with master nodes containing keys")
         check_equal(connection.error("CLUSTER", "FORGET", node.id), "ERR I tried hard but I can't forget myself...")
-        check_equal(connection.error("CLUSTER", "MEET", "nowhere", "1"), "ERR Invalid node address specified: nowhere:1")
+        check_equal(connection.error("CLUSTER", "MEET", "300.1.1.1", "1"), "ERR Invalid node address specified: 300.1.1.1:1")
         check_equal(connection.error("CLUSTER", "MEET", "127.0.0.1", "0"), "ERR Invalid base port specified: 0")
 
 
