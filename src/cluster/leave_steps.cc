@@ -7,13 +7,13 @@ namespace {
 
 using base::Error;
 
-const std::optional<TopologyChange> kNothing;
+const std::optional<TopologyChange> kNoChange;
 
-NextStep step(const Topology& topology, decltype(TopologyChange::body) body) {
+NextStep change_to(const Topology& topology, decltype(TopologyChange::body) body) {
   return std::optional(TopologyChange{topology.version(), std::move(body)});
 }
 
-Error unknown(base::Bytes id) { return Error{"ERR Unknown node " + std::string(id)}; }
+Error no_such_node(base::Bytes id) { return Error{"ERR Unknown node " + std::string(id)}; }
 
 }  // namespace
 
@@ -29,8 +29,8 @@ bool has_others(const Topology& topology, GroupNumber of, NodeIndex beside,
 NextStep next_to_leave(const Topology& topology, base::Bytes id,
                        const std::set<GroupNumber>& away) {
   const NodeIndex index = topology.index_of(id);
-  if (index == kNoNode) return unknown(id);
-  if (topology.find(index)->leaves) return kNothing;
+  if (index == kNoNode) return no_such_node(id);
+  if (topology.find(index)->leaves) return kNoChange;
   const bool others = std::ranges::any_of(topology.members(), [index](const auto& one) {
     return one.first != index && !one.second.leaves;
   });
@@ -42,16 +42,16 @@ NextStep next_to_leave(const Topology& topology, base::Bytes id,
   if (plan.stuck > before.stuck)
     return Error{
         "ERR The slots of the node could go nowhere: no other group is there and has weight"};
-  return step(topology, LeaveMember{index, true});
+  return change_to(topology, LeaveMember{index, true});
 }
 
 NextStep next_to_stay(const Topology& topology, base::Bytes id) {
   const NodeIndex index = topology.index_of(id);
-  if (index == kNoNode) return unknown(id);
-  if (!topology.find(index)->leaves) return kNothing;
+  if (index == kNoNode) return no_such_node(id);
+  if (!topology.find(index)->leaves) return kNoChange;
   if (group_of(topology, index) == kNoGroup)
     return Error{"ERR It is too late: the node has given up its place already"};
-  return step(topology, LeaveMember{index, false});
+  return change_to(topology, LeaveMember{index, false});
 }
 
 NextStep next_to_depart(const Topology& topology, base::Bytes id) {
@@ -65,7 +65,7 @@ NextStep next_to_depart(const Topology& topology, base::Bytes id) {
     RingGroup group = topology.groups().at(own);
     if (group.holders.empty()) group.holders = group.members;
     std::erase(group.members, index);
-    return step(topology, SetGroups{{{own, std::move(group)}}});
+    return change_to(topology, SetGroups{{{own, std::move(group)}}});
   }
   for (const auto& [number, group] : topology.groups())
     if (number != own && contains(group.holders, index))
@@ -75,10 +75,10 @@ NextStep next_to_depart(const Topology& topology, base::Bytes id) {
 
 NextStep next_to_settle_holders(const Topology& topology, GroupNumber number) {
   const auto known = topology.groups().find(number);
-  if (known == topology.groups().end() || known->second.holders.empty()) return kNothing;
+  if (known == topology.groups().end() || known->second.holders.empty()) return kNoChange;
   RingGroup group = known->second;
   group.holders.clear();
-  return step(topology, SetGroups{{{number, std::move(group)}}});
+  return change_to(topology, SetGroups{{{number, std::move(group)}}});
 }
 
 }  // namespace quoll::cluster

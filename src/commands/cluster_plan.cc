@@ -94,8 +94,8 @@ void put_number(wire::ReplyWriter& reply, Bytes name, int64_t value) {
   reply.integer(value);
 }
 
-void reply_move(wire::ReplyWriter& reply, const ClusterNode& node,
-                const cluster::PlannedMove& move) {
+void reply_planned(wire::ReplyWriter& reply, const ClusterNode& node,
+                   const cluster::PlannedMove& move) {
   reply.map(5);
   put_text(reply, "slots", cluster::format_slots(move.slots));
   put_number(reply, "count", move.count);
@@ -168,7 +168,7 @@ void cluster_plan(Call& call) {
   put_number(reply, "slots_to_move", plan.moved);
   reply.bulk("moves");
   reply.array(plan.moves.size());
-  for (const cluster::PlannedMove& move : plan.moves) reply_move(reply, *node, move);
+  for (const cluster::PlannedMove& move : plan.moves) reply_planned(reply, *node, move);
   reply.bulk("shares");
   reply.array(plan.shares.size());
   for (const cluster::SlotShare& share : plan.shares) reply_share(reply, *node, share);

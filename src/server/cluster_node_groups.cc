@@ -447,6 +447,11 @@ void ClusterNode::serve_take_in(const NodeBus::Asked& asked, Bytes body,
   const auto place = core.shape().place_of(asked.id);
   if (!core.shape_settled()) return answer(Error{std::string(kAskAgain)});
   if (!place) return answer(Error{std::string(kNotMember)});
+  // The witness that is to have the data is no member for a moment, then comes with another place.
+  const NodeIndex asker = this->topology().index_of(asked.id);
+  if (data && core.shape().is_witness(*place) &&
+      cluster::contains(this->topology().groups().at(group).members, asker))
+    return answer(Error{std::string(kAskAgain)});
   std::string bytes;
   FieldWriter(bytes).number(*place);
   answer(bytes + cluster::encode_shape(core.shape()));

@@ -165,7 +165,7 @@ void ClusterNode::follow_leaving() {
   if (serves() && topology().groups().at(own_group_).members.size() > 1) return;
   const bool holds_slots =
       !others && own_group_ != kNoGroup && !cluster::slots_of(topology(), own_group_).empty();
-  if (holds_slots || keeper_ || !witnesses_.empty() || moves_->busy()) return;
+  if (holds_slots || keeper_ || !witnesses_.empty() || moves_->waits_for_commit()) return;
   depart();
 }
 

@@ -110,9 +110,8 @@ const SlotMove* Rebalancer::our_move() const {
 
 // The topology may have changed since it began: the group has its share, or the other one has.
 bool Rebalancer::still_wanted(const SlotMove& move) {
-  const cluster::GroupNumber target = cluster::group_of(node_.topology(), move.target);
   return std::ranges::any_of(our_moves(),
-                             [target](const PlannedMove* one) { return one->to == target; });
+                             [&move](const PlannedMove* one) { return one->to == move.target; });
 }
 
 void Rebalancer::follow_move(Millis now) {

@@ -4,6 +4,8 @@ under writers; parts of the dead go to the living.
 
   cluster_heals.py [WORD...]     tests whose names hold a word
 """
+from redis.crc import key_slot
+
 from cluster_nodes import PATIENCE, Node, Nodes, Writers, checked, client, eventually_all
 from server import Results, check, check_equal, eventually
 
@@ -42,43 +44,52 @@ def check_written(writers, nodes):
 
 
 def test_a_node_comes_weighs_and_leaves():
-    with Nodes(3, args=["--cluster-rebalance", "auto"]) as nodes:
+    args = ["--cluster-require-full-coverage", "no"]
+    slots = 4096  # fewer than there are take less time to move
+    with Nodes(1, formed=0, args=args) as nodes:
+        for _ in range(2):
+            join(nodes, *args)
+        for node, first, last in zip(nodes, (0, 1365, 2731), (1364, 2730, slots - 1)):
+            node.call("CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
+        eventually_all(nodes, lambda node: node.info()["cluster_slots_assigned"] == str(slots), "all know of the slots")
         check_equal(plan(nodes[0])[b"text"], [b"nothing moves"])
-        writers = Writers(nodes[0], ["counter%d" % i for i in range(100)])
-        join(nodes, "--cluster-rebalance", "auto")
+        for node in nodes:
+            node.call("CONFIG", "SET", "cluster-rebalance", "auto")
+        keys = (b"counter%d" % i for i in range(10000))
+        writers = Writers(nodes[0], [key.decode() for key in keys if key_slot(key) < slots][:100])
+        join(nodes, "--cluster-rebalance", "auto", *args)
         wanted = plan(nodes[1])
-        check_equal(wanted[b"slots_to_move"], 4096)
+        check_equal(wanted[b"slots_to_move"], 1024)
         check_equal({move[b"to"].decode() for move in wanted[b"moves"]}, {nodes[3].id})
         check_equal({move[b"why"] for move in wanted[b"moves"]}, {b"over-share"})
         check("has more than its share" in wanted[b"text"][0].decode(), wanted[b"text"])
-        eventually(lambda: shares(nodes) == [4096] * 4, "all have their shares", timeout=2 * PATIENCE, pause=0.1)
+        eventually(lambda: shares(nodes) == [1024] * 4, "all have their shares", timeout=2 * PATIENCE, pause=0.1)
         eventually(lambda: balanced(nodes), "all know", timeout=PATIENCE)
-        eventually(lambda: moved(nodes) >= 4096, "all moves are over", timeout=PATIENCE)
-        check_equal(moved(nodes), 4096)  # no slot twice
-        check("Rebalancing: begins: 1365 slots go from here" in nodes[0].log(), "the log does not say that it begins")
-        check("Rebalancing: complete: 1365 slots" in nodes[0].log(), "the log does not say that it is complete")
+        eventually(lambda: moved(nodes) >= 1024, "all moves are over", timeout=PATIENCE)
+        check_equal(moved(nodes), 1024)  # no slot twice
+        check("Rebalancing: begins: 341 slots go from here" in nodes[0].log(), "the log does not say that it begins")
+        eventually(lambda: "Rebalancing: complete: 341 slots" in nodes[0].log(), "the log says that it is complete", timeout=PATIENCE)
         # What it weighs is its share.
         least = plan(nodes[2], "WEIGHT", nodes[3].id, "150")[b"slots_to_move"]
-        check_equal(least, 16384 * 150 // 450 - 4096)
+        check_equal(least, slots * 150 // 450 - 1024)
         nodes[3].call("CONFIG", "SET", "cluster-weight", "150")
-        eventually(lambda: nodes[3].slots() == 4096 + least, "it has what it weighs", timeout=2 * PATIENCE, pause=0.1)
+        eventually(lambda: nodes[3].slots() == 1024 + least, "it has what it weighs", timeout=2 * PATIENCE, pause=0.1)
         eventually(lambda: balanced(nodes), "all know", timeout=PATIENCE)
-        eventually(lambda: moved(nodes) >= 4096 + least, "all moves are over", timeout=PATIENCE)
-        check_equal(moved(nodes), 4096 + least)
+        eventually(lambda: moved(nodes) >= 1024 + least, "all moves are over", timeout=PATIENCE)
+        check_equal(moved(nodes), 1024 + least)
         check(max(shares(nodes[:3])) - min(shares(nodes[:3])) <= 1, shares(nodes))
         # It leaves, and is gone; what it had is with the others.
         old = nodes[3].id
         gone = plan(nodes[1], "LEAVE", old)
-        check_equal((gone[b"slots_to_move"], {move[b"why"] for move in gone[b"moves"]}), (4096 + least, {b"leaves"}))
+        check_equal((gone[b"slots_to_move"], {move[b"why"] for move in gone[b"moves"]}), (1024 + least, {b"leaves"}))
         check_equal(nodes[1].call("CLUSTER", "LEAVE", old), b"OK")
         eventually(lambda: "leaving" in nodes[0].lines()[old].split()[2], "it is shown", timeout=PATIENCE)
         eventually_all(nodes[:3], lambda node: node.info()["cluster_known_nodes"] == "3", "it is gone")
-        check_equal(sorted(shares(nodes[:3])), [5461, 5461, 5462])
+        check_equal(sorted(shares(nodes[:3])), [1365, 1365, 1366])
         check_written(writers, nodes)
         eventually(lambda: nodes[3].info()["cluster_known_nodes"] == "1" and nodes[3].id != old, "it is new and alone", timeout=PATIENCE)
         check_equal(nodes[3].call("DBSIZE"), 0)
         check("this node has left" in nodes[3].log(), "its log does not say so")
-        checked(nodes[0])
 
 
 def test_nothing_moves_unless_it_is_asked_for():
@@ -177,6 +188,24 @@ def test_parts_of_the_dead_go_to_the_living():
         # The topology changes as before.
         nodes[5].call("CONFIG", "SET", "cluster-weight", "77")
         eventually(lambda: plan(nodes[5])[b"slots_to_move"] > 0, "it weighs less", timeout=PATIENCE, pause=0.1)
+
+
+def test_a_witness_becomes_a_replica():
+    with Nodes(1, formed=0) as nodes:
+        nodes[0].call("CLUSTER", "ADDSLOTSRANGE", "0", str(SLOTS - 1))
+        for _ in range(2):
+            join(nodes)
+        many = client(nodes[0])
+        for i in range(100):
+            many.set("key%d" % i, i)
+        nodes[1].call("CLUSTER", "REPLICATE", nodes[0].id)
+        eventually(lambda: three_vote(nodes[0]) and is_witness(nodes[2]), "a witness beside two", timeout=PATIENCE, pause=0.1)
+        nodes[2].call("CLUSTER", "REPLICATE", nodes[0].id)
+        eventually(lambda: nodes[2].call("DBSIZE") == 100 and three_vote(nodes[0]), "three with data vote", timeout=PATIENCE, pause=0.1)
+        nodes[0].kill()
+        eventually(lambda: any("master" in node.lines()[node.id].split()[2] for node in nodes[1:]), "one of them leads", timeout=PATIENCE,
+                   pause=0.1)
+        eventually(lambda: client(nodes[1]).get("key7") == b"7", "it serves", timeout=PATIENCE)
 
 
 def test_a_spare_replica_goes_where_one_died():
