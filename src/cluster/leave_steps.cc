@@ -73,9 +73,11 @@ NextStep next_to_depart(const Topology& topology, base::Bytes id) {
   return next_to_forget(topology, id);
 }
 
-NextStep next_to_settle_holders(const Topology& topology, GroupNumber number) {
+NextStep next_to_settle_holders(const Topology& topology, GroupNumber number,
+                                const RingGroup& seen) {
   const auto known = topology.groups().find(number);
   if (known == topology.groups().end() || known->second.holders.empty()) return kNoChange;
+  if (known->second != seen) return kNoChange;  // whoever leads the group looks again
   RingGroup group = known->second;
   group.holders.clear();
   return change_to(topology, SetGroups{{{number, std::move(group)}}});

@@ -23,8 +23,8 @@ NextStep next_to_leave(const Topology& topology, base::Bytes id, const std::set<
 NextStep next_to_stay(const Topology& topology, base::Bytes id);
 // Of one that leaves, when nobody needs it any more. Errors say what it waits for.
 NextStep next_to_depart(const Topology& topology, base::Bytes id);
-// The group's log has the members that the topology wants.
-NextStep next_to_settle_holders(const Topology& topology, GroupNumber group);
+// The group's log has the members that the topology wants, as it was `seen`.
+NextStep next_to_settle_holders(const Topology& topology, GroupNumber group, const RingGroup& seen);
 
 // Who leaves may leave `of` to, there and staying: some member of the group beside the node.
 bool has_others(const Topology& topology, GroupNumber of, NodeIndex beside,

@@ -83,6 +83,9 @@ NextStep next_to_move_replica(const Topology& topology, const ReplicaMove& move)
   const auto to = topology.groups().find(move.to);
   if (from == topology.groups().end() || to == topology.groups().end()) return nothing;
   RingGroup gives = from->second, gets = to->second;
+  // Their logs count on who goes until they say otherwise (next_to_settle_holders).
+  gives.holders = gives.members;
+  gets.holders = gets.members;
   if (std::erase(gives.members, move.node) == 0) return nothing;
   if (move.instead != kNoNode) {
     if (std::erase(gets.members, move.instead) == 0) return nothing;

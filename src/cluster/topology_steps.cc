@@ -16,10 +16,12 @@ TopologyChange step(const Topology& topology, decltype(TopologyChange::body) bod
   return {.expected = topology.version(), .body = std::move(body)};
 }
 
-// The lowest number no group has.
-GroupNumber free_group(const Topology& topology) {
-  GroupNumber number = 0;
-  while (topology.groups().count(number)) ++number;
+// For a group of the node. Indexes of nodes never return, so what is known of a group that was, who
+// led it or what goes to it, is not taken for the new one's.
+GroupNumber free_group(const Topology& topology, NodeIndex node) {
+  auto number = static_cast<GroupNumber>(node % kGroupsMax);
+  while (topology.groups().count(number))
+    number = static_cast<GroupNumber>((number + 1) % kGroupsMax);
   return number;
 }
 
@@ -117,7 +119,7 @@ NextStep next_to_join(const Topology& topology, const NodeClaim& claim) {
   if (known.leaves) return std::optional<TopologyChange>();
   if (group_of(topology, index) == kNoGroup)
     return std::optional(
-        step(topology, SetGroups{{{free_group(topology), RingGroup{{index}, {}}}}}));
+        step(topology, SetGroups{{{free_group(topology, index), RingGroup{{index}, {}}}}}));
   SlotRanges missing;
   for (const SlotRange& range : claim.slots)
     for (unsigned slot = range.first; slot <= range.last && slot < base::kKeySlots; ++slot)

@@ -110,6 +110,7 @@ void ClusterNode::loaded(NodeRecord record, const host::OnDone& done) {
     log::notice("Node configuration loaded, I'm {}", record_.id);
   }
   bus_->set_id(record_.id);
+  documents_->topology_changed();  // users, before anybody is let in while data are read
   server_.cluster_secrets().on_load([this] { secrets_changed(); });
   secrets_changed();
   // Who we are is on disk before anybody hears of it.
@@ -363,7 +364,7 @@ void ClusterNode::refresh() {
   find_own_slots();
   find_group_others();
   std::erase_if(leaders_,
-                [this](const auto& one) { return !topology().groups().count(one.first); });
+                [this](const auto& one) { return !may_lead(one.second.node, one.first); });
   follow_gossip();
   show_liveness();
   settings_changed(server_.settings());

@@ -21,8 +21,8 @@
 //
 // cluster_node.cc: start, end, the picture for clients; cluster_node_talk.cc: questions, steps;
 // cluster_node_gossip.cc: what gossip tells; cluster_node_groups.cc: the groups whose member this
-// node is; cluster_node_shared.cc: what is the same on all nodes; cluster_node_heal.cc: what becomes
-// of the parts of nodes that are dead or leave.
+// node is; cluster_node_shared.cc: what is the same on all nodes; cluster_node_heal.cc: what
+// becomes of the parts of nodes that are dead or leave.
 //
 // Cost: a request of a client costs a look at a bit; a news of 100 bytes a second per node.
 #pragma once
@@ -184,6 +184,10 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
     cluster::NodeIndex node = cluster::kNoNode;
     cluster::Epoch epoch = 0;
   };
+  struct Asking {  // a command that waits for what it changes
+    uint64_t number = 0;
+    std::optional<base::Result<>> outcome;
+  };
   struct Effort;    // a change that is being made
   struct Meeting {  // that is being tried
     std::string host;
@@ -289,6 +293,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void tell_everybody();
   std::string news(bool with_leaders) const;
   uint64_t leaders_hash() const;
+  bool may_lead(cluster::NodeIndex node, cluster::GroupNumber number) const;
   bool take_news(base::Bytes body, uint64_t& version, uint64_t& hash);
   void try_meeting();
   static host::Endpoint endpoint_of(const Meeting& meeting);
@@ -316,7 +321,8 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   bool changing_group_ = false;
   std::set<cluster::GroupNumber> asking_;  // for our places in them
   size_t asked_for_place_ = 0;
-  cluster::TopologyVersion governors_right_ = 0;  // as of this version, or being put right
+  cluster::TopologyVersion replicas_moved_for_ = 0;  // once per version: it may be refused
+  cluster::TopologyVersion governors_right_ = 0;     // as of this version, or being put right
   std::map<cluster::NodeIndex, base::Millis> failed_since_;
   std::set<cluster::NodeIndex> dead_;
   bool healing_ = false;  // a change of ours is under way
@@ -349,8 +355,9 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   std::unique_ptr<SlotImports> imports_;
   std::deque<Meeting> meetings_;  // the first is asked, or will be
   bool meeting_asked_ = false;
-  std::set<cluster::NodeIndex> blocked_;                      // by UDP, as was told
-  std::map<SessionId, std::optional<base::Result<>>> asked_;  // by commands
+  std::set<cluster::NodeIndex> blocked_;  // by UDP, as was told
+  std::map<SessionId, Asking> asked_;     // by commands
+  uint64_t asks_ = 0;
   bool pulling_ = false;
   base::Millis news_at_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

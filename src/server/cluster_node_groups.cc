@@ -158,6 +158,10 @@ void ClusterNode::follow_own_group() {
   if (changing_group_ || !group_ || !core_of(*group_) || group == topology().groups().end()) return;
   const bool led = group_->leader() < group_->members().size();
   if (held_group_ == own_group_ && (group_->part()->begins || led)) return;
+  const auto held = topology().groups().find(held_group_);
+  if (held_group_ != own_group_ && held != topology().groups().end() &&
+      cluster::contains(held->second.holders, index_))
+    return;  // whose log still counts on us
   ask_for_place(own_group_, group->second.members);
 }
 
@@ -186,8 +190,8 @@ void ClusterNode::settle_holders() {
       return;
   settling_ = true;
   make_so(
-      [number = held_group_](const cluster::Topology& now) {
-        return cluster::next_to_settle_holders(now, number);
+      [number = held_group_, seen = group->second](const cluster::Topology& now) {
+        return cluster::next_to_settle_holders(now, number, seen);
       },
       [this, alive = alive_](const Result<>& settled) {
         if (!*alive) return;

@@ -90,7 +90,8 @@ void ClusterNode::put_right(Step step) {
 void ClusterNode::heal() {
   if (!keeper_ || !keeper_->leads() || healing_ || topology().cluster_id().empty()) return;
   if (move_replica() || forget_dead()) return;
-  if (rebalancer_->ordered() && rebalancer_->plan().moved == 0)
+  // Who is away for a moment is not in the plan.
+  if (rebalancer_->ordered() && groups_away().empty() && rebalancer_->plan().moved == 0)
     put_right([](const cluster::Topology& now) {
       return cluster::next_to_order(now, std::string(kRebalanceOrder), false);
     });
@@ -101,7 +102,8 @@ bool ClusterNode::move_replica() {
   if (!settings.cluster_allow_replica_migration) return false;
   const auto barrier = static_cast<unsigned>(settings.cluster_migration_barrier);
   const auto move = cluster::next_replica_move(topology(), dead_, leaders(), barrier);
-  if (!move) return false;
+  if (!move || replicas_moved_for_ == topology().version()) return false;
+  replicas_moved_for_ = topology().version();
   log::notice("Cluster: node {} is to be a replica in group {} instead of group {}",
               topology().find(move->node)->id, move->to, move->from);
   put_right([move = *move](const cluster::Topology& now) {
@@ -156,13 +158,22 @@ void ClusterNode::follow_leaving() {
   const cluster::TopologyMember* own = topology().find(index_);
   leaves_ = own && own->leaves;
   if (!leaves_) return;
+  // It has given up its place, and leads again before the group's log knows.
+  if (group_ && group_->serves() && held_group_ != own_group_ && held_group_ != kNoGroup &&
+      cluster::has_others(topology(), held_group_, index_, dead_)) {
+    group_->hand_over();
+    return;
+  }
   const bool others = cluster::has_others(topology(), own_group_, index_, dead_);
   if (others && serves()) {
     group_->hand_over();
     return;
   }
   // When all of a group leave, its leader is the last.
-  if (serves() && topology().groups().at(own_group_).members.size() > 1) return;
+  const auto own_now = topology().groups().find(own_group_);
+  const bool alone_in_it =
+      own_now == topology().groups().end() || own_now->second.members.size() < 2;
+  if (serves() && !alone_in_it) return;
   const bool holds_slots =
       !others && own_group_ != kNoGroup && !cluster::slots_of(topology(), own_group_).empty();
   if (holds_slots || keeper_ || !witnesses_.empty() || moves_->waits_for_commit()) return;

@@ -20,8 +20,8 @@ PublicationRoute::Told ClusterNode::tell_others(PubSub::Kind kind, base::Bytes b
   Told told;
   for (const NodeIndex node : kind == PubSub::Kind::shard ? group_others_ : indexes_) {
     if (node == index_ || !topology().find(node)) continue;
-    if (members_[place_of(node)].liveness == Liveness::failed) continue;
     const bool taken =
+        members_[place_of(node)].liveness != Liveness::failed &&
         bus_->tell(endpoint(node), cluster::Question::publish, body, kPublicationsUnsentMax);
     ++(taken ? told.nodes : told.slow);
   }

@@ -47,6 +47,7 @@ struct ClusterNode::Effort {
   bool founds = false;  // our own cluster
   size_t governor = 0;  // which one is asked next
   std::string error;    // of the last try
+  std::string cluster;  // whose topology it is about; "": not looked at yet
 };
 
 host::Endpoint ClusterNode::endpoint_of(const cluster::NodeAddress& address) {
@@ -89,6 +90,9 @@ void ClusterNode::step_on(const std::shared_ptr<Effort>& effort) {
   // Others wait for a founding to be complete.
   if ((founding_ || topology().cluster_id().empty()) && !effort->founds)
     return step_again(effort, "the cluster is being founded");
+  if (effort->cluster.empty()) effort->cluster = topology().cluster_id();
+  if (effort->cluster != topology().cluster_id())
+    return effort->done(Error{"ERR The node is of another cluster now"});
   cluster::NextStep next = effort->step(topology());
   if (!next) return effort->done(Error{as_reply(next.error())});
   if (!next.value()) return effort->done({});
@@ -135,15 +139,22 @@ void ClusterNode::step_again(const std::shared_ptr<Effort>& effort, const std::s
 
 // Keeps the outcome for the session's command, and runs that again.
 host::OnDone ClusterNode::told(SessionId id) {
-  asked_[id].reset();
-  return [this, id](Result<> result) {
-    const auto waits = asked_.find(id);
-    if (waits == asked_.end()) return;
-    waits->second = std::move(result);
-    server_.host().loop.post([this, id, alive = alive_] {
-      if (!*alive || !asked_.count(id)) return;
-      if (Session* session = server_.find_session(id)) return session->run_again();
-      asked_.erase(id);  // its client is gone
+  const uint64_t number = ++asks_;
+  asked_[id] = {number, {}};
+  const auto waiting = [this, id, number]() -> Asking* {
+    const auto found = asked_.find(id);
+    return found == asked_.end() || found->second.number != number ? nullptr : &found->second;
+  };
+  return [this, id, waiting](Result<> result) {
+    Asking* asking = waiting();
+    if (!asking) return;
+    asking->outcome = std::move(result);
+    server_.host().loop.post([this, id, waiting, alive = alive_] {
+      if (!*alive || !waiting()) return;
+      Session* session = server_.find_session(id);
+      if (session && session->parked()) session->run_again();
+      // Nobody has taken it: its client is gone, or does not wait for it any more.
+      if (*alive && waiting()) asked_.erase(id);
     });
   };
 }
@@ -166,8 +177,8 @@ void ClusterNode::begin_reset(const Session& session) {
 
 std::optional<Result<>> ClusterNode::take(SessionId session) {
   const auto waits = asked_.find(session);
-  if (waits == asked_.end() || !waits->second) return {};
-  std::optional<Result<>> outcome = std::move(waits->second);
+  if (waits == asked_.end() || !waits->second.outcome) return {};
+  std::optional<Result<>> outcome = std::move(waits->second.outcome);
   asked_.erase(waits);
   return outcome;
 }
@@ -210,6 +221,7 @@ void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
     case Question::take_in:
       return serve_take_in(asked, body, answer);
     case Question::publish:
+      if (topology().index_of(asked.id) == kNoNode) return answer(Error{std::string(kRefused)});
       if (!server_.publications().receive(body)) log::warning("Cluster: a node sent no messages");
       return answer(std::string());
     case Question::witness:
@@ -339,6 +351,13 @@ uint64_t ClusterNode::leaders_hash() const {
   return XXH3_64bits(bytes.data(), bytes.size());
 }
 
+// Who leaves a group may lead it for a while.
+bool ClusterNode::may_lead(NodeIndex node, cluster::GroupNumber number) const {
+  const auto group = topology().groups().find(number);
+  return group != topology().groups().end() && (cluster::contains(group->second.members, node) ||
+                                                cluster::contains(group->second.holders, node));
+}
+
 // The later epoch's leader is the group's.
 bool ClusterNode::take_news(Bytes body, uint64_t& version, uint64_t& hash) {
   FieldReader in(body);
@@ -348,7 +367,7 @@ bool ClusterNode::take_news(Bytes body, uint64_t& version, uint64_t& hash) {
     cluster::GroupNumber group;
     Leader told;
     if (!in.number(group) || !in.number(told.node) || !in.number(told.epoch)) return false;
-    if (!topology().groups().count(group)) continue;
+    if (!may_lead(told.node, group)) continue;
     Leader& known = leaders_[group];
     if (told.epoch <= known.epoch && known.node != kNoNode) continue;
     known = told;

@@ -160,10 +160,12 @@ void Rebalancer::fails(const std::string& why, Millis now) {
 // --- the next one ------------------------------------------------------------------------------
 
 unsigned Rebalancer::slots_at_once() const {
+  // One that cannot move shall not keep the others.
+  const unsigned most = std::max(1u, kRebalanceSlotsAtOnce >> std::min(failures_, 6u));
   const uint64_t rate = server_.settings().cluster_rebalance_throttle;
-  if (rate == 0) return kRebalanceSlotsAtOnce;
+  if (rate == 0) return most;
   const uint64_t slots = rate / std::max<uint64_t>(1, bytes_per_slot_);
-  return static_cast<unsigned>(std::clamp<uint64_t>(slots, 1, kRebalanceSlotsAtOnce));
+  return static_cast<unsigned>(std::clamp<uint64_t>(slots, 1, most));
 }
 
 std::string Rebalancer::what_to_wait_for(const PlannedMove& move, Millis now) const {
