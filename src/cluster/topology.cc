@@ -202,6 +202,7 @@ class TopologyApplier {
         t_.documents_.erase({one.kind, one.name});
       else
         t_.documents_[{one.kind, one.name}] = one.bytes;
+    t_.documents_version_ = t_.version_ + 1;
     return {};
   }
 
@@ -426,6 +427,7 @@ Result<Topology> Topology::decode(Bytes bytes) {
     return name;
   });
   if (!documents || !in.empty()) return malformed;
+  t.documents_version_ = t.version_;
   if (auto fine = t.check(); !fine) return Error{fine.error()};
   return t;
 }

@@ -98,6 +98,8 @@ class Topology {
     return documents_;
   }
 
+  // They are as they were when this was the version, at least as far as this copy knows.
+  TopologyVersion documents_version() const { return documents_version_; }
   // Whether these can be put into their places; the error says why not.
   base::Result<> check_documents(const std::vector<PutDocument>& documents) const;
 
@@ -141,6 +143,7 @@ class Topology {
   std::array<GroupNumber, base::kKeySlots> owners_ = no_owners();
   std::map<GroupNumber, TopologyVersion> handed_over_;
   std::map<std::pair<DocumentKind, std::string>, std::string> documents_;
+  TopologyVersion documents_version_ = 0;
   std::deque<std::string> history_;  // the last changes, encoded; the last one made version_
   size_t history_bytes_ = 0;
 

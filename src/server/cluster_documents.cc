@@ -21,7 +21,12 @@ bool ClusterDocuments::ready() const {
 }
 
 void ClusterDocuments::apply() {
-  if (founding_ || node_.topology().cluster_id().empty()) return;
+  const cluster::Topology& topology = node_.topology();
+  if (founding_ || topology.cluster_id().empty()) return;
+  set_rules();
+  if (cluster_ == topology.cluster_id() && version_ == topology.documents_version()) return;
+  cluster_ = topology.cluster_id();
+  version_ = topology.documents_version();
   apply_users();
   apply_rules();
   due_ = true;
@@ -126,6 +131,7 @@ void ClusterDocuments::load_library(const LibraryDocument& library, bool news) {
 
 void ClusterDocuments::own_users_changed() {
   users_.clear();
+  cluster_.clear();
   apply();
 }
 
@@ -168,13 +174,13 @@ void ClusterDocuments::drop_users() {
 // --- rules -------------------------------------------------------------------------------------
 
 void ClusterDocuments::apply_rules() {
-  auto by_name = cluster::keyspace_rules(node_.topology());
-  if (by_name != by_name_) {
-    by_name_ = std::move(by_name);
-    rules_ = {};
-    for (const auto& [name, rule] : by_name_) rules_.add(rule);
-  }
-  // The group may be another one than before.
+  rules_ = {};
+  for (const auto& [name, rule] : cluster::keyspace_rules(node_.topology())) rules_.add(rule);
+  set_rules();
+}
+
+// The group may be another one than before.
+void ClusterDocuments::set_rules() {
   if (ReplicaGroup* group = node_.group())
     group->consistency().set_rules(rules_.empty() ? nullptr : &rules_);
 }

@@ -20,7 +20,7 @@
 // Clients that know of no common libraries send a change to every node, one after the other. So the
 // first of them that comes to another node soon after finds it done, and is not an error.
 //
-// Cost: a comparison of texts whenever the topology changes; of two numbers per turn.
+// Cost: a comparison of texts whenever documents have changed; of some numbers else, per turn too.
 #pragma once
 
 #include <map>
@@ -72,6 +72,7 @@ class ClusterDocuments {
   void apply_users();
   void drop_users();
   void apply_rules();
+  void set_rules();
 
   Server& server_;
   ClusterNode& node_;
@@ -80,10 +81,11 @@ class ClusterDocuments {
   bool applied_ = false;                           // libraries, once
   bool due_ = false;                               // they are to be applied when the data are there
   uint64_t seen_ = 0;                              // changes of the libraries
+  std::string cluster_;                            // whose documents were applied last,
+  cluster::TopologyVersion version_ = 0;           // as of this version
   std::map<std::string, std::string> broken_;      // libraries that do not load: their codes
   std::map<std::string, base::Millis> by_others_;  // libraries: until when
   std::map<std::string, std::string> users_;       // as applied
-  std::map<std::string, cluster::KeyspaceRule> by_name_;
   cluster::KeyspaceRules rules_;
   std::set<std::string> overruled_;  // users whose documents have no effect here
 };

@@ -237,6 +237,9 @@ TEST_CASE("topology: where a node is, what it weighs, and documents") {
   must(t, PutDocument{DocumentKind::user, "alice", "on >secret ~* +@all"});
   must(t, PutDocument{DocumentKind::keyspace, "alice", "PREFIX a:"});
   CHECK(t.documents().size() == 2);
+  CHECK(t.documents_version() == t.version());
+  must(t, LeaveMember{1, true});
+  CHECK(t.documents_version() == t.version() - 1);
   CHECK(t.documents().at({DocumentKind::user, "alice"}) == "on >secret ~* +@all");
   check_decodes(t);
   must(t, PutDocument{DocumentKind::user, "alice", ""});
