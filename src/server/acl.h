@@ -70,7 +70,8 @@ class Acl {
   // Applies the rules to the user, who is made if there is none. The error is Redis's text.
   base::Result<> set_user(Bytes name, std::span<const Bytes> rules);
   bool remove(Bytes name);
-  // The configuration has him: on a node of a cluster he is the node's own.
+  // The configuration has him, or the cluster has no secret: on a node of a cluster he is the
+  // node's own.
   bool is_own(Bytes name) const;
   // The user's rules as text once the rules are applied to him as `before` describes him; nullptr:
   // as he is without any. The error is Redis's text.

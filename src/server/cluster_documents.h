@@ -6,7 +6,8 @@
 //
 // Libraries here are those of the documents and no others, however they came: data from a file or
 // from another member may bring old ones. Users are those of the documents and the node's own, that
-// is whom the configuration names (acl.h); `default` is its own while it has a password there. A
+// is whom the configuration names (acl.h), and everybody while there is no cluster-secret-file;
+// `default` is its own while it has a password there. A
 // document of a name that is own here has no effect here. Nobody becomes more open by joining:
 // `default` stays as it is while there is no document of him.
 //

@@ -110,9 +110,9 @@ void ClusterNode::loaded(NodeRecord record, const host::OnDone& done) {
     log::notice("Node configuration loaded, I'm {}", record_.id);
   }
   bus_->set_id(record_.id);
-  documents_->topology_changed();  // users, before anybody is let in while data are read
   server_.cluster_secrets().on_load([this] { secrets_changed(); });
   secrets_changed();
+  documents_->topology_changed();  // users, before anybody is let in while data are read
   // Who we are is on disk before anybody hears of it.
   file_->save(record_, [this, done] { open_home(done); });
 }

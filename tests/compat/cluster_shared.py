@@ -4,6 +4,7 @@ keyspaces.
 
   cluster_shared.py [WORD...]     tests whose names hold a word
 """
+import contextlib
 import sys
 import tempfile
 
@@ -196,8 +197,26 @@ def may_log_in(node, name, password):
     return node.connect().raw("AUTH", name, password) == b"+OK\r\n"
 
 
+@contextlib.contextmanager
+def cluster_secret():
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write("of all nodes, and of nobody else\n")
+        file.flush()
+        yield ["--cluster-secret-file", file.name]
+
+
+def test_users_without_a_secret_are_each_nodes_own():
+    with Nodes(3) as nodes:
+        check_equal(nodes[0].call("ACL", "SETUSER", "alice", "on", ">secret", "+ping"), b"OK")
+        check(may_log_in(nodes[0], "alice", "secret"), "where it was said")
+        nodes[0].call("FUNCTION", "LOAD", library())
+        eventually(lambda: answers(nodes[1]) == "one", "what comes later is there", timeout=PATIENCE)
+        check(not may_log_in(nodes[1], "alice", "secret"), "another node knows alice")
+        check_equal(nodes[0].call("ACL", "DELUSER", "alice"), 1)
+
+
 def test_users_are_the_same_everywhere():
-    with Nodes(4, formed=3) as nodes:
+    with cluster_secret() as args, Nodes(4, formed=3, args=args) as nodes:
         three = nodes[:3]
         check_equal(nodes[2].call("ACL", "SETUSER", "alice", "on", ">secret", "~a:*", "+get", "(~b:* +set)"), b"OK")
         check(may_log_in(nodes[2], "alice", "secret"), "at once where it was said")
@@ -245,8 +264,8 @@ class Guarded(Node):
 
 
 def test_users_of_the_configuration_are_the_nodes_own():
-    own = Guarded("--requirepass", "mine", "--user", "bob", "on", ">bobs", "+@all", "~*")
-    with Nodes(3) as nodes:
+    with cluster_secret() as args, Nodes(3, args=args) as nodes:
+        own = Guarded("--requirepass", "mine", "--user", "bob", "on", ">bobs", "+@all", "~*", *args)
         try:
             inside = own.connect()
             nodes[0].call("ACL", "SETUSER", "bob", "on", ">theirs", "+ping")
@@ -264,6 +283,7 @@ def test_users_of_the_configuration_are_the_nodes_own():
             check(may_log_in(nodes[0], "bob", "theirs"), "the cluster's bob stays")
         finally:
             own.remove()
+
 
 def test_keyspace_rules():
     with Nodes(4, formed=3) as nodes:
@@ -313,7 +333,7 @@ def test_files_hold_the_nodes_own_users():
     with tempfile.NamedTemporaryFile("w", suffix=".acl") as file:
         file.write("user default on nopass ~* &* +@all\nuser listed on >l ~* +@all\n")
         file.flush()
-        with Nodes(1, formed=0, args=["--aclfile", file.name]) as (node,):
+        with cluster_secret() as args, Nodes(1, formed=0, args=["--aclfile", file.name, *args]) as (node,):
             check_equal(node.call("ACL", "SETUSER", "made", "on", ">m", "+ping"), b"OK")
             check_equal(node.call("ACL", "SETUSER", "listed", ">more"), b"OK")
             check_equal(node.call("ACL", "SAVE"), b"OK")
