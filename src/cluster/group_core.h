@@ -210,7 +210,7 @@ class GroupCore {
   const SavedState* take_state();
   // The log is about to be cut off: also what else is remembered of it is to be saved before.
   void keep_state() {
-    if (std::exchange(state_stale_, false)) change_state();
+    if (std::exchange(state_stale_, false) || saving_ > 0) change_state();
   }
   // Entries for the disk: hands pieces of the log to `write(bytes, last index)`.
   template <class Write>

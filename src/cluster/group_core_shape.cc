@@ -106,7 +106,11 @@ void GroupCore::drop_old_shapes() {
 void GroupCore::arrives(Position at, const GroupShape& shape) {
   std::string bytes = encode_shape(shape);
   const bool known = state_.shape.shape.empty() ? shape == first_ : bytes == state_.shape.shape;
-  if (known) return;
+  if (known) {
+    // So in memory; what the disk has may be older, and its log is about to begin anew.
+    if (state_stale_ || !saved()) change_state();
+    return;
+  }
   state_.arriving = {at, std::move(bytes)};
   change_state();
 }

@@ -57,7 +57,7 @@ bool handed_over(const Topology& topology, GroupNumber from, const UnitNumber& n
 bool fails(const SlotLedger::Coming& coming, const Topology& topology, GroupNumber from) {
   // Adopting: it was the source's last word, so only the topology can end it.
   if (coming.adopting) return !any_owned(topology, coming.slots, from);
-  return handed_over(topology, from, coming.number) || !all_owned(topology, coming.slots, from);
+  return handed_over(topology, from, coming.number) || !any_owned(topology, coming.slots, from);
 }
 
 }  // namespace

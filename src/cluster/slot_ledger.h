@@ -39,6 +39,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/crc16.h"
@@ -54,7 +55,11 @@ class Topology;
 struct UnitNumber {
   TopologyVersion version = 0;  // as of which it was begun
   uint64_t count = 0;           // 0: begun before groups kept ledgers
-  auto operator<=>(const UnitNumber&) const = default;
+  // A later leader's are greater, though it may know an older topology.
+  auto operator<=>(const UnitNumber& other) const {
+    return std::tie(count, version) <=> std::tie(other.count, other.version);
+  }
+  bool operator==(const UnitNumber&) const = default;
 };
 
 using SlotList = std::vector<uint16_t>;  // in order

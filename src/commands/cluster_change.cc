@@ -8,6 +8,7 @@
 #include "server/blocked_keys.h"
 #include "server/cluster_node.h"
 #include "server/server.h"
+#include "server/slot_moves.h"
 
 namespace quoll::commands::clusters {
 
@@ -23,7 +24,6 @@ ClusterNode* node_or_reply(Call& call, Bytes why) {
   }
   return node;
 }
-
 
 bool concluded(Call& call, ClusterNode& node) {
   return commands::concluded(call, node, [&call] { call.reply.ok(); });
@@ -84,6 +84,17 @@ bool check_slots(Call& call, const cluster::Topology& topology, const SlotRanges
   return true;
 }
 
+// Slots on their way would be lost on it.
+bool check_still(Call& call, ClusterNode& node, const SlotRanges& slots) {
+  for (const cluster::SlotRange& range : slots)
+    for (unsigned slot = range.first; slot <= range.last; ++slot)
+      if (node.moves().moves(slot) || node.moves().named(slot)) {
+        call.reply.error(fmt::format("ERR Slot {} is being moved", slot));
+        return false;
+      }
+  return true;
+}
+
 template <bool kAdds, bool kRanges>
 void change_slots(Call& call) {
   ClusterNode* node = node_or_reply(call, kConfiguredSlots);
@@ -91,6 +102,7 @@ void change_slots(Call& call) {
   SlotRanges slots;
   if (!take_slots(call, kRanges, slots)) return;
   if (!check_slots(call, node->topology(), slots, kAdds)) return;
+  if (!kAdds && !check_still(call, *node, slots)) return;
   begin_change(call, *node, [node, slots = std::move(slots)](const cluster::Topology& now) {
     return kAdds ? cluster::next_to_add_slots(now, node->index(), slots)
                  : cluster::next_to_drop_slots(now, node->index(), slots);

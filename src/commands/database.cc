@@ -7,7 +7,9 @@
 #include "commands/databases.h"
 #include "commands/families.h"
 #include "server/call.h"
+#include "server/cluster_node.h"
 #include "server/server.h"
+#include "server/slot_moves.h"
 
 namespace quoll::commands {
 
@@ -135,6 +137,12 @@ void scan(Call& call) {
 // ASYNC or SYNC makes no difference: emptying is O(1), and the memory is given back in the
 // background in bounded steps.
 bool parse_flush(Call& call) {
+  // Keys that are on their way here still are another group's.
+  const server::ClusterNode* node = call.server.node();
+  if (node && node->serves() && node->moves().any_coming()) {
+    call.reply.error("TRYAGAIN Slots are being moved to this node");
+    return false;
+  }
   if (call.argc() == 1) return true;
   if (call.argc() == 2 && (base::equals_ignoring_case(call.arg(1), "async") ||
                            base::equals_ignoring_case(call.arg(1), "sync")))

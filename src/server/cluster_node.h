@@ -104,7 +104,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   cluster::NodeIndex index() const { return index_; }
   const std::string& id() const { return record_.id; }
   cluster::GroupNumber own_group() const { return own_group_; }
-  SlotMoves& moves() { return *moves_; }
+  SlotMoves& moves() const { return *moves_; }
   ClusterDocuments& documents() { return *documents_; }
   Rebalancer& rebalancer() { return *rebalancer_; }
   Forwarding& forwarding() { return *forwarding_; }

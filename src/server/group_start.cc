@@ -296,10 +296,20 @@ void ReplicaGroup::publish_checkpoint() {
   if (core_->commit() < writing_->at.index) return;
   writing_->commit = writing_->at.index;
   publishing_ = true;
-  checkpoints_.publish(checkpoints_.written(), *writing_,
-                       [this, alive = alive_](base::Result<> published) {
-                         if (*alive) checkpoint_published(std::move(published));
-                       });
+  // A restart may begin its log anew behind the checkpoint: what the log said of the group is on
+  // disk before.
+  core_->keep_state();
+  save_state([this, alive = alive_] {
+    if (!*alive) return;
+    if (writing_dropped_) {
+      publishing_ = false;
+      return writing_.reset();
+    }
+    checkpoints_.publish(checkpoints_.written(), *writing_,
+                         [this, alive](base::Result<> published) {
+                           if (*alive) checkpoint_published(std::move(published));
+                         });
+  });
 }
 
 void ReplicaGroup::checkpoint_published(base::Result<> published) {

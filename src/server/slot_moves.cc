@@ -157,6 +157,9 @@ bool SlotMoves::cancel(Bytes name) {
 }
 
 bool SlotMoves::cancel_slot(unsigned slot) {
+  if (const auto& released = ledger().released;
+      released && std::ranges::binary_search(released->slots, static_cast<uint16_t>(slot)))
+    return false;
   for (const SlotMove& move : moves_)
     for (const cluster::SlotRange& range : move.slots)
       if (!move.over() && range.first <= slot && slot <= range.last) return cancel(move.name);
@@ -366,7 +369,10 @@ void SlotMoves::send(std::string keys) {
 void SlotMoves::absorb(const store::Commit& commit) {
   if (!unit_) return;
   for (const store::Touch& touch : commit.touches) {
-    if (touch.key.empty()) return fail("the database was flushed");
+    if (touch.change == store::Change::keyless) {
+      if (touch.event.name == store::kEventLibraries.name) continue;
+      return fail("the database was flushed");
+    }
     if (touch.db == 0 && copied_[base::key_slot(touch.key)]) changed_.emplace(touch.key);
   }
 }
@@ -403,6 +409,9 @@ void SlotMoves::release() {
     unit_->phase = Unit::Phase::last;
     return;
   }
+  for (const uint16_t slot : unit_->slots)
+    if (!node_.has_slot(slot))
+      return fail(fmt::format("slot {} is not this group's any more", slot));
   unit_->phase = Unit::Phase::releasing;
   unit_->asking = true;
   listen(false);  // what happens here from now on is not the target's

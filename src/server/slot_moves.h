@@ -126,6 +126,8 @@ class SlotMoves final : public store::CommitSink {
   bool may_still_come(unsigned slot, bool begins);
   // The slot is withheld by the group's ledger: it is not served here.
   bool named(unsigned slot) const { return named_[slot]; }
+  // Slots are on their way here: their keys are not ours to remove.
+  bool any_coming() const { return !ledger().coming.empty(); }
   // The group's ledger knows of a newer topology than we do: nothing is served here.
   bool behind() const { return behind_; }
 
@@ -197,7 +199,7 @@ class SlotMoves final : public store::CommitSink {
   void ask_adoption();
   bool drop_keys(unsigned slot, base::Nanos end);
   void drop_some();
-  void run(std::initializer_list<base::Bytes> words);
+  base::Result<> run(std::initializer_list<base::Bytes> words);
 
   // slot_moves_target.cc
   bool note_arrival(Arrival& arrival, cluster::SlotLedger& next);

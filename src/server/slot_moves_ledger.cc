@@ -178,7 +178,8 @@ bool SlotMoves::drop_keys(unsigned slot, base::Nanos end) {
       keys.emplace_back(entry->key());
       return keys.size() < kDroppedAtOnce;
     });
-    for (const std::string& key : keys) run({"DEL", key});
+    for (const std::string& key : keys)
+      if (!run({"DEL", key})) return false;
   }
   return true;
 }
@@ -194,13 +195,14 @@ void SlotMoves::drop_some() {
   server_.host().loop.post([] {});
 }
 
-void SlotMoves::run(std::initializer_list<Bytes> words) {
+base::Result<> SlotMoves::run(std::initializer_list<Bytes> words) {
   store::CommitBuilder& commits = server_.store().commits();
   commits.begin(store::Origin::client, server_.now());
   const auto done = replay_.run_in_commit(0, Args(words.begin(), words.size()));
   commits.close();
   if (!done)
     log::warning("Cluster: {} of a slot that moves fails: {}", *words.begin(), done.error());
+  return done;
 }
 
 }  // namespace quoll::server

@@ -162,12 +162,11 @@ Result<> SlotMoves::install(GroupNumber from, const UnitNumber& number, Bytes ke
     if (!in.bytes(key) || !in.number(deadline) || !in.bytes(payload))
       return Error{"these are no keys"};
     if (!comes(base::key_slot(key), from, number)) return Error{std::string(kNotBegun)};
-    if (payload.empty()) {
-      run({"DEL", key});
-      continue;
-    }
     const std::string until = std::to_string(deadline == store::kNoDeadline ? 0 : deadline);
-    run({"RESTORE", key, until, payload, "REPLACE", "ABSTTL"});
+    const Result<> done = payload.empty()
+                              ? run({"DEL", key})
+                              : run({"RESTORE", key, until, payload, "REPLACE", "ABSTTL"});
+    if (!done) return done;
   }
   return {};
 }
