@@ -71,7 +71,8 @@ enum class Question : uint8_t {
   slot_take,   // begin to move slots to the asker
   slot_state,  // how such a move is
   slot_stop,   // cancel it
-  last = slot_stop,
+  slot_unit,   // is this unit of slots, which came from you, over?
+  last = slot_unit,
 };
 
 class NodeBus {

@@ -17,9 +17,8 @@
 //   1. A slot that the ledger names is not served, whatever the topology says; but for one that it
 //      names as adopting, when the topology says that this unit was handed over.
 //   2. Who knows a topology older than the floor serves nothing and takes nothing away.
-//   3. Names leave the ledger only by an entry whose floor is the topology that made them leave,
-//   and
-//      come into it only by one whose floor is not older than what they were looked up in.
+//   3. Names leave the ledger only by an entry whose floor is the topology that made them leave;
+//      they come into it only by one whose floor is not older than what their unit was begun on.
 //   4. A group has released one unit at a time; units are numbered by the topology's version, which
 //      only grows, and the topology remembers per group in which version it last lost slots so.
 //      A hand-over that was decided before that is late, and is refused.

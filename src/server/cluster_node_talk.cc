@@ -211,6 +211,7 @@ void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
     case Question::slot_keys:
     case Question::slot_count:
     case Question::slot_adopt:
+    case Question::slot_unit:
       return moves_->serve(asked.question, topology().index_of(asked.id), body, std::move(answer));
     case Question::slot_take:
     case Question::slot_state:

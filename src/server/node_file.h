@@ -6,10 +6,9 @@
 //   home <directory of its logs>
 //   incarnation <number>
 //   position <epoch> <index>       of the topology in the log of those who hold it
-//   released <slot>:<node> ...     not ours any more, and not yet the node's group's; and
-//   dropping <slot> ...            another group's, whose keys are still here: only until the log
-//   of
-//                                  our group has taken over what an older server left here
+//   released <slot>:<node> ...     not ours any more, and not yet the node's group's
+//   dropping <slot> ...            another group's, whose keys are still here; both until the log
+//                                  of our group has taken over what an older server left here
 //   places <kind:group:place:flags:directory> ...     of ours, in groups
 //   topology <bytes>
 //   <its bytes>

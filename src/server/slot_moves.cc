@@ -173,6 +173,21 @@ std::string SlotMoves::failure(unsigned slot) const {
   return {};
 }
 
+// Of one that was begun here or by an earlier leader of this group: what that has released is in
+// our log, or never will be.
+void SlotMoves::tell_of_unit(Bytes body, const NodeBus::OnAnswer& answer) const {
+  cluster::FieldReader in(body);
+  cluster::UnitNumber number;
+  if (!in.number(number.version) || !in.number(number.count))
+    return answer(Error{"this names no unit"});
+  if (epoch_ == 0 || !leads() || number.count >> kEpochShift > epoch_)
+    return answer(Error{"this node does not lead the source's group"});
+  const auto& released = ledger().released;
+  const bool goes_on =
+      (unit_ && unit_->number == number) || (released && released->number == number);
+  answer(std::string(goes_on ? "" : kOver));
+}
+
 // --- a unit ------------------------------------------------------------------------------------
 
 void SlotMoves::turn() {
@@ -199,6 +214,7 @@ void SlotMoves::tick() {
   }
   if (unit_ && unit_->lost) follow_release();
   if (!unit_ && current() && !leads()) fail("this node leads no more");
+  ask_about_units();
 }
 
 // One unit at a time is released, and the last one's keys are not far behind.

@@ -15,23 +15,24 @@
 //   drop      ledger: leftovers; their keys are removed; ledger: they are gone
 //
 // Until RELEASE is committed nothing has happened: whatever fails, or is cancelled, or whoever of
-// the two leaders is deposed, the slots stay, and the target drops what came, at the latest when
-// the next slots of that source come. Behind it there is only forward: whoever leads the source
-// serves none of the slots, and asks whoever leads the target to adopt them until that is so. A
-// leader that is deposed before it hears of its RELEASE knows nothing; the log decides.
+// the two leaders is deposed, the slots stay, and the target drops what came: as the source says,
+// or whoever leads that group, which is asked when nothing more comes. Behind it there is only
+// forward: whoever leads the source serves none of the slots, and asks whoever leads the target to
+// adopt them until that is so. A leader that is deposed before it hears of its RELEASE knows
+// nothing; the log decides.
 //
 // Why nothing that was acknowledged is lost, and no slot is served twice:
 //   1. A slot that the ledger in force withholds is not served. RELEASE is in force for the leader
-//   that
-//      proposes it, so none of its own writes follows; and for every later leader, if it is
+//      that proposes it, so none of its own writes follows; and for every later leader, if it is
 //      committed. Before that nobody asks for an adoption.
 //   2. The keys that were sent are committed in the target's log before they are answered; RELEASE
 //      is proposed only when writes are held, all that was executed is committed in the source's
 //      log, nothing has changed since it was sent, and both have as many keys in each slot. So
 //      every write that was acknowledged is in the target's log before RELEASE is in the source's.
 //   3. The target keeps what came under the name that its ledger has for it since before the first
-//      key: nothing but the failure of that unit, told by the source that has not released it, or
-//      by a later unit of the same source, takes it away. Adopting, only the topology ends it.
+//      key: nothing but the failure of that unit, told by a leader of the source in whose log it is
+//      not released, or by a later unit of the same source, takes it away. Adopting, only the
+//      topology ends it.
 //   4. The slots become the target's in the topology by compare and set, from the source's and only
 //      for a unit that is not older than the source's last hand-over: what was delayed does
 //      nothing.
@@ -80,10 +81,12 @@ constexpr size_t kFewChanges = 64;         // keys: then writes may wait for the
 constexpr unsigned kCounts = 20;           // of keys, while some expire here or there
 constexpr unsigned kCatchUpRounds = 16;    // then they wait even for more
 constexpr base::Millis kHoldMaxMs = 500;   // then writes go on, and a move that is not over ends
+constexpr base::Bytes kOver = "OVER";      // is said of a unit
 constexpr size_t kMovesKept = 64;          // that are over, to be told of
 constexpr size_t kLeftoverMax = 256;       // slots; then no more are released
 constexpr size_t kArrivalsMax = 256;       // words of sources that wait for our log
 constexpr base::Millis kAwaitMs = 30'000;  // a slot that is not even coming is waited for so long
+constexpr base::Millis kSilentMs = 2000;   // then a source is asked whether its unit is over
 constexpr base::Millis kBeginMs = 5000;    // as long a target that says "soon" is asked again
 
 struct SlotMove {
@@ -212,6 +215,8 @@ class SlotMoves final : public store::CommitSink {
                          base::Bytes counts) const;
   void answer_when_committed(cluster::NodeBus::OnAnswer answer);
   void adopt(Arrival arrival);
+  void tell_of_unit(base::Bytes body, const cluster::NodeBus::OnAnswer& answer) const;
+  void ask_about_units();
 
   Server& server_;
   ClusterNode& node_;
@@ -238,6 +243,7 @@ class SlotMoves final : public store::CommitSink {
   // As target.
   std::deque<Settling> settling_;  // until the log is committed up to there
   std::deque<Arrival> arrivals_;
+  std::map<cluster::GroupNumber, base::Millis> heard_;  // of what comes, by source
   std::map<uint16_t, base::Millis> awaited_;  // by clients: when they were last seen coming
   std::map<cluster::GroupNumber, cluster::UnitNumber> begun_;  // in this epoch, by source
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -42,10 +42,12 @@ bool take_slots_named(FieldReader& in, cluster::SlotList& slots) {
 //   slot_keys, slot_count              see below
 void SlotMoves::serve(Question question, NodeIndex node, Bytes body, NodeBus::OnAnswer answer) {
   follow_lead();
+  if (question == Question::slot_unit) return tell_of_unit(body, answer);
   if (epoch_ == 0) return answer(Error{"the target does not lead its group"});
   if (!node_.group()->may_commit()) return answer(Error{"the target's group has no quorum"});
   const GroupNumber from = cluster::group_of(node_.topology(), node);
   if (from == kNoGroup) return answer(Error{"the source has no group, as far as known here"});
+  heard_[from] = steady_ms();
   FieldReader in(body);
   UnitNumber number;
   if (!in.number(number.version) || !in.number(number.count))
@@ -140,6 +142,27 @@ bool SlotMoves::comes(unsigned slot, GroupNumber from, const UnitNumber& number)
   return begun != begun_.end() && begun->second == number && unit != ledger().coming.end() &&
          unit->second.number == number && !unit->second.adopting &&
          std::ranges::binary_search(unit->second.slots, static_cast<uint16_t>(slot));
+}
+
+// The leader on either side may be another one than when they began to come.
+void SlotMoves::ask_about_units() {
+  if (epoch_ == 0 || behind_) return;
+  const base::Millis now = steady_ms();
+  for (const auto& [from, unit] : ledger().coming) {
+    base::Millis& heard = heard_.try_emplace(from, now).first->second;
+    const NodeIndex source = node_.leader_node(from);
+    if (unit.adopting || now - heard < kSilentMs || source == cluster::kNoNode) continue;
+    heard = now;
+    std::string body;
+    cluster::FieldWriter(body).number(unit.number.version).number(unit.number.count);
+    node_.ask(source, Question::slot_unit, body,
+              [this, from = from, number = unit.number,
+               alive = alive_](const Result<std::string>& answer) {
+                if (!*alive || epoch_ == 0 || !answer || answer.value() != kOver) return;
+                arrivals_.push_back({Arrival::Word::fails, from, number, {}, [](const auto&) {}});
+                server_.host().loop.post([] {});
+              });
+  }
 }
 
 bool SlotMoves::may_still_come(unsigned slot, bool begins) {

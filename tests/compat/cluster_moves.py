@@ -230,24 +230,28 @@ def first_slot(node):
 
 def test_a_source_that_dies_while_it_copies_keeps_its_slots(groups):
     source, target = groups.leader(0), groups.leader(1)
+    slot = first_slot(source)[0]
+    tag = next(name for name in ("{%d}" % i for i in range(10 ** 6)) if key_slot(name[1:-1].encode()) == int(slot))
     many = client(groups.nodes[0])
-    for i in range(200):
-        many.set("copy:%d" % i, "v" * 2000)
+    value = b"v" * 100000
+    for i in range(250):
+        many.set(tag + str(i), value)
     before = source.slots()
-    target.child.send_signal(signal.SIGSTOP)
-    try:
-        check(groups.begin_move(0, 1, 100), "no move begins")
-        check_equal([move[b"state"] for move in moves_of(source)][0], b"snapshotting")
-        source.kill()
-    finally:
-        target.child.send_signal(signal.SIGCONT)
+    counting = target.connect()
+    check(groups.begin_move(0, 1, 100), "no move begins")
+    eventually(lambda: counting.call("CLUSTER", "COUNTKEYSINSLOT", slot) > 10, "keys come", timeout=PATIENCE, pause=0.001)
+    source.kill()
     eventually(lambda: groups.leader(0) is not None, "the other one leads", timeout=PATIENCE)
+    # The target asks whoever leads now, and keeps nothing.
+    eventually(lambda: counting.call("CLUSTER", "COUNTKEYSINSLOT", slot) == 0, "what came is dropped", timeout=PATIENCE, pause=0.05)
     source.start()
     eventually(groups.serving, "all serve", timeout=2 * PATIENCE, pause=0.1)
     check_equal(groups.leader(0).slots(), before)
-    check(all(many.get("copy:%d" % i) == b"v" * 2000 for i in range(200)), "something is lost")
+    check(all(many.get(tag + str(i)) == value for i in range(250)), "something is lost")
+    eventually(lambda: members_agree(groups), "leaders and replicas have the same", timeout=PATIENCE, pause=0.1)
     move_to_the_end(groups, 0, 1, 100)
-    check(all(many.get("copy:%d" % i) == b"v" * 2000 for i in range(200)), "something is lost")
+    check(all(many.get(tag + str(i)) == value for i in range(250)), "something is lost")
+    many.delete(*(tag + str(i) for i in range(250)))
     eventually(lambda: members_agree(groups), "leaders and replicas have the same", timeout=PATIENCE, pause=0.1)
 
 
