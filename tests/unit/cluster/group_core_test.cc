@@ -987,6 +987,30 @@ void grow_to_three(GroupStory& story) {
 
 }  // namespace
 
+TEST_CASE("group core: one does not begin to need another, but two of three go on alone") {
+  GroupConfig group = lone_group();
+  group.durability = Durability::memory;
+  GroupStory story(group, shape_of(0b1), 3);
+  story.begin();
+  story.time_out(0);
+  REQUIRE(story.core(0).serves());
+  story.write(0, "before");
+  story.change(0, shape_of(0b1, 0b110));
+  story.join(1);
+  story.join(2);
+  story.tick(0);
+  REQUIRE(story.core(0).caught_up(1));
+  CHECK(!story.core(0).may_change(shape_of(0b11, 0b100)).ok());
+  story.change(0, shape_of(0b111));
+  story.tick(0);
+  REQUIRE(story.core(0).shape_settled());
+  CHECK(story.core(0).may_change(shape_of(0b11)).ok());
+  story.change(0, shape_of(0b11));
+  story.tick(0);
+  CHECK(story.core(0).shape() == shape_of(0b11));
+  CHECK(story.core(0).may_change(shape_of(0b11, 0b100)).ok());  // for the third one's next place
+}
+
 TEST_CASE("group core: nodes learn, are let in, and vote") {
   GroupStory story(lone_group(), shape_of(0b1), 3);
   story.begin();
