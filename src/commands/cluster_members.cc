@@ -231,8 +231,8 @@ std::string rebalance_lines(ClusterNode& node) {
 std::string forwarding_of(const Call& call) {
   ClusterNode* node = call.server.node();
   if (!node) return {};
-  return fmt::format("cluster_commands_forwarded:{}\r\ncluster_commands_served_for_others:{}\r\n",
-                     node->forwarding().forwarded(), node->forwarding().served());
+  return counted_line("cluster_commands_forwarded", node->forwarding().forwarded()) +
+         counted_line("cluster_commands_served_for_others", node->forwarding().served());
 }
 
 }  // namespace

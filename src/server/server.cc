@@ -99,6 +99,10 @@ Server::Server(const host::Host& host, Config config, Families families)
 
 Server::~Server() {
   for (auto& [id, session] : sessions_) session->peer().close();
+  // Its log is on the disk that Persistence has.
+  group_ = nullptr;
+  node_ = nullptr;
+  cluster_.reset();
 }
 
 static data::Packing packing_of(const Settings& now) {

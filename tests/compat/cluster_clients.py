@@ -216,19 +216,24 @@ def test_users_have_their_rights(nodes):
     away = key_of(nodes, nodes[1])
     allowed = "{%s}ok" % away
     rules = ("on", ">secret", "~*ok", "+@all", "-@dangerous")
+    # There is no secret, so users are each node's own.
     nodes[0].call("ACL", "SETUSER", "alice", *rules)
-    eventually_all(nodes, lambda node: node.call("ACL", "GETUSER", "alice") is not None, "she is known")
     one = nodes[0].connect()
     one.call("AUTH", "alice", "secret")
     try:
+        check(one.error("SET", allowed, "1").startswith("NOPERM"), "she is not known there")
+        nodes[1].call("ACL", "SETUSER", "alice", *rules)
         check_equal(one.call("SET", allowed, "1"), b"OK")
         check(one.error("SET", away, "1").startswith("NOPERM"), "her keys")
         script = "return redis.call('SET', '%s', 'x')" % away
         nodes[1].call("DEL", away)
         check("can't access" in one.error("EVAL", script, "1", allowed), "a script has her rights there")
         check_equal(nodes[1].call("GET", away), None)
+        nodes[1].call("ACL", "SETUSER", "alice", "-set")
+        check(one.error("SET", allowed, "1").startswith("NOPERM"), "the rules there count too")
     finally:
-        nodes[0].call("ACL", "DELUSER", "alice")
+        for node in nodes[:2]:
+            node.call("ACL", "DELUSER", "alice")
     # With a password strangers could use the bus to get round it: without a secret nothing is served.
     nodes[1].call("CONFIG", "SET", "requirepass", "pw")
     try:
