@@ -99,10 +99,12 @@ Server::Server(const host::Host& host, Config config, Families families)
 
 Server::~Server() {
   for (auto& [id, session] : sessions_) session->peer().close();
-  // Its log is on the disk that Persistence has.
+  // The cluster's logs are files of the disk that persistence_ has, which ends before cluster_
+  // would.
+  const std::unique_ptr<ClusterView> ended = std::move(cluster_);
+  publications_.set_route(nullptr);
   group_ = nullptr;
   node_ = nullptr;
-  cluster_.reset();
 }
 
 static data::Packing packing_of(const Settings& now) {
