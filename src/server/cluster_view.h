@@ -32,8 +32,8 @@ struct ClusterMember {
   Liveness liveness = Liveness::alive;
   base::Millis ping_sent = 0;      // unix ms of the first ping that is not answered; 0: none
   base::Millis pong_received = 0;  // unix ms
-  std::string hostname;  // announced to clients
-  std::string shard_id;  // of its shard, 40 hex digits; "": made of the list of members
+  std::string hostname;            // announced to clients
+  std::string shard_id;            // of its shard, 40 hex digits; "": made of the list of members
 };
 
 // Members with the same slots.

@@ -204,7 +204,7 @@ struct Settings {
   Rebalance cluster_rebalance = Rebalance::manual;
   uint64_t cluster_rebalance_throttle = uint64_t{64} << 20;  // bytes a second; 0: no limit
   int64_t cluster_replace_after = 300;                       // seconds; 0: nobody is replaced
-  std::string cluster_join;  // "host:port" of a node whose cluster we join; empty: none
+  std::string cluster_join;         // "host:port" of a node whose cluster we join; empty: none
   std::string cluster_secret_file;  // empty: the secret follows from the cluster's id
 
   // Memory, eviction, freeing
