@@ -208,9 +208,10 @@ std::string counted_line(Bytes name, uint64_t count) {
 }
 
 // Of a cluster whose slots move: how far that is.
-std::string rebalance_lines(ClusterNode& node) {
-  const Rebalancer::Progress progress = node.rebalancer().progress();
-  const auto& members = node.members();
+std::string rebalance_lines(ClusterNode* node) {
+  if (!node || node->alone()) return {};
+  const Rebalancer::Progress progress = node->rebalancer().progress();
+  const auto& members = node->members();
   std::string lines = fmt::format(
       "cluster_rebalance_state:{}\r\n"
       "cluster_rebalance_percent:{}\r\n"
@@ -271,7 +272,7 @@ void cluster_info(Call& call) {
       counted_line("cluster_stats_messages_publish_sent", published.sent), traffic.sent,
       counted_line("cluster_stats_messages_publish_received", published.received), traffic.received,
       counted_line("cluster_publications_lost", published.lost), forwarding_of(call),
-      call.server.node() ? rebalance_lines(*call.server.node()) : ""));
+      rebalance_lines(call.server.node())));
 }
 
 void cluster_myid(Call& call) {
