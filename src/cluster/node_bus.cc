@@ -266,6 +266,11 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
       if (number == kWantsNoAnswer) return;
       const auto self = link.lock();
       if (!self || self->closed_) return;
+      // A large one shall not end the connection for the others.
+      const size_t waiting = self->out_.waiting_bytes();
+      if (answer.ok() && answer.value().size() > kLargeAnswerBytes &&
+          waiting + answer.value().size() > kAnswersWaitingBytesMax)
+        answer = Error{"too many answers wait"};
       const char fine = answer.ok() ? 1 : 0;
       self->put_frame(Question::none, number, {&fine, 1},
                       answer.ok() ? Bytes(answer.value()) : Bytes(answer.error()));

@@ -42,11 +42,12 @@ constexpr size_t kAskedMax = 1024;
 constexpr size_t kStrangerNodesMax = 64;
 constexpr size_t kNodesConnectedMax = 8192;  // that dialed us
 constexpr size_t kAnswersWaitingBytesMax =
-    128 * 1024 * 1024;                         // then who asked and does not read goes
-constexpr base::Millis kAnswerMs = 5000;       // then a question has failed
-constexpr base::Millis kGreetingMs = 2000;     // until the proof is there
-constexpr base::Millis kIdleLinkMs = 120'000;  // then a connection nobody uses ends
-constexpr base::Millis kBusDialAgainMs = 500;  // who was not reached is not told so long
+    128 * 1024 * 1024;                           // then who asked and does not read goes
+constexpr size_t kLargeAnswerBytes = 64 * 1024;  // such a one is left out before that
+constexpr base::Millis kAnswerMs = 5000;         // then a question has failed
+constexpr base::Millis kGreetingMs = 2000;       // until the proof is there
+constexpr base::Millis kIdleLinkMs = 120'000;    // then a connection nobody uses ends
+constexpr base::Millis kBusDialAgainMs = 500;    // who was not reached is not told so long
 
 // In front of an error: the question was never sent.
 constexpr base::Bytes kUnheard = "not sent: ";

@@ -93,6 +93,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   // The same for a command, which is run again when the outcome is there.
   void begin(const Session& session, Step step);
   std::optional<base::Result<>> take(SessionId session);
+  bool has_outcome(SessionId session) const;
   void cancel(SessionId session);
   // We leave the cluster and are a new node from then on, alone. We must have no keys. For a
   // command, as begin().

@@ -183,6 +183,11 @@ std::optional<Result<>> ClusterNode::take(SessionId session) {
   return outcome;
 }
 
+bool ClusterNode::has_outcome(SessionId session) const {
+  const auto waits = asked_.find(session);
+  return waits != asked_.end() && waits->second.outcome;
+}
+
 void ClusterNode::cancel(SessionId session) { asked_.erase(session); }
 
 // --- questions ---------------------------------------------------------------------------------

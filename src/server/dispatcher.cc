@@ -446,7 +446,9 @@ void Dispatcher::note_slow(Session& session, Command& command, Args args, base::
 // What its user may do may have changed while it waited.
 void Dispatcher::execute_again(Session& session, Command& command, Args args) {
   current_ = nullptr;
-  if (!session.user->unrestricted()) {
+  // What the command waited for may have taken away its right to be run; it has been run.
+  const bool over = server_.node() && server_.node()->has_outcome(session.id);
+  if (!over && !session.user->unrestricted()) {
     AclVerdict verdict = server_.acl().admit(session, command, args, AclContext::toplevel);
     if (!verdict) {
       reject(session, &command, refusal_text(command, verdict));

@@ -83,6 +83,7 @@ bool Forwarding::may_queue(const Session& session, const Command& command,
 // Every command of it must name keys: others are about the node they run on.
 bool Forwarding::take_transaction(const Session& session, Request& request) const {
   if (session.transaction.aborted || !session.transaction.watched.empty()) return false;
+  if (session.transaction.queue.size() + 2 > cluster::kRunLinesMax) return false;
   Part& part = request.parts[0];
   part.lines.add(std::vector<Bytes>{"multi"});
   for (const QueuedCommand& queued : session.transaction.queue) {
@@ -134,7 +135,7 @@ bool Forwarding::take(Session& session, Command& command, Args args, Route route
   if (!server_.find_session(session.id)) return false;  // a script's, or of a log
   const bool exec = command.spec->name == "exec" && session.transaction.open;
   if (session.transaction.open && !exec) return false;
-  if (!exec && !may_forward(session, command)) return false;
+  if (!may_forward(session, command)) return false;
   Request request;
   request.session = session.id;
   request.command = &command;
@@ -193,6 +194,7 @@ Forwarding::Request* Forwarding::find(SessionId session, uint64_t number) {
 
 // One try: each part that has no reply goes to the node that has its slot now.
 void Forwarding::step(Request& request) {
+  request.number = ++numbers_;  // late answers to the one before are no answers to this one
   request.asks.clear();
   request.failed = request.waits = false;
   std::map<NodeIndex, size_t> ask_of;
@@ -230,12 +232,13 @@ void Forwarding::place(Request& request, size_t part_index, std::map<NodeIndex, 
 }
 
 void Forwarding::send(Request& request, size_t ask_index) {
-  const Ask& ask = request.asks[ask_index];
+  Ask& ask = request.asks[ask_index];
   Lane& lane = lanes_[ask.node];
   if (lane.asked >= kForwardedAtOnce) {
     lane.waiting.emplace_back(request.session, std::pair(request.number, ask_index));
     return;
   }
+  ask.sent = true;
   cluster::CommandLines lines;
   for (const size_t part : ask.parts) lines.add(request.parts[part].lines);
   uint8_t flags = request.flags;
@@ -259,6 +262,7 @@ void Forwarding::send(Request& request, size_t ask_index) {
 
 void Forwarding::send_next(NodeIndex node) {
   Lane& lane = lanes_[node];
+  if (std::exchange(lane.sending, true)) return;  // an answer was there at once: the loop goes on
   while (lane.asked < kForwardedAtOnce && !lane.waiting.empty()) {
     const auto [session, what] = lane.waiting.front();
     lane.waiting.pop_front();
@@ -267,6 +271,7 @@ void Forwarding::send_next(NodeIndex node) {
                         request->asks[what.second].node == node && request->asks[what.second].open;
     if (stands) send(*request, what.second);
   }
+  lane.sending = false;
 }
 
 // In a turn of its own: the client's command is still being looked at.
@@ -285,7 +290,7 @@ void Forwarding::run_here(const Request& request, size_t ask_index, std::string 
       send_next(node);
     };
     const auto question = RunQuestion::decode(body);
-    QUOLL_CHECK(question);
+    if (!question) return told({});
     run_lines_for(server_, *question, "", told);
   });
 }
@@ -327,6 +332,7 @@ void Forwarding::take_answer(Request& request, const Ask& ask, const RunAnswer& 
     request.wait_until = answer.wait_ms ? now() + answer.wait_ms : INT64_MAX;
   part.reply = answer.reply;
   part.done = now() >= request.wait_until;
+  if (part.done && !request.ended_with.empty()) part.reply = request.ended_with;
   part.lines = {};
   part.lines.add(answer.line);
   request.waits = !part.done;
@@ -396,7 +402,7 @@ void Forwarding::settle(Request& request) {
   const bool over = patient ? now() >= request.until : request.failures >= kForwardFailures;
   if (over) return finish(request);
   for (const Ask& ask : request.asks)
-    if (ask.node != node_.index()) teller = ask.node;
+    if (ask.node != node_.index() && !node_.failed(ask.node)) teller = ask.node;
   if (teller == kNoNode) return step_later(request, kForwardAgainMs);
   node_.learn_from(teller, [this, session = request.session, number = request.number,
                             alive = alive_](const Result<>&) {
@@ -459,22 +465,35 @@ void Forwarding::reply(Session& session) {
 bool Forwarding::unblock(SessionId session, Bytes error) {
   const auto it = requests_.find(session);
   if (it == requests_.end() || it->second.wait_until == 0) return false;
+  if (it->second.open > 0) {  // what it may be doing there is told; else it ends with the answer
+    it->second.wait_until = now();
+    it->second.ended_with = error.empty() ? std::string() : as_error(error);
+    return true;
+  }
   it->second.reply = error.empty() ? it->second.parts[0].reply : as_error(error);
   return server_.find_session(session)->unblock();
 }
 
 // Who has failed does not answer any more, whatever its connection looks like.
 void Forwarding::tick() {
-  std::vector<std::pair<SessionId, std::pair<uint64_t, size_t>>> failed;
+  struct Failed {
+    SessionId session;
+    uint64_t number;
+    size_t ask;
+    bool sent;
+  };
+  std::vector<Failed> failed;
   for (const auto& [session, request] : requests_)
     for (size_t i = 0; i < request.asks.size(); ++i) {
       const Ask& ask = request.asks[i];
       const size_t place = ask.open ? node_.place_of(ask.node) : node_.members().size();
       if (place < node_.members().size() && node_.members()[place].liveness == Liveness::failed)
-        failed.push_back({session, {request.number, i}});
+        failed.push_back({session, request.number, i, ask.sent});
     }
-  for (const auto& [session, what] : failed)
-    answered(session, what.first, what.second, Error{"the node has failed"});
+  for (const Failed& one : failed) {
+    const std::string why = one.sent ? "" : std::string(cluster::kUnheard);
+    answered(one.session, one.number, one.ask, Error{why + "the node has failed"});
+  }
 }
 
 // --- for other nodes ---------------------------------------------------------------------------
@@ -504,6 +523,9 @@ void Forwarding::serve(const cluster::NodeBus::Asked& asked, Bytes body,
   if (!proxies() || !guarded || from == kNoNode)
     return answer(RunAnswer::encode(RunAnswer::Kind::refused, {}));
   const auto question = RunQuestion::decode(body);
+  // Without a secret each node has users of its own, and anybody may say a name.
+  if (question && !server_.cluster_secrets().given() && question->user != "default")
+    return answer(RunAnswer::encode(RunAnswer::Kind::refused, {}));
   if (!question || !may_serve(server_.commands(), *question, keys_))
     return answer(RunAnswer::encode(
         RunAnswer::Kind::not_run,

@@ -89,6 +89,7 @@ class Forwarding {
     cluster::NodeIndex node;
     std::vector<size_t> parts;
     bool open = true;
+    bool sent = false;
   };
   struct Request {
     uint64_t number = 0;
@@ -107,10 +108,12 @@ class Forwarding {
     base::Millis until = 0;       // a slot on its way is waited for
     base::Millis wait_until = 0;  // for keys; 0: it does not
     bool waits = false;           // nothing was there in this try
+    std::string ended_with;  // by CLIENT UNBLOCK, while it was asked for; "": as by its timeout
     std::string reply;
   };
   struct Lane {  // to one node
     size_t asked = 0;
+    bool sending = false;
     std::deque<std::pair<SessionId, std::pair<uint64_t, size_t>>> waiting;  // number, place in asks
   };
 

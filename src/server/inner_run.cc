@@ -32,7 +32,7 @@ class InnerPeer final : public NobodyPeer {
     size_t size = 0;
     for (host::Bytes part : parts) {
       size += part.size();
-      if (told_ && !counter_.feed(part)) fail();
+      if (told_ && !counter_.feed(part)) give_up();
       bytes_ += part.size();
       if (bytes_ <= kInnerReplyBytesMax) replies_ += part;
     }
@@ -73,6 +73,13 @@ class InnerPeer final : public NobodyPeer {
   }
   void fail() {
     if (told_) tell({});
+  }
+  void give_up() {
+    tell(RunAnswer::encode(
+        RunAnswer::Kind::ran,
+        error_line("ERR The command ran, but its reply is none that nodes hand on: ask the node "
+                   "itself")));
+    if (Session* session = server_.find_session(session_)) session->close_soon();
   }
 
   // The reply of the first of a transaction's commands that was refused.
@@ -129,7 +136,7 @@ void run_lines_for(Server& server, const RunQuestion& question, const std::strin
                    OnRun told) {
   server.refresh_clock();
   const AclUser* user = server.acl().find(question.user);
-  if (!user)
+  if (!user || !user->is(AclUser::kOn))
     return told(RunAnswer::encode(
         RunAnswer::Kind::not_run,
         error_line(fmt::format("NOPERM the node that has the slot knows no user '{}'",

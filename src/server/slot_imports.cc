@@ -60,8 +60,10 @@ void SlotImports::tell(SessionId id, Result<std::string> outcome) {
   waits->second = std::move(outcome);
   server_.host().loop.post([this, id, alive = alive_] {
     if (!*alive || !outcomes_.count(id)) return;
-    if (Session* session = server_.find_session(id)) return session->run_again();
-    outcomes_.erase(id);
+    Session* session = server_.find_session(id);
+    if (session && session->parked()) session->run_again();
+    // Nobody has taken it: its client is gone, or does not wait for it any more.
+    if (*alive) outcomes_.erase(id);
   });
 }
 

@@ -6,6 +6,7 @@ cluster tells of its slots and nodes: SLOT-STATS, MIGRATION, names.
 """
 import signal
 import sys
+import tempfile
 import threading
 import time
 
@@ -13,9 +14,11 @@ import redis
 from redis.crc import key_slot
 from redis.exceptions import RedisError, ResponseError
 
+import resp
 from cluster_nodes import PATIENCE, Node, Nodes, eventually_all
 from server import Results, check, check_equal, eventually
 
+PROXY = ("--cluster-routing", "proxy", "--cluster-cross-slot", "fanout")
 KEYS = ["key:%d" % i for i in range(60)]  # of all three nodes
 
 
@@ -212,29 +215,41 @@ def test_one_hop_and_no_further(nodes):
     check(int(nodes[1].info()["cluster_commands_served_for_others"]) > 0, "served")
 
 
-def test_users_have_their_rights(nodes):
-    away = key_of(nodes, nodes[1])
-    allowed = "{%s}ok" % away
+def test_users_have_their_rights(_):
     rules = ("on", ">secret", "~*ok", "+@all", "-@dangerous")
-    # There is no secret, so users are each node's own.
-    nodes[0].call("ACL", "SETUSER", "alice", *rules)
+    with tempfile.NamedTemporaryFile("w") as secret:
+        secret.write("of all nodes, and of nobody else\n")
+        secret.flush()
+        with Nodes(3, args=(*PROXY, "--cluster-secret-file", secret.name)) as nodes:
+            away = key_of(nodes, nodes[1])
+            allowed = "{%s}ok" % away
+            nodes[2].call("ACL", "SETUSER", "alice", *rules)
+            known = lambda node: node.connect().raw("AUTH", "alice", "secret") == b"+OK\r\n"
+            eventually_all(nodes[:2], known, "alice is known")
+            one = nodes[0].connect()
+            one.call("AUTH", "alice", "secret")
+            check_equal(one.call("SET", allowed, "1"), b"OK")
+            check(one.error("SET", away, "1").startswith("NOPERM"), "her keys")
+            script = "return redis.call('SET', '%s', 'x')" % away
+            check("can't access" in one.error("EVAL", script, "1", allowed), "a script has her rights there")
+            check_equal(nodes[1].call("GET", away), None)
+            nodes[1].call("ACL", "SETUSER", "alice", "off")
+            eventually(lambda: one.error("SET", allowed, "1").startswith("NOPERM"), "who is off has none", timeout=PATIENCE)
+
+
+def test_without_a_secret_strangers_gain_nothing(nodes):
+    away = key_of(nodes, nodes[1])
+    # Users are each node's own then: one of the same name is somebody else there.
+    for node in nodes[:2]:
+        node.call("ACL", "SETUSER", "alice", "on", ">secret", "~*", "+@all")
     one = nodes[0].connect()
     one.call("AUTH", "alice", "secret")
     try:
-        check(one.error("SET", allowed, "1").startswith("NOPERM"), "she is not known there")
-        nodes[1].call("ACL", "SETUSER", "alice", *rules)
-        check_equal(one.call("SET", allowed, "1"), b"OK")
-        check(one.error("SET", away, "1").startswith("NOPERM"), "her keys")
-        script = "return redis.call('SET', '%s', 'x')" % away
-        nodes[1].call("DEL", away)
-        check("can't access" in one.error("EVAL", script, "1", allowed), "a script has her rights there")
-        check_equal(nodes[1].call("GET", away), None)
-        nodes[1].call("ACL", "SETUSER", "alice", "-set")
-        check(one.error("SET", allowed, "1").startswith("NOPERM"), "the rules there count too")
+        check(one.error("SET", away, "1").startswith("MOVED "), "nothing runs for a name")
     finally:
         for node in nodes[:2]:
             node.call("ACL", "DELUSER", "alice")
-    # With a password strangers could use the bus to get round it: without a secret nothing is served.
+    # With a password they could use the bus to get round it.
     nodes[1].call("CONFIG", "SET", "requirepass", "pw")
     try:
         check(nodes[0].connect().error("GET", away).startswith("MOVED "), "guarded")
@@ -242,6 +257,34 @@ def test_users_have_their_rights(nodes):
         login = nodes[1].connect()
         login.call("AUTH", "pw")
         login.call("CONFIG", "SET", "requirepass", "")
+
+
+def test_an_unblocked_client_loses_nothing(nodes):
+    away = key_of(nodes, nodes[1], "unblocked")
+    other = nodes[1].connect()
+    for turn in range(30):
+        waiting = nodes[0].connect()
+        number = waiting.call("CLIENT", "ID")
+        waiting.send(resp.encode(["BLPOP", away, "0"]))
+        time.sleep(0.01)
+        other.call("RPUSH", away, str(turn))
+        nodes[0].call("CLIENT", "UNBLOCK", str(number))
+        got = resp.plain(resp.tree(waiting.read(PATIENCE)))
+        left = other.call("LPOP", away)
+        check_equal([got[1] if got else None, left].count(str(turn).encode()), 1)
+
+
+def test_a_reply_that_cannot_be_handed_on(nodes):
+    away = key_of(nodes, nodes[1])
+    one = nodes[0].connect()
+    before = nodes[1].call("INFO", "clients")
+    for _ in range(20):
+        check("none that nodes hand on" in one.error("EVAL", "return redis.status_reply(string.rep('x', 70000))", "1", away), "the error")
+    eventually(lambda: connected(nodes[1].call("INFO", "clients")) <= connected(before), "no session stays", timeout=PATIENCE)
+
+
+def connected(text):
+    return int(text.split(b"connected_clients:")[1].split(b"\r")[0])
 
 
 class Counters(threading.Thread):
@@ -508,7 +551,7 @@ def test_the_owner_is_killed(nodes):
 def main():
     results = Results()
     words = sys.argv[1:]
-    with Nodes(3, args=("--cluster-routing", "proxy", "--cluster-cross-slot", "fanout")) as nodes:
+    with Nodes(3, args=PROXY) as nodes:
         for name, test in list(globals().items()):
             if name.startswith("test_") and (not words or any(word in name for word in words)):
                 results.run("clients of a cluster: " + name[5:].replace("_", " "), test, nodes)

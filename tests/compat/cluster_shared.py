@@ -224,6 +224,13 @@ def test_users_are_the_same_everywhere():
         check_equal(len({tuple(node.call("ACL", "LIST")) for node in three}), 1)
         check_equal(nodes[0].connect().error("ACL", "SETUSER", "alice", "+nothing"),
                     "ERR Error in ACL SETUSER modifier '+nothing': Unknown command or category name in ACL")
+        # Who gives up a right is told so.
+        check_equal(nodes[1].call("ACL", "SETUSER", "chief", "on", ">c", "+@all"), b"OK")
+        chief = nodes[1].connect()
+        chief.call("AUTH", "chief", "c")
+        check_equal(chief.call("ACL", "SETUSER", "chief", "-acl"), b"OK")
+        check(chief.error("ACL", "WHOAMI").startswith("NOPERM"), "the right is gone")
+        check_equal(nodes[1].call("ACL", "DELUSER", "chief"), 1)
         # What is changed is what the cluster has of her.
         check_equal(nodes[1].call("ACL", "SETUSER", "alice", "+strlen"), b"OK")
         eventually_all(three, lambda node: b"+strlen" in b"".join(node.call("ACL", "LIST")), "her new rule is everywhere")
