@@ -536,6 +536,7 @@ void GroupWorld::settle(Member m) {
     const Index index = committed_.size() + 1;
     if (index <= core.log().base().index) {  // it came with all data
       committed_.push_back(node.data[index - 1]);
+      if (index == core.log().base().index) note_ledger_of_data(core);
       continue;
     }
     Index upto;

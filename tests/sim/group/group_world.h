@@ -213,6 +213,7 @@ class GroupWorld {
 
   // group_world_data.cc
   void take_checkpoint(Member m);
+  bool ends_here(Member m);
   void publish_checkpoint(Member m, Position at, const std::vector<uint64_t>& data);
   void trim_log(Member m, Position upto);
   void cut_log(Member m, Position upto);
@@ -225,6 +226,7 @@ class GroupWorld {
   // group_world_ledger.cc
   void tell_ledger(Member m);
   void note_ledger(const cluster::Entry& entry, Epoch by);
+  void note_ledger_of_data(const GroupCore& core);
   bool has_ledger(const GroupCore& core, const CommittedLedger& ledger) const;
   void check_ledger(Member m);
 

@@ -24,14 +24,21 @@ void GroupWorld::take_checkpoint(Member m) {
   save_then(m, publish);
 }
 
+// Between data that are in place and a log that follows; above all where the disk knows less of the
+// group than we do.
+bool GroupWorld::ends_here(Member m) {
+  const Node& node = nodes_[m];
+  const bool behind = node.machine.state.shape != node.core->state().shape;
+  return !peace_ && chance_.between(1, 100) <= (behind ? 50 : faults_.sync_alone / 4);
+}
+
 void GroupWorld::publish_checkpoint(Member m, Position at, const std::vector<uint64_t>& data) {
   Node& node = nodes_[m];
   if (node.disk_fails || at.index <= node.machine.checkpoint.index) return;
   node.machine.checkpoint = at;
   node.machine.checkpoint_commit = at.index;
   node.machine.checkpoint_data = data;
-  if (!peace_ && chance_.between(1, 100) <= faults_.sync_alone / 4)
-    return fall(m, machines_may_end(), chance_.between(10, 3000) * kMilliMicros);
+  if (ends_here(m)) return fall(m, machines_may_end(), chance_.between(10, 3000) * kMilliMicros);
   trim_log(m, at);
 }
 
@@ -146,8 +153,7 @@ void GroupWorld::put_in_place(const std::shared_ptr<AllData>& all) {
     node.machine.checkpoint_commit = std::min(all->commit, all->at.index);
     node.machine.checkpoint_data = all->data;
     // They are on disk, and the log there has not begun anew.
-    if (!peace_ && chance_.between(1, 100) <= faults_.sync_alone / 4)
-      return fall(all->to, false, chance_.between(10, 3000) * kMilliMicros);
+    if (ends_here(all->to)) return fall(all->to, false, chance_.between(10, 3000) * kMilliMicros);
     if (core.commit() > all->at.index) return;  // another leader has come meanwhile
     node.data = all->data;
     if (!core.holds(all->at)) {

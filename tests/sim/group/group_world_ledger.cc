@@ -30,6 +30,17 @@ void GroupWorld::note_ledger(const cluster::Entry& entry, Epoch by) {
   ledgers_.push_back({entry.header.at, by, number});
 }
 
+// All data came before they were committed; who has them leads, and has just committed them.
+void GroupWorld::note_ledger_of_data(const GroupCore& core) {
+  const Position base = core.log().base();
+  const uint64_t before = ledgers_.empty() ? 0 : ledgers_.back().number;
+  const uint64_t number = core.shape_at(base.index).slots.floor;
+  if (number < before) return fail("an older ledger came with all data");
+  if (number == before) return;
+  ++counts_.ledgers;
+  ledgers_.push_back({base, core.epoch(), number});
+}
+
 // It is in the log, or in what lies before that. Leaders of later epochs than the one in which it
 // was committed have it; of earlier ones, only who has its entry.
 bool GroupWorld::has_ledger(const GroupCore& core, const CommittedLedger& ledger) const {
