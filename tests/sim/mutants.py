@@ -54,7 +54,8 @@ class Subject(typing.NamedTuple):
 
     @property
     def world(self):
-        return [f'tests/sim/{self.name}/{self.name}_world.cc', f'tests/sim/{self.name}/main.cc']
+        files = sorted((ROOT / 'tests/sim' / self.name).glob('*.cc'))
+        return [str(file.relative_to(ROOT)) for file in files]
 
 
 SUBJECTS = [

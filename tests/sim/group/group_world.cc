@@ -91,6 +91,7 @@ GroupFaults GroupFaults::drawn(uint64_t seed) {
   if (group.lease) faults.hand_over_every = maybe(3, 20);
   if (group.lease && q.n == 3) faults.promise_every = maybe(3, 15);
   if (chance.between(0, 2) == 0) faults.make_changing(chance);
+  if (chance.between(0, 2)) faults.ledger_every = static_cast<int>(chance.between(1, 10));
   return faults;
 }
 
@@ -246,6 +247,7 @@ void GroupWorld::boot(Member m) {
   node.pending.clear();
   note("member " + std::to_string(m) + " begins: epoch " + std::to_string(state.epoch) +
        ", log to " + std::to_string(node.core->last().index) + (state.amnesia ? ", amnesiac" : ""));
+  check_ledger(m);
   on_node(m, now_ + chance_.between(0, kTick), [this, m] { tick(m); });
   for (Member other = 0; other < size_; ++other)
     if (other != m) at(now_ + kReconnect, [this, m, other] { connect(m, other); });
@@ -259,18 +261,7 @@ void GroupWorld::tick(Member m) {
   if (faults_.group.durability == Durability::memory &&
       now_ / kSyncEvery != (now_ - kTick) / kSyncEvery)
     sync_now(m);
-  // A checkpoint: committed data, then the log may begin there.
-  if (chance_.between(0, 200) == 0 && node.core->data_stands() && !node.disk_fails) {
-    const Index upto = std::min(node.core->commit(), node.core->applied());
-    if (auto epoch = node.core->log().epoch_at(upto);
-        epoch && upto > node.machine.checkpoint.index) {
-      node.machine.checkpoint = {*epoch, upto};
-      node.machine.checkpoint_commit = upto;
-      node.machine.checkpoint_data.assign(node.data.begin(),
-                                          node.data.begin() + static_cast<std::ptrdiff_t>(upto));
-      if (!listed()) begin_log_at_checkpoint(m);
-    }
-  }
+  if (chance_.between(0, 200) == 0) take_checkpoint(m);
   on_node(
       m, now_ + kTick, [this, m] { tick(m); }, true);
 }
@@ -293,24 +284,6 @@ void GroupWorld::end(Member m, bool machine_too) {
   }
   for (Member other = 0; other < size_; ++other)
     if (other != m) disconnect(m, other);
-}
-
-// What lies before the checkpoint is not kept; the shape as of it is saved before.
-void GroupWorld::begin_log_at_checkpoint(Member m) {
-  Node& node = nodes_[m];
-  Machine& machine = node.machine;
-  save_at_once(m);
-  if (machine.synced != machine.records.size() || !node.queue.empty() || node.writing) return;
-  std::map<Index, Record> entries;
-  for (Record& record : machine.records) {
-    entries.erase(record.restart ? entries.begin() : entries.lower_bound(record.at.index),
-                  entries.end());
-    if (!record.restart) entries.emplace(record.at.index, std::move(record));
-  }
-  machine.records.assign(1, Record{machine.checkpoint, "", true});
-  for (auto& [index, record] : entries)
-    if (index > machine.checkpoint.index) machine.records.push_back(std::move(record));
-  machine.synced = machine.records.size();
 }
 
 void GroupWorld::wipe(Member m) {
@@ -368,13 +341,14 @@ void GroupWorld::trouble(Member m) {
 }
 
 // An older state never takes the place of a newer one.
-void GroupWorld::save_state(Member m, const SavedState& state, uint64_t number) {
-  on_node(m, now_ + chance_.between(1, faults_.sync_max), [this, m, state, number] {
+void GroupWorld::save_state(Member m, const SavedState& state, uint64_t number,
+                            const std::function<void()>& then) {
+  on_node(m, now_ + chance_.between(1, faults_.sync_max), [this, m, state, number, then] {
     Node& node = nodes_[m];
     if (node.disk_fails) {  // tried again until it works
       trouble(m);
       return on_node(m, now_ + kDiskRetry,
-                     [this, m, state, number] { save_state(m, state, number); });
+                     [this, m, state, number, then] { save_state(m, state, number, then); });
     }
     if (number > node.machine.state_number) {
       node.machine.state = state;
@@ -382,17 +356,15 @@ void GroupWorld::save_state(Member m, const SavedState& state, uint64_t number) 
     }
     node.machine.has_state = true;
     node.core->state_saved();
+    if (then) then();
   });
 }
 
-void GroupWorld::save_at_once(Member m) {
-  Node& node = nodes_[m];
-  const SavedState* state = node.core->take_state();
-  if (!state) return;
-  node.machine.state = *state;
-  node.machine.state_number = ++sequence_;
-  node.machine.has_state = true;
-  node.core->state_saved();
+// What has changed, if anything has; what follows happens when that is on disk.
+void GroupWorld::save_then(Member m, const std::function<void()>& then) {
+  const SavedState* state = nodes_[m].core->take_state();
+  if (!state) return then();
+  save_state(m, *state, ++sequence_, then);
 }
 
 // --- the network -------------------------------------------------------------------------------
@@ -506,72 +478,6 @@ void GroupWorld::undo(Member m, Index behind) {
   node.core->data_stands(true);
 }
 
-// Cut off from all but whom it sends its data to, the leader sends what may never be committed.
-void GroupWorld::prepare_sync(Member from, Member to) {
-  if (!peace_ && chance_.between(1, 100) <= faults_.sync_alone) {
-    const Micros until = now_ + chance_.between(10, 6000) * kMilliMicros;
-    for (Member m = 0; m < size_; ++m) {
-      if (m == from || m == to) continue;
-      for (Member known : {from, to})
-        for (auto [a, b] : {std::pair(known, m), std::pair(m, known)}) {
-          cut(a, b, true);
-          at(until, [this, a = a, b = b] { cut(a, b, false); });
-        }
-    }
-  }
-  on_node(from, now_ + chance_.between(0, 100) * kMilliMicros,
-          [this, from, to, epoch = nodes_[from].core->epoch()] {
-            const GroupCore& core = *nodes_[from].core;
-            if (core.leads() && core.epoch() == epoch) begin_sync(from, to);
-          });
-}
-
-void GroupWorld::begin_sync(Member from, Member to) {
-  const Index applied = nodes_[from].core->applied();
-  const Position at_entry{*nodes_[from].core->log().epoch_at(applied), applied};
-  const Epoch epoch = nodes_[from].core->epoch();
-  const uint64_t life = link(from, to).life;
-  nodes_[from].core->sync_began(to, at_entry);
-  auto data = std::make_shared<std::vector<uint64_t>>(nodes_[from].data);
-  data->resize(at_entry.index);
-  auto shape = std::make_shared<cluster::GroupShape>(nodes_[from].core->shape_at(at_entry.index));
-  ++counts_.syncs;
-  note("member " + std::to_string(from) + " sends all data as of " +
-       std::to_string(at_entry.index) + " to " + std::to_string(to));
-  auto finish = [=, this] {
-    GroupCore& leader = *nodes_[from].core;
-    if (!leader.leads() || leader.epoch() != epoch) return;  // it has forgotten all about it
-    if (link(from, to).life != life) return leader.sync_ended(to);
-    if (!leader.shape().uses(to)) return leader.sync_ended(to);  // it has left
-    if (leader.log().base().index > at_entry.index)
-      return fail("the log does not reach back to the data sent to " + std::to_string(to));
-    const Index commit = leader.commit();
-    on_node(to, now_ + kMilliMicros, [=, this] {
-      Node& node = nodes_[to];
-      if (link(from, to).life != life || node.core->epoch() != epoch || node.disk_fails) return;
-      if (node.core->commit() > at_entry.index) return;
-      node.core->arrives(at_entry, *shape);
-      if (!listed()) save_at_once(to);
-      node.machine.checkpoint = at_entry;
-      node.machine.checkpoint_commit = std::min(commit, at_entry.index);
-      node.machine.checkpoint_data = *data;
-      // They are on disk, and the log there has not begun anew.
-      if (!peace_ && chance_.between(1, 100) <= faults_.sync_alone / 4)
-        return fall(to, false, chance_.between(10, 3000) * kMilliMicros);
-      node.data = *data;
-      if (!node.core->holds(at_entry)) {
-        node.queue.clear();
-        node.machine.records.assign(1, Record{at_entry, "", true});
-        node.machine.synced = 1;
-      }
-      node.core->installed(at_entry, commit, *shape);
-    });
-    on_node(from, now_ + 20 * kMilliMicros,
-            [this, from, to] { nodes_[from].core->sync_ended(to); });
-  };
-  on_node(from, now_ + chance_.between(10, 500) * kMilliMicros, finish);
-}
-
 // --- what a driver does at the end of a turn ---------------------------------------------------
 
 void GroupWorld::pump(Member m) {
@@ -585,6 +491,7 @@ void GroupWorld::pump(Member m) {
     node.machine.checkpoint_data.clear();
     node.machine.checkpoint_commit = 0;
     node.machine.synced = node.machine.records.size();
+    ++node.checkpoints_dropped;
   }
   if (auto behind = core.take_undone()) undo(m, *behind);
   apply(m);
@@ -629,13 +536,14 @@ void GroupWorld::settle(Member m) {
     const Index index = committed_.size() + 1;
     if (index <= core.log().base().index) {  // it came with all data
       committed_.push_back(node.data[index - 1]);
+      if (index == core.log().base().index) note_ledger_of_data(core);
       continue;
     }
     Index upto;
     cluster::Entry entry;
     cluster::decode_entry(core.log().slice(index - 1, 1, upto), entry);
     committed_.push_back(value_of(entry));
-    note_committed(entry);
+    note_committed(entry, core.epoch());
     if (entry.header.kind == EntryKind::rejoin) ++counts_.rejoins;
   }
   if (core.data_stands()) {
@@ -645,6 +553,7 @@ void GroupWorld::settle(Member m) {
     if (index > 0 && node.data[index - 1] != committed_[index - 1])
       return fail("member " + std::to_string(m) + " has other data at " + std::to_string(index));
   }
+  check_ledger(m);
   while (!node.pending.empty()) {
     const Pending& front = node.pending.front();
     if (!core.leads() || core.epoch() != front.epoch) {
@@ -1011,6 +920,11 @@ void GroupWorld::plan_faults() {
       if (nodes_[m].core && nodes_[m].core->leads())
         on_node(m, now_, [this, m] { change_shape(m); });
   });
+  plan(faults_.ledger_every, [this] {
+    for (Member m = 0; m < size_; ++m)
+      if (nodes_[m].core && nodes_[m].core->leads())
+        on_node(m, now_, [this, m] { tell_ledger(m); });
+  });
   plan(faults_.split_every, [=, this] {  // into two sides
     const auto side = static_cast<uint64_t>(chance_.between(1, (1 << size_) - 2));
     const Micros until = now_ + down();
@@ -1085,9 +999,11 @@ void GroupWorld::change_shape(Member m) {
   GroupCore& core = *nodes_[m].core;
   if (!core.leads() || core.shape().joint()) return;
   const cluster::GroupShape before = core.shape();
-  const cluster::GroupShape to = drawn_change(core);
+  cluster::GroupShape to = drawn_change(core);
   const bool lone = to.now.size() < 3 && faults_.group.durability == Durability::memory;
-  if (lone || to == before || !core.change(to)) return;
+  if (lone || to == before) return;
+  to.slots = {};  // who changes the group says nothing of slots
+  if (!core.change(to)) return;
   ++counts_.changes;
   note("member " + std::to_string(m) + " changes the group: voters " +
        std::to_string(before.now.places) + " -> " + std::to_string(to.now.places) + ", members " +
@@ -1142,7 +1058,8 @@ void GroupWorld::go(Member m, const std::string& id) {
 }
 
 // Who is in the group no more goes on for a while.
-void GroupWorld::note_committed(const cluster::Entry& entry) {
+void GroupWorld::note_committed(const cluster::Entry& entry, Epoch by) {
+  note_ledger(entry, by);
   if (entry.header.kind != EntryKind::shape) return;
   const cluster::GroupShape before = std::exchange(shape_, *cluster::decode_shape(entry.payload));
   for (Member m = 0; m < size_; ++m)
@@ -1211,6 +1128,8 @@ std::string GroupWorld::verdict() {
     if (!other.intact()) return "member " + std::to_string(m) + " was not readmitted";
     if (other.applied() + 300 < core.commit())
       return "member " + std::to_string(m) + " did not catch up";
+    if (other.shape().slots != core.shape().slots)
+      return "member " + std::to_string(m) + " has another ledger than the leader";
     for (Index index = 1; index <= std::min<Index>(other.applied(), other.commit()); ++index)
       if (nodes_[m].data[index - 1] != committed_[index - 1])
         return "member " + std::to_string(m) + " has other data at " + std::to_string(index) +

@@ -12,6 +12,9 @@
 //   shape:   in some runs the group changes all the time: nodes come as learners, become voters,
 //            leave, also the leader, several at once; W and R follow, or change by themselves. A
 //            node that has left goes on for a while, and another one may get its place
+//   ledger:  in most runs leaders tell now and then what the group says of its slots; every ledger
+//            has a greater number. State, checkpoint and log go to disk in the driver's order, and
+//            everything ends in between
 //   faults:  at random, and where they hurt most: around elections, to a leader that is alone with
 //            what it executes, to several members at once
 //
@@ -20,6 +23,8 @@
 //   - a write that was acknowledged is committed; a read shows every write acknowledged before it,
 //     also one that the lease answers at once
 //   - the group changes only where a leader has committed an entry of its epoch
+//   - who has a committed ledger in its log, or data as of behind it, has no older one in force,
+//     not even when it has just begun, got all data or changed the group; so has who leads
 //   - one leader per epoch; data never differ from the committed entries
 //   - all data sent to a member are of use to it: the log goes on from there
 //   - after all faults have ended: within 30 s a leader serves, writes and reads are answered, all
@@ -76,7 +81,9 @@ struct GroupFaults {
   // In a hundred: who has just voted ends; who has just been elected ends or is cut off.
   int voter_ends = 0;
   int leader_falls = 0;
-  int sync_alone = 0;  // who sends all its data is cut off with the receiver
+  // Who sends all its data is cut off with the receiver; and who has put data in place ends.
+  int sync_alone = 0;
+  int ledger_every = 0;  // the leader tells a ledger of slots; in two runs of three
   static GroupFaults drawn(uint64_t seed);
 
  private:
@@ -95,7 +102,7 @@ class GroupWorld {
   struct Counts {
     uint64_t acknowledged = 0, reads = 0, elections = 0, undone = 0, syncs = 0, rejoins = 0;
     uint64_t leased = 0;  // reads answered at once
-    uint64_t changes = 0;
+    uint64_t changes = 0, ledgers = 0;
   };
   const Counts& counts() const { return counts_; }
 
@@ -138,16 +145,32 @@ class GroupWorld {
     bool disk_fails = false;
     bool disk_told = true;
     bool writing = false;
-    bool moment = false;        // waited for, for what is held back
-    int64_t messages_left = 0;  // until it falls; 0: it does not
-    uint64_t file = 0;          // a new one after every trouble
-    std::vector<Record> queue;  // for the disk
+    bool moment = false;               // waited for, for what is held back
+    int64_t messages_left = 0;         // until it falls; 0: it does not
+    uint64_t file = 0;                 // a new one after every trouble
+    uint64_t checkpoints_dropped = 0;  // what is being written is not wanted any more
+    std::vector<Record> queue;         // for the disk
     Micros skew = 0;
     int64_t rate = 0;            // of its steady clock: so many thousandths faster than time
     std::vector<uint64_t> data;  // values as they were executed; 0: an entry without one
     std::deque<Pending> pending;
     std::deque<std::function<void()>> missed;  // while paused
     std::deque<std::function<void()>> late;    // timers then
+  };
+  struct AllData {  // on their way to a member
+    Member from, to;
+    uint64_t life;  // of the connection
+    Epoch epoch;
+    Position at;
+    Index commit = 0;
+    cluster::GroupShape shape;
+    std::vector<uint64_t> data;
+    bool over = false;  // taken, or given up
+  };
+  struct CommittedLedger {
+    Position at;
+    Epoch by;  // the epoch in which it was
+    uint64_t number;
   };
   struct Link {  // one direction of a connection
     bool up = false;
@@ -171,7 +194,9 @@ class GroupWorld {
   void tick(Member m);
   void write_next(Member m);
   void sync_now(Member m);
-  void save_state(Member m, const cluster::SavedState& state, uint64_t number);
+  void save_state(Member m, const cluster::SavedState& state, uint64_t number,
+                  const std::function<void()>& then = {});
+  void save_then(Member m, const std::function<void()>& then);
   void trouble(Member m);
   void send(Member from, Member to, const cluster::GroupMessage& message);
   void connect(Member a, Member b);
@@ -180,15 +205,31 @@ class GroupWorld {
   void apply(Member m);
   void pad(Member m);
   void undo(Member m, Index behind);
-  void prepare_sync(Member from, Member to);
-  void begin_sync(Member from, Member to);
   void settle(Member m);
-  void save_at_once(Member m);
-  void begin_log_at_checkpoint(Member m);
-  void note_committed(const cluster::Entry& entry);
+  void note_committed(const cluster::Entry& entry, Epoch by);
   void change_shape(Member m);
   void tell_only_the_new(Member m, uint32_t before, uint32_t after);
   cluster::GroupShape drawn_change(const GroupCore& leader);
+
+  // group_world_data.cc
+  void take_checkpoint(Member m);
+  bool ends_here(Member m);
+  void publish_checkpoint(Member m, Position at, const std::vector<uint64_t>& data);
+  void trim_log(Member m, Position upto);
+  void cut_log(Member m, Position upto);
+  void prepare_sync(Member from, Member to);
+  void begin_sync(Member from, Member to);
+  void await_sync(const std::shared_ptr<AllData>& all);
+  void receive_all(const std::shared_ptr<AllData>& all);
+  void put_in_place(const std::shared_ptr<AllData>& all);
+
+  // group_world_ledger.cc
+  void tell_ledger(Member m);
+  void note_ledger(const cluster::Entry& entry, Epoch by);
+  void note_ledger_of_data(const GroupCore& core);
+  bool has_ledger(const GroupCore& core, const CommittedLedger& ledger) const;
+  void check_ledger(Member m);
+
   void come(Member m, const std::string& id);
   void go(Member m, const std::string& id);
   bool listed() const { return faults_.change_every == 0; }
@@ -251,6 +292,8 @@ class GroupWorld {
   uint64_t next_value_ = 1;
   std::vector<uint64_t> committed_;  // value of entry i at i - 1; 0: none
   std::map<Epoch, Member> leaders_;
+  uint64_t ledgers_told_ = 0;
+  std::vector<CommittedLedger> ledgers_;
   Index acknowledged_ = 0;  // the last acknowledged write's index
   Counts counts_;
   std::string failure_;

@@ -66,6 +66,7 @@ int main(int argc, char** argv) {
     all.rejoins += counts.rejoins;
     all.leased += counts.leased;
     all.changes += counts.changes;
+    all.ledgers += counts.ledgers;
     if (broken.empty()) {
       ++passed;
       continue;
@@ -81,11 +82,12 @@ int main(int argc, char** argv) {
       "%llu writes acknowledged, %llu reads and %llu by a lease, %llu elections, %llu members "
       "undid "
       "something, "
-      "%llu got all data, %llu rejoined, %llu changes of the group\n",
+      "%llu got all data, %llu rejoined, %llu changes of the group, %llu ledgers committed\n",
       static_cast<unsigned long long>(all.acknowledged), static_cast<unsigned long long>(all.reads),
       static_cast<unsigned long long>(all.leased), static_cast<unsigned long long>(all.elections),
       static_cast<unsigned long long>(all.undone), static_cast<unsigned long long>(all.syncs),
-      static_cast<unsigned long long>(all.rejoins), static_cast<unsigned long long>(all.changes));
+      static_cast<unsigned long long>(all.rejoins), static_cast<unsigned long long>(all.changes),
+      static_cast<unsigned long long>(all.ledgers));
   std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(passed),
               static_cast<unsigned long long>(failed));
   return failed ? 1 : 0;

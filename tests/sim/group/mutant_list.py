@@ -156,8 +156,8 @@ MUTANTS = [
     ('joint-settled-at-once', 'the new shape follows when the joint one is committed', [
         (CHANGES, 'commit_ < std::max(noop_, shapes_.back().at.index)', 'commit_ < noop_')]),
     ('shape-without-the-joint-one', 'voters change by a joint shape', [
-        (CHANGES, 'append_shape(target.now == shape().now ? target : joint_shape(shape(), target));',
-         'append_shape(target);')]),
+        (CHANGES, 'append_shape(next.now == shape().now ? next : joint_shape(shape(), next));',
+         'append_shape(next);')]),
     ('shape-in-force-when-committed', 'a shape is in force for who has its entry', [
         (HEADER, 'const GroupShape& shape() const { return shapes_.back().shape; }',
          'const GroupShape& shape() const { return known_at(commit_).shape; }'),
@@ -193,4 +193,22 @@ MUTANTS = [
         (CHANGES, '  if (news) state_.shape = {known.at, encode_shape(known.shape)};\n', '')]),
     ('shape-not-saved-before-data', 'the shape of data that come is saved before they are', [
         (CHANGES, '  state_.arriving = {at, std::move(bytes)};\n', '')]),
+    # --- what the group says of its slots
+    ('ledger-not-kept', 'what is remembered of the log is saved before that is cut off', [
+        (HEADER, 'if (std::exchange(state_stale_, false) || saving_ > 0) change_state();', '')]),
+    ('ledger-kept-when-nothing-is-saved', 'a state on its way to disk is not there yet', [
+        (HEADER, 'if (std::exchange(state_stale_, false) || saving_ > 0) change_state();',
+         'if (std::exchange(state_stale_, false)) change_state();')]),
+    ('ledger-not-read-at-the-start', 'a ledger is in force for who has its entry', [
+        (CHANGES, '      if (tells_shape(entry.header.kind)) add_shape(entry);\n',
+         '      if (entry.header.kind == EntryKind::shape) add_shape(entry);\n')]),
+    ('ledger-not-taken', 'a ledger is in force for who has its entry', [
+        (CORE, 'if (tells_shape(entry.header.kind)) take_shape(entry);',
+         'if (entry.header.kind == EntryKind::shape) take_shape(entry);')]),
+    ('ledger-lost-by-a-change', 'a change of the group keeps its ledger', [
+        (CHANGES, '  next.slots = shape().slots;\n', '')]),
+    ('ledger-of-arriving-data-not-saved', 'what is known of data that come is on disk before', [
+        (CHANGES, '    if (state_stale_ || !saved()) change_state();\n', '')]),
+    ('ledger-never-remembered', 'a ledger is saved with what else is', [
+        (CHANGES, '    state_stale_ |= news;\n', '    (void)news;\n')]),
 ]
