@@ -304,6 +304,9 @@ void GroupCore::hear_reply(Member from, const GroupMessage& message) {
   advance_confirmed();
   if (peer.feed == Feed::lagging) return;
   if (!message.flag) {
+    // It may have forgotten what it had (8); what it has after all it will say again.
+    peer.match = std::min(peer.match, message.index);
+    peer.synced = std::min(peer.synced, message.index);
     peer.next = std::max<Index>(std::min(peer.next - 1, message.index + 1), 1);
     peer.feed = Feed::probe;
     peer.asked = 0;
