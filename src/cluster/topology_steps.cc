@@ -212,12 +212,15 @@ namespace {
 NodeIndex witness_for(const Topology& topology, GroupNumber number, const GroupShape& now,
                       const std::set<NodeIndex>& dead) {
   const std::vector<NodeIndex>& members = topology.groups().at(number).members;
+  const std::vector<NodeIndex>& holders = topology.groups().at(number).holders;
   NodeIndex present = kNoNode, chosen = kNoNode;
   uint64_t least = UINT64_MAX;
   for (const auto& [index, member] : topology.members()) {
     if (member.leaves || contains(members, index)) continue;
     const auto place = now.place_of(member.id);
     const bool has = place && now.is_witness(*place);
+    // Whose data it still has is first to be without it, else it would wait for that for ever.
+    if (!has && contains(holders, index)) continue;
     if (has) present = index;
     if (dead.count(index)) continue;
     if (has && now.votes(*place)) return index;
