@@ -173,6 +173,14 @@ TEST_CASE("replica plan: a group without replicas gets one of those that have se
   CHECK(topology.groups().at(0).members == std::vector<NodeIndex>{0, 7});
   CHECK(topology.groups().at(2).members == std::vector<NodeIndex>{5, 6, 8, 1});
   CHECK(!next_replica_move(topology, {1}, leaders, 1));
+  // Both logs still count on those who go.
+  CHECK(topology.groups().at(0).holders == std::vector<NodeIndex>{0, 1});
+  CHECK(topology.groups().at(2).holders == std::vector<NodeIndex>{5, 6, 7, 8});
+  CHECK(!next_replica_move(topology, {1, 7}, leaders, 1));
+  for (const GroupNumber group : {0, 2})
+    CHECK(make_all(topology, [group](const Topology& now) {
+            return next_to_settle_holders(now, group, now.groups().at(group));
+          }) == "");
   // The barrier keeps what others need.
   CHECK(next_replica_move(topology, {1, 7}, leaders, 1));
   CHECK(!next_replica_move(topology, {1, 7}, leaders, 2));
