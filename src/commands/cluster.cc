@@ -284,7 +284,8 @@ constexpr CommandSpec kClusterCommands[] = {
     subcommand<cluster_keyspace>({"cluster|keyspace", -3, kSteers, "7.4.0",
                                   "Asks more than its group's quorums for the keys of a prefix.",
                                   "O(N) where N is the number of keyspaces",
-                                  "SET name PREFIX prefix [W n] [R n] ... | DEL name | LIST"}),
+                                  "<SET name PREFIX prefix [PROFILE profile] [W count] [R count] "
+                                  "[DURABILITY level] [TIMEOUT milliseconds] | DEL name | LIST>"}),
     subcommand<cluster_leave>({"cluster|leave", -2, kSteers, "7.4.0",
                                "Makes a node leave the cluster, after others have what it has.",
                                kPerNode, "[node-id] [CANCEL]"}),
