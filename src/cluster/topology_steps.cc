@@ -233,6 +233,14 @@ NodeIndex witness_for(const Topology& topology, GroupNumber number, const GroupS
   return chosen == kNoNode ? present : chosen;
 }
 
+// The log of a group that it is no member of any more still counts on it.
+bool is_held_elsewhere(const Topology& topology, GroupNumber number, NodeIndex node) {
+  return std::ranges::any_of(topology.groups(), [&](const auto& one) {
+    return one.first != number && contains(one.second.holders, node) &&
+           !contains(one.second.members, node);
+  });
+}
+
 }  // namespace
 
 WantedMembers wanted_members(const Topology& topology, GroupNumber number, const GroupShape& now,
@@ -245,7 +253,8 @@ WantedMembers wanted_members(const Topology& topology, GroupNumber number, const
     if (!member) continue;
     const auto place = now.place_of(member->id);
     const bool votes = place && now.votes(*place);
-    if (votes || !dead.count(node)) wanted.push_back({member->id, false});
+    const bool comes = !dead.count(node) && !is_held_elsewhere(topology, number, node);
+    if (votes || comes) wanted.push_back({member->id, false});
   }
   if (wanted.size() != 2) return wanted;
   const NodeIndex witness = witness_for(topology, number, now, dead);

@@ -62,7 +62,7 @@ NextStep next_to_weigh(const Topology& topology, NodeIndex node, uint32_t weight
 // Whom the group needs, as it stands: its members, and a witness beside two of them, so that it
 // goes on without any one. No witness: there is no node left for that. Who is `dead` (for too long)
 // neither begins to vote nor is the witness while another node could be; a voter with data stays
-// one: it may have what was acknowledged.
+// one: it may have what was acknowledged. Nor does who still counts in the log of another group.
 WantedMembers wanted_members(const Topology& topology, GroupNumber group, const GroupShape& now,
                              const std::set<NodeIndex>& dead);
 // Those hold the topology who should.

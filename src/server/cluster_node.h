@@ -251,7 +251,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void forget_data();
   void leave_witness(cluster::GroupNumber group);
   std::string dir_of(base::Bytes what, cluster::GroupNumber group, cluster::Member place) const;
-  void ask_for_place(cluster::GroupNumber group, const std::vector<cluster::NodeIndex>& of);
+  void ask_for_place(cluster::GroupNumber group, cluster::NodeIndex other);
   void take_place(cluster::GroupNumber group, base::Bytes answer);
   void serve_witness(base::Bytes body, const cluster::NodeBus::OnAnswer& answer);
   void follow_governors();
@@ -287,6 +287,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void begin_effort(Step step, bool founds, host::OnDone done);
   void step_on(const std::shared_ptr<Effort>& effort);
   void step_again(const std::shared_ptr<Effort>& effort, const std::string& error);
+  cluster::NodeIndex governor_to_ask(size_t turn) const;
   void propose_afar(const std::shared_ptr<Effort>& effort, const std::string& change);
   void pull(const host::Endpoint& from, host::OnDone done);
   base::Result<> take_topology(base::Bytes answer);

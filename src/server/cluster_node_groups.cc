@@ -162,7 +162,8 @@ void ClusterNode::follow_own_group() {
   if (held_group_ != own_group_ && held != topology().groups().end() &&
       cluster::contains(held->second.holders, index_))
     return;  // whose log still counts on us
-  ask_for_place(own_group_, group->second.members);
+  const std::vector<NodeIndex>& members = group->second.members;
+  ask_for_place(own_group_, members[asked_for_place_++ % members.size()]);
 }
 
 // The shape follows the topology, a step at a time.
@@ -350,7 +351,8 @@ void ClusterNode::follow_governors() {
     leave_keeper();
     save();
   }
-  if (governs && (!keeper_ || !keeper_->led())) ask_for_place(kNoGroup, topology().governors());
+  if (governs && (!keeper_ || !keeper_->led()))
+    ask_for_place(kNoGroup, governor_to_ask(asked_for_place_++));
   if (keeper_ && !governs && !keeper_->led() && !topology().governors().empty())
     ask_whether_left(kNoGroup, topology().governors());
   consider_governors();
@@ -384,9 +386,8 @@ void ClusterNode::take_governors_place(cluster::Member place, const GroupShape& 
 
 // --- others ------------------------------------------------------------------------------------
 
-// Which place in the group is ours? One of these knows.
-void ClusterNode::ask_for_place(GroupNumber group, const std::vector<NodeIndex>& of) {
-  const NodeIndex other = of[asked_for_place_++ % of.size()];
+// Which place in the group is ours? The other one may know.
+void ClusterNode::ask_for_place(GroupNumber group, NodeIndex other) {
   if (other == index_ || !asking_.insert(group).second) return;
   std::string body = topology().cluster_id();
   FieldWriter(body).number(group);

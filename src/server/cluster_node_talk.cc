@@ -106,10 +106,19 @@ void ClusterNode::step_on(const std::shared_ptr<Effort>& effort) {
   propose_afar(effort, next.value()->encode());
 }
 
+// Those who hold the topology; but when all whom it names are new to that, somebody else still
+// does.
+NodeIndex ClusterNode::governor_to_ask(size_t turn) const {
+  const auto& named = topology().governors();
+  const size_t first = 2 * named.size();
+  turn %= first + indexes_.size();
+  return turn < first ? named[turn % named.size()] : indexes_[turn - first];
+}
+
 void ClusterNode::propose_afar(const std::shared_ptr<Effort>& effort, const std::string& change) {
   const auto& governors = topology().governors();
   if (governors.empty()) return step_again(effort, "nobody holds the topology");
-  const NodeIndex governor = governors[effort->governor % governors.size()];
+  const NodeIndex governor = governor_to_ask(effort->governor);
   if (governor == index_) {
     ++effort->governor;
     return step_again(effort, "nobody leads those who hold the topology");

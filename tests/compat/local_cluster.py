@@ -6,7 +6,6 @@ only, so it is tried with redis-server.
 """
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -14,27 +13,12 @@ import subprocess
 import sys
 import tempfile
 
-from server import REFERENCE, ROOT, Results, check, check_equal, eventually
+from server import REFERENCE, ROOT, Results, check, check_equal, eventually, free_ports_in_a_row
 
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
 import cluster_view  # noqa: E402
 
 TOOL = os.path.join(ROOT, "scripts/cluster")
-BUS_DISTANCE = 10000
-
-
-def free_ports(count):
-    """The first of as many that follow each other, whose buses are free as well."""
-    for _ in range(200):
-        base = random.randrange(21000, 22700 - count)  # the buses below what outgoing connections take
-        try:
-            for port in [base + number + more for number in range(count) for more in (0, BUS_DISTANCE)]:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-            return base
-        except OSError:
-            continue
-    raise RuntimeError("no free ports in a row")
 
 
 class Tool:
@@ -42,7 +26,7 @@ class Tool:
 
     def __init__(self, nodes, replicas):
         self.count = nodes * (1 + replicas)
-        self.base = free_ports(self.count)
+        self.base = free_ports_in_a_row(self.count)
         self.dir = tempfile.mkdtemp(prefix="quoll-cluster-")
         self.args = [TOOL, "--binary", "./" + os.path.basename(REFERENCE), "--dir", self.dir, "--nodes", str(nodes),
                      "--replicas", str(replicas), "--base-port", str(self.base)]

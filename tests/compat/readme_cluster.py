@@ -6,21 +6,18 @@ again until they show what they should.
   readme_cluster.py [-v]     -v: tells every command
 """
 import os
-import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
-from server import OURS, ROOT, Results, check
+from server import OURS, ROOT, Results, check, free_ports_in_a_row
 
 PATIENCE = 60  # seconds, of a busy machine
 SECTION = "## A cluster that grows"
 PORTS = range(7101, 7106)
-BUS_DISTANCE = 10000
 
 
 def transcript():
@@ -36,20 +33,6 @@ def transcript():
         else:
             steps[-1][1].append(line)
     return steps
-
-
-def free_base():
-    """The first of some ports in a row that are free, as are those of their buses."""
-    for _ in range(200):
-        base = random.randrange(21000, 22700)
-        try:
-            for port in [base + i + more for i in range(len(PORTS)) for more in (0, BUS_DISTANCE)]:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-            return base
-        except OSError:
-            continue
-    raise RuntimeError("no free ports in a row")
 
 
 class Newcomer:
@@ -93,7 +76,7 @@ class Newcomer:
 def test_what_the_readme_says_is_so():
     steps = transcript()
     check(len(steps) > 15, "the README's walk has %d commands" % len(steps))
-    newcomer = Newcomer(free_base(), tempfile.mkdtemp(prefix="quoll-newcomer-"))
+    newcomer = Newcomer(free_ports_in_a_row(len(PORTS)), tempfile.mkdtemp(prefix="quoll-newcomer-"))
     try:
         for command, wanted, again in steps:
             wanted = [newcomer.translated(line) for line in wanted]

@@ -18,6 +18,8 @@ OURS = os.path.abspath(os.environ.get("QUOLL_SERVER") or os.path.join(ROOT, "bui
 REFERENCE = os.environ.get("REFERENCE_SERVER") or "/usr/bin/redis-server"
 LOGS = os.path.join(ROOT, "build/test-logs")
 PORTS = (21000, 31000)  # below the range from which outgoing connections take theirs
+OUTGOING_PORTS = 32700  # from about there on
+BUS_DISTANCE = 10000  # from a node's port to that of its bus, unless it is told otherwise
 
 
 given = set()  # a port that nobody listens on yet is free, but not for the next one who asks
@@ -37,6 +39,20 @@ def free_port():
             except OSError:
                 continue
     raise RuntimeError("no free port between %d and %d" % PORTS)
+
+
+def free_ports_in_a_row(count):
+    """The first of as many that follow each other and are free, as are those of their buses."""
+    for _ in range(200):
+        base = random.randrange(PORTS[0], OUTGOING_PORTS - BUS_DISTANCE - count)
+        try:
+            for port in [base + number + more for number in range(count) for more in (0, BUS_DISTANCE)]:
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return base
+        except OSError:
+            continue
+    raise RuntimeError("no %d free ports in a row" % count)
 
 
 class ServerUnderTest:

@@ -239,4 +239,26 @@ TEST_CASE(
   CHECK(ids({1}, shape) == Ids{leaver_id(0)});
 }
 
+TEST_CASE("replica plan: whoever gives a replica waits neither for who comes instead nor for it") {
+  Topology topology = grouped({2, 3, 1});  // 0 1 | 2 3 4 | 5
+  const auto move = next_replica_move(topology, {1}, {0, 2, 5}, 1);
+  REQUIRE(move);
+  const NodeIndex stays = move->node == 3 ? 4 : 3;
+  CHECK(make_all(topology, [&](const Topology& now) { return next_to_move_replica(now, *move); }) ==
+        "");
+  GroupShape shape;
+  shape.add(0, leaver_id(2)).add(1, leaver_id(3)).add(2, leaver_id(4));
+  shape.now.places = 0b111;
+  // n1 is back, but group 0's log counts on it until it has the one that goes there; and that one
+  // must be without our data first, before it is a witness of ours.
+  const WantedMembers wanted = wanted_members(topology, 1, shape, {0, 5});
+  REQUIRE(wanted.size() == 2);
+  CHECK(wanted[0].id == leaver_id(2));
+  CHECK(wanted[1].id == leaver_id(stays));
+  CHECK(make_all(topology, [](const Topology& now) {
+          return next_to_settle_holders(now, 0, now.groups().at(0));
+        }) == "");
+  CHECK(wanted_members(topology, 1, shape, {0, 5}).size() == 3);
+}
+
 }  // namespace quoll::cluster
