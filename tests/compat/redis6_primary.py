@@ -153,7 +153,7 @@ class Redis6:
     def __init__(self, diskless):
         self.diskless, self.data, self.stream = diskless, rdb(), b""
         self.full = self.partial = 0
-        self.acked, self.refused, self.links = {}, [], []
+        self.acked, self.refused, self.links, self.loaded = {}, [], [], set()
         self.changed = threading.Condition()
         self.listener = socket.socket()
         self.listener.bind(("127.0.0.1", 0))
@@ -194,7 +194,10 @@ class Redis6:
         elif name == b"PSYNC":
             self.synchronize(link, words[1], int(words[2]))
         elif name == b"REPLCONF" and option == b"ack":
-            self.acked[who] = int(words[2])
+            with self.changed:
+                self.acked[who] = int(words[2])
+                self.loaded.add(link)
+                self.changed.notify_all()
         elif name == b"REPLCONF" and option in (b"listening-port", b"ip-address", b"capa"):
             link.sendall(b"+OK\r\n")
         elif name == b"REPLCONF":
@@ -205,13 +208,15 @@ class Redis6:
             link.sendall(b"-ERR unknown command `%s`, with args beginning with: \r\n" % name)
 
     def synchronize(self, link, run_id, offset):
-        sent = offset - FIRST_OFFSET - 1
+        sent, wait = offset - FIRST_OFFSET - 1, False
         if run_id == RUN_ID and 0 <= sent <= len(self.stream):
             self.partial += 1
             link.sendall(b"+CONTINUE %s\r\n" % RUN_ID)
         else:
             self.full += 1
-            sent = 0
+            # A Redis replica sees the mark only where nothing follows it: so the stream waits for what it says
+            # after loading.
+            sent, wait = 0, self.diskless
             link.sendall(b"+FULLRESYNC %s %d\r\n" % (RUN_ID, FIRST_OFFSET))
             link.sendall(b"\n")  # while the data is being written
             time.sleep(0.05)
@@ -219,10 +224,13 @@ class Redis6:
                 link.sendall(b"$EOF:" + MARK + b"\r\n" + self.data + MARK)
             else:
                 link.sendall(b"\n$%d\r\n" % len(self.data) + self.data)
-        threading.Thread(target=self.feed, args=(link, sent), daemon=True).start()
+        threading.Thread(target=self.feed, args=(link, sent, wait), daemon=True).start()
 
-    def feed(self, link, sent):
+    def feed(self, link, sent, wait):
         with contextlib.suppress(OSError):
+            if wait:
+                with self.changed:
+                    self.changed.wait_for(lambda: link in self.loaded)
             while True:
                 with self.changed:
                     self.changed.wait_for(lambda: len(self.stream) > sent)
