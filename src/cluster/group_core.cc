@@ -206,6 +206,7 @@ void GroupCore::hear_append(Member from, const GroupMessage& message) {
   leader_heard_ = now_;
   bind();
   election_at_ = now_ + random_timeout();
+  if (placing_of_ && message.epoch > *placing_of_) return;  // it is asked again
   reply_round_ = std::max(reply_round_, message.round);
   const Position before = message.at;
   if (contradicts_base(before)) return forget();
@@ -307,10 +308,14 @@ void GroupCore::hear_reply(Member from, const GroupMessage& message) {
     // It may have forgotten what it had (8); what it has after all it will say again.
     peer.match = std::min(peer.match, message.index);
     peer.synced = std::min(peer.synced, message.index);
+    const Index behind_base = log_.base().index + 1;
+    // It knows of less than it has: what our log begins behind is asked for before data are sent.
+    const bool base_untold = peer.next > behind_base;
     peer.next = std::max<Index>(std::min(peer.next - 1, message.index + 1), 1);
+    if (base_untold) peer.next = std::max(peer.next, behind_base);
     peer.feed = Feed::probe;
     peer.asked = 0;
-    if (peer.next <= log_.base().index) fall_behind(from, peer);
+    if (peer.next < behind_base) fall_behind(from, peer);
     return;
   }
   if (peer.feed == Feed::probe && message.at.index + 1 >= peer.next) {
@@ -409,6 +414,7 @@ bool GroupCore::restored(Position at, Index commit) {
 }
 
 void GroupCore::installed(Position at, Index commit, const GroupShape& shape) {
+  placing_of_.reset();
   if (!holds(at)) {
     QUOLL_CHECK(at.index >= commit_);
     log_.restart(at);

@@ -91,9 +91,17 @@
 // (10); leases that began later were granted by both.
 // What was saved of the shape. A restart must find the shape as of the beginning of its log: the
 // last one committed is part of the saved state, which is on disk before the log is cut off behind
-// it; and the shape as of all data that come (arrives()) is there before they are. A saved shape
-// that is newer than the log that is left was committed, and does no harm: who has it has less
-// claim to be elected than those who committed it.
+// it; and the shape as of all data that come (arrives()) is there before they are, beside that of
+// the data the log begins behind, which need not be committed yet either. A saved shape that is
+// newer than the log that is left was committed, and does no harm: who has it has less claim to be
+// elected than those who committed it.
+//
+// Data that are being put in place (placing()). Once they are on disk under their name, a restart
+// begins its log behind them, whatever else the log holds. So nothing is taken from a later leader
+// than the one that sent them until they are in the log's place, too: else what we acknowledged to
+// that leader would be lost by a member that counts as intact. For the same reason they are not
+// put in place when entries of a later leader are in our log already (overtaken()), and who puts
+// them in place does not stand for election.
 //
 // Time: steady ms, from the driver. Chance: a seed. Nothing here blocks or allocates per entry but
 // the log itself.
@@ -175,6 +183,13 @@ class GroupCore {
   // All data as of this entry come, and with them the group's shape as of it. What take_state()
   // hands out then is to be on disk before they are.
   void arrives(Position at, const GroupShape& shape);
+  // They are too late: what a leader of epoch `sender` sent is not what our log has.
+  bool overtaken(Position at, Epoch sender) const {
+    return commit_ > at.index || (log_.last().epoch > sender && !holds(at));
+  }
+  // They are being put in place on disk, until installed() or, where that fails, not_placed().
+  void placing(Epoch sender) { placing_of_ = sender; }
+  void not_placed() { placing_of_.reset(); }
   // All data up to this entry came from a leader that had committed up to `commit`, and are on
   // disk. Unless holds(at), the log begins behind them, there and on disk.
   void installed(Position at, Index commit, const GroupShape& shape);
@@ -475,7 +490,8 @@ class GroupCore {
   bool prevoting_ = false;
   bool disk_works_ = true;
   bool data_stands_ = true;
-  uint32_t votes_ = 0;  // members that grant
+  std::optional<Epoch> placing_of_;  // the leader's who sent the data
+  uint32_t votes_ = 0;               // members that grant
   std::array<Peer, kMembersMax> peers_;
   base::Millis election_at_ = 0;
   base::Millis leader_heard_ = 0;

@@ -4,7 +4,9 @@
 
 namespace quoll::cluster {
 
-bool GroupCore::may_campaign() const { return intact() && disk_works_ && may_stand(); }
+bool GroupCore::may_campaign() const {
+  return intact() && disk_works_ && !placing_of_ && may_stand();
+}
 
 void GroupCore::tick(base::Millis now) {
   now_ = now;
@@ -138,7 +140,7 @@ bool GroupCore::elected() const {
 
 void GroupCore::count_votes() {
   if (!elected()) return;
-  if (prevoting_) return campaign();
+  if (prevoting_) return may_campaign() ? campaign() : void();
   if (role_ == Role::candidate && saved() && !campaign_owed_) lead();
 }
 

@@ -77,6 +77,12 @@ const GroupShape& GroupCore::shape_at(Index index) const { return known_at(index
 // Kept on disk beside the log, which may be cut off in front of it. Slots come and go often, and
 // nothing waits for that: they are saved with what else is, or when the log is cut off.
 void GroupCore::note_shape_committed() {
+  const bool arrived = !state_.arriving.shape.empty() && state_.arriving.at.index <= commit_;
+  if (arrived) {
+    // What was saved of data that were never committed may be further on.
+    if (state_.shape.at.index > state_.arriving.at.index) state_.shape = state_.arriving;
+    state_.arriving = {};
+  }
   const KnownShape& known = known_at(commit_);
   const bool told = state_.shape.shape.empty() && known.shape == first_;  // at every start
   const bool news = known.at.index > state_.shape.at.index && known.at.index <= commit_ && !told;
@@ -85,8 +91,6 @@ void GroupCore::note_shape_committed() {
     shape_news |= news && !one.slots_only && one.at.index > state_.shape.at.index &&
                   one.at.index <= known.at.index;
   if (news) state_.shape = {known.at, encode_shape(known.shape)};
-  const bool arrived = !state_.arriving.shape.empty() && state_.arriving.at.index <= commit_;
-  if (arrived) state_.arriving = {};
   if (shape_news || arrived)
     change_state();
   else
@@ -108,9 +112,14 @@ void GroupCore::arrives(Position at, const GroupShape& shape) {
   const bool known = state_.shape.shape.empty() ? shape == first_ : bytes == state_.shape.shape;
   if (known) {
     // So in memory; what the disk has may be older, and its log is about to begin anew.
-    if (state_stale_ || !saved()) change_state();
+    const bool lower = state_.shape.at.index > at.index;
+    if (lower) state_.shape.at = at;
+    if (lower || state_stale_ || !saved()) change_state();
     return;
   }
+  // Those that our log begins behind may be neither committed yet nor replaced before we end.
+  const bool begun = !state_.arriving.shape.empty() && state_.arriving.at == log_.base();
+  if (begun) state_.shape = std::move(state_.arriving);
   state_.arriving = {at, std::move(bytes)};
   change_state();
 }

@@ -589,7 +589,8 @@ void ReplicaGroup::link_down(Member member) {
     sending_[member]->failure = "the connection ended";
   else
     core_->sync_ended(member);  // if it has taken them, it will say so by its log
-  if (incoming_ && incoming_->from == member) give_up_incoming("the connection ended");
+  if (incoming_ && incoming_->from == member && !incoming_->placing)
+    give_up_incoming("the connection ended");
 }
 
 bool ReplicaGroup::link_frame(Member member, cluster::FrameType type, base::Bytes body) {

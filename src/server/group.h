@@ -204,8 +204,9 @@ class ReplicaGroup final : public ClusterView,
     cluster::Index commit = 0;
     host::FileId file = 0;
     bool open = false;
-    bool over = false;    // all has arrived
-    bool synced = false;  // and is on disk
+    bool over = false;     // all has arrived
+    bool synced = false;   // and is on disk
+    bool placing = false;  // is given its name there
     size_t waiting = 0;
     std::string early;    // until the file is open
     store::SlotSet kept;  // these do not come, for we have them
@@ -234,6 +235,7 @@ class ReplicaGroup final : public ClusterView,
   // Slots of our data are being replaced by those that came.
   struct Replacing {
     cluster::Member from;
+    cluster::Epoch epoch;
     cluster::Position at;
     cluster::Index commit;
     cluster::GroupShape shape;

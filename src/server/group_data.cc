@@ -163,7 +163,7 @@ bool ReplicaGroup::incoming_begins(Member from, base::Bytes body) {
   if (!in.position(at) || !in.bytes(shape_bytes)) return false;
   const auto shape = cluster::decode_shape(shape_bytes);
   if (!shape) return false;
-  if (core_->leader() != from || loading_) return true;
+  if (core_->leader() != from || loading_ || (incoming_ && incoming_->placing)) return true;
   if (incoming_) give_up_incoming("they begin anew");
   if (in.empty()) {
     forget_offer();
@@ -258,6 +258,9 @@ void ReplicaGroup::use_incoming() {
   if (incoming_->kept.any()) return replace_slots();
   const Checkpoint checkpoint{incoming_->at, std::min(incoming_->commit, incoming_->at.index)};
   writing_dropped_ = true;  // what is being written of our own data is older
+  // From here on they are ours, whoever leads: a restart would find them.
+  incoming_->placing = true;
+  core_->placing(incoming_->epoch);
   checkpoints_.publish(checkpoints_.received(), checkpoint,
                        of_incoming([this](base::Result<> published) {
                          if (!published) return give_up_incoming(published.error());
@@ -272,7 +275,10 @@ void ReplicaGroup::install_incoming() {
   const Index commit = incoming_->commit;
   const cluster::GroupShape shape = incoming_->shape;
   incoming_.reset();
-  if (core_->commit() > at.index) return core_->sync_ended(from);
+  if (core_->commit() > at.index) {
+    core_->not_placed();
+    return core_->sync_ended(from);
+  }
   data_are_ours(from, at, commit, shape);
   if (witness()) return;
   loading_ = true;
@@ -329,6 +335,7 @@ void ReplicaGroup::give_up_incoming(const std::string& why) {
   if (incoming_->open) server_.persistence().storage().disk.close(incoming_->file);
   links_->pause_reads(incoming_->from, false);
   incoming_.reset();
+  core_->not_placed();
   forget_offer();
 }
 

@@ -184,9 +184,9 @@ void ReplicaGroup::replace_slots() {
     return give_up_incoming("the slots that were to be kept have changed");
   if (publishing_ || (writing_ && !written_)) return;  // look_after_slots() tries again
   writing_dropped_ = true;                             // what was written of our own data is older
-  replacing_ =
-      Replacing{incoming_->from, incoming_->at, std::min(incoming_->commit, incoming_->at.index),
-                incoming_->shape, incoming_->kept};
+  replacing_ = Replacing{incoming_->from,  incoming_->epoch,
+                         incoming_->at,    std::min(incoming_->commit, incoming_->at.index),
+                         incoming_->shape, incoming_->kept};
   incoming_.reset();
   offered_.reset();
   loading_ = true;
@@ -244,8 +244,9 @@ void ReplicaGroup::write_replaced(base::Result<> loaded) {
 void ReplicaGroup::publish_replaced(base::Result<> written) {
   if (!written) return replacing_failed(written.error());
   if (!slots_.unchanged(replacing_->kept)) return replacing_failed("what was kept has changed");
-  if (core_->commit() > replacing_->at.index)
+  if (core_->overtaken(replacing_->at, replacing_->epoch))
     return replacing_failed("the group has gone on without them");
+  core_->placing(replacing_->epoch);
   checkpoint_bytes_ = server_.persistence().finished_job_bytes();
   checkpoints_.publish(checkpoints_.written(), {replacing_->at, replacing_->commit},
                        [this, alive = alive_](base::Result<> published) {
@@ -255,20 +256,27 @@ void ReplicaGroup::publish_replaced(base::Result<> written) {
 
 void ReplicaGroup::replaced(base::Result<> published) {
   if (!published) return replacing_failed(published.error());
-  if (!slots_.unchanged(replacing_->kept)) return replacing_failed("what was kept has changed");
   if (core_->commit() > replacing_->at.index)
     return replacing_failed("the group has gone on without them");
   const Replacing done = *replacing_;
+  const bool as_on_disk = slots_.unchanged(done.kept);
   replacing_.reset();
   slots_.end();
   loading_ = false;
   data_are_ours(done.from, done.at, done.commit, done.shape);
+  if (!as_on_disk) {
+    log::warning("Group: what was kept of the data has changed; all are asked for");
+    core_->data_stands(false);
+    all_wrong_ = true;
+    return;
+  }
   log::notice("Group: all data are there, as of entry {}", core_->applied());
 }
 
 void ReplicaGroup::replacing_failed(const std::string& why) {
   log::warning("Group: the data received could not be put in place: {}", why);
   replacing_.reset();
+  core_->not_placed();
   slots_.end();
   loading_ = false;
   all_wrong_ = true;

@@ -240,7 +240,7 @@ void GroupWorld::boot(Member m) {
     machine.records.push_back({machine.checkpoint, "", true});
     machine.synced = machine.records.size();
   }
-  node.paused = node.disk_fails = node.writing = node.moment = false;
+  node.paused = node.disk_fails = node.writing = node.moment = node.placing = false;
   node.messages_left = 0;
   node.disk_told = true;
   node.queue.clear();

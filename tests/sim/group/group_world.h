@@ -148,6 +148,8 @@ class GroupWorld {
     bool moment = false;               // waited for, for what is held back
     int64_t messages_left = 0;         // until it falls; 0: it does not
     uint64_t file = 0;                 // a new one after every trouble
+    bool placing = false;              // all data that came
+    uint64_t arrived = 0;              // all data, so often
     uint64_t checkpoints_dropped = 0;  // what is being written is not wanted any more
     std::vector<Record> queue;         // for the disk
     Micros skew = 0;

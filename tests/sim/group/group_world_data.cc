@@ -131,12 +131,13 @@ void GroupWorld::receive_all(const std::shared_ptr<AllData>& all) {
   Node& node = nodes_[all->to];
   GroupCore& core = *node.core;
   all->over = link(all->from, all->to).life != all->life || core.epoch() != all->epoch ||
-              node.disk_fails || core.commit() > all->at.index;
+              node.disk_fails || node.placing || core.commit() > all->at.index;
   if (all->over) return;
   core.arrives(all->at, all->shape);
-  save_then(all->to, [this, all] {
+  save_then(all->to, [this, all, arrived = ++node.arrived] {
     const GroupCore& now = *nodes_[all->to].core;
-    all->over = now.epoch() != all->epoch || now.commit() > all->at.index;
+    const bool begun_anew = nodes_[all->to].arrived != arrived;
+    all->over = begun_anew || now.epoch() != all->epoch || now.commit() > all->at.index;
     if (!all->over) put_in_place(all);
   });
 }
@@ -144,17 +145,37 @@ void GroupWorld::receive_all(const std::shared_ptr<AllData>& all) {
 void GroupWorld::put_in_place(const std::shared_ptr<AllData>& all) {
   Node& node = nodes_[all->to];
   ++node.checkpoints_dropped;
-  on_node(all->to, now_ + chance_.between(1, faults_.sync_max), [this, all] {
+  node.placing = true;
+  node.core->placing(all->epoch);
+  // A disk may take longer than an election does, which the one that sent them does not see.
+  const bool slow = !peace_ && chance_.between(1, 100) <= faults_.sync_alone;
+  const Micros most =
+      slow ? 6 * faults_.group.election_timeout_ms * kMilliMicros : faults_.sync_max;
+  const Micros placed = now_ + chance_.between(1, most);
+  if (slow) {
+    const Member from = all->from;
+    for (Member m = 0; m < size_; ++m) {
+      if (m == from) continue;
+      for (auto [a, b] : {std::pair(from, m), std::pair(m, from)}) cut(a, b, true);
+      for (auto [a, b] : {std::pair(all->to, m), std::pair(m, all->to)}) cut(a, b, false);
+      at(placed, [this, from, m] {
+        for (auto [a, b] : {std::pair(from, m), std::pair(m, from)}) cut(a, b, false);
+      });
+    }
+  }
+  on_node(all->to, placed, [this, all, slow] {
     Node& node = nodes_[all->to];
     GroupCore& core = *node.core;
     all->over = true;
-    if (node.disk_fails) return;
+    node.placing = false;
+    if (node.disk_fails) return core.not_placed();
     node.machine.checkpoint = all->at;
     node.machine.checkpoint_commit = std::min(all->commit, all->at.index);
     node.machine.checkpoint_data = all->data;
     // They are on disk, and the log there has not begun anew.
-    if (ends_here(all->to)) return fall(all->to, false, chance_.between(10, 3000) * kMilliMicros);
-    if (core.commit() > all->at.index) return;  // another leader has come meanwhile
+    if (ends_here(all->to) || (slow && chance_.between(0, 1)))
+      return fall(all->to, false, chance_.between(10, 3000) * kMilliMicros);
+    if (core.commit() > all->at.index) return core.not_placed();
     node.data = all->data;
     if (!core.holds(all->at)) {
       node.queue.clear();

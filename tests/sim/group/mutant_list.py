@@ -176,10 +176,10 @@ MUTANTS = [
         (ELECTION, 'std::popcount(votes_ & meant_ & voters.places)',
          'std::popcount(votes_ & meant_)')]),
     ('learners-stand-for-election', 'who does not vote is not elected', [
-        (ELECTION, 'return intact() && disk_works_ && may_stand();',
+        (ELECTION, 'return intact() && disk_works_ && !placing_of_ && may_stand();',
          'return intact() && disk_works_;')]),
     ('leaver-does-not-stand', 'who leaves by a shape that is not committed may be needed', [
-        (ELECTION, 'return intact() && disk_works_ && may_stand();',
+        (ELECTION, 'return intact() && disk_works_ && !placing_of_ && may_stand();',
          'return intact() && disk_works_ && shape().votes(group_.self);')]),
     ('old-leader-stays', 'a leader that votes no more hands its part on', [
         (ELECTION, '    if (leaving()) leave();\n', '')]),
@@ -193,6 +193,10 @@ MUTANTS = [
         (CHANGES, '  if (news) state_.shape = {known.at, encode_shape(known.shape)};\n', '')]),
     ('shape-not-saved-before-data', 'the shape of data that come is saved before they are', [
         (CHANGES, '  state_.arriving = {at, std::move(bytes)};\n', '')]),
+    ('arriving-takes-the-place-of-the-base', 'a log that begins behind data keeps their shape', [
+        (CHANGES, '  if (begun) state_.shape = std::move(state_.arriving);\n', '  (void)begun;\n')]),
+    ('heard-while-data-are-placed', 'who puts data in place takes nothing of a later leader', [
+        (CORE, '  if (placing_of_ && message.epoch > *placing_of_) return;  // it is asked again\n', '')]),
     # --- what the group says of its slots
     ('ledger-not-kept', 'what is remembered of the log is saved before that is cut off', [
         (HEADER, 'if (std::exchange(state_stale_, false) || saving_ > 0) change_state();', '')]),
@@ -208,7 +212,7 @@ MUTANTS = [
     ('ledger-lost-by-a-change', 'a change of the group keeps its ledger', [
         (CHANGES, '  next.slots = shape().slots;\n', '')]),
     ('ledger-of-arriving-data-not-saved', 'what is known of data that come is on disk before', [
-        (CHANGES, '    if (state_stale_ || !saved()) change_state();\n', '')]),
+        (CHANGES, '    if (lower || state_stale_ || !saved()) change_state();\n', '')]),
     ('ledger-never-remembered', 'a ledger is saved with what else is', [
         (CHANGES, '    state_stale_ |= news;\n', '    (void)news;\n')]),
 ]
