@@ -19,27 +19,25 @@ using base::Result;
 using persist::AofSync;
 using store::Seq;
 
-constexpr Nanos kMilli = base::kNanosPerMilli;
-constexpr Nanos kSecond = 1'000 * kMilli;
 constexpr const char* kTemporaryBase = "temp-rewriteaof.aof";
 
-struct Line {
+struct AofLine {
   store::DbIndex db;
   std::vector<std::string> args;
-  bool operator==(const Line&) const = default;
+  bool operator==(const AofLine&) const = default;
 };
-using Lines = std::vector<Line>;
+using AofLines = std::vector<AofLine>;
 
 // What the world outside the node knows. history[seq]: the effects of that commit.
-struct Truth {
-  std::vector<Lines> history = std::vector<Lines>(1);
+struct AofTruth {
+  std::vector<AofLines> history = std::vector<AofLines>(1);
   Seq durable = 0;   // reported in any life, by an fsync
   Seq released = 0;  // reported in this life, also without
   Seq written = 0;   // what a killed process had released: the system holds it until power fails
   Seq absorbed() const { return history.size() - 1; }
 };
 
-struct Habits {
+struct AofHabits {
   std::vector<AofSync> policies = {AofSync::always};
   int64_t rewrite_ppm = 0;  // per round of commits
   int64_t suspend_ppm = 0;
@@ -51,7 +49,7 @@ struct Habits {
 // What a server is to the log: recovers, then commits, rewrites and changes its mind.
 class Server {
  public:
-  Server(SimWorld& world, Run& run, Truth& truth, Habits& habits, host::Host& host)
+  Server(SimWorld& world, Run& run, AofTruth& truth, AofHabits& habits, host::Host& host)
       : world_(world), run_(run), truth_(truth), habits_(habits), host_(host) {
     if (habits.sealed) {
       sealed_ = std::make_unique<persist::SealedDisk>(
@@ -167,7 +165,7 @@ class Server {
   void read_increment(const std::string& name, const std::string& bytes) {
     persist::AofReader reader;
     persist::AofCommand command;
-    Lines lines;
+    AofLines lines;
     for (size_t at = 0;;) {
       const auto step = reader.next(command);
       if (step == persist::AofReader::Step::command) {
@@ -190,7 +188,7 @@ class Server {
     }
   }
 
-  void take_commit(Lines lines) {
+  void take_commit(AofLines lines) {
     ++found_;
     if (!run_.check(found_ <= truth_.absorbed(), "recovered more than was committed")) return;
     run_.check(lines == truth_.history[found_],
@@ -284,7 +282,7 @@ class Server {
 
   void commit() {
     const Seq seq = truth_.absorbed() + 1;
-    Lines lines(static_cast<size_t>(chance().ppm(300'000) ? chance().between(2, 4) : 1));
+    AofLines lines(static_cast<size_t>(chance().ppm(300'000) ? chance().between(2, 4) : 1));
     const int64_t size_max = chance().ppm(20'000) ? 9'000 : 60;
     for (size_t i = 0; i < lines.size(); ++i) {
       lines[i].db = static_cast<store::DbIndex>(chance().between(0, 2));
@@ -342,8 +340,8 @@ class Server {
 
   SimWorld& world_;
   Run& run_;
-  Truth& truth_;
-  Habits& habits_;
+  AofTruth& truth_;
+  AofHabits& habits_;
   host::Host& host_;
   std::unique_ptr<persist::SealedDisk> sealed_;
   std::unique_ptr<persist::AofDirectory> directory_;
@@ -363,8 +361,9 @@ class Server {
 };
 
 // A world with one such server; its present life is `server`.
-struct Stage {
-  Stage(Run& run, Habits start) : run(run), habits(std::move(start)), world(run.seed, run.plan) {
+struct AofStage {
+  AofStage(Run& run, AofHabits start)
+      : run(run), habits(std::move(start)), world(run.seed, run.plan) {
     run.follow(world);
     world.trace(run.trace);
     world.add_node([this](host::Host& host) {
@@ -373,7 +372,7 @@ struct Stage {
       return life;
     });
   }
-  ~Stage() { run.unfollow(); }
+  ~AofStage() { run.unfollow(); }
 
   bool start() {
     return run.check(world.run_until([&] { return server->ready() || run.failed(); }, 60 * kSecond),
@@ -417,15 +416,15 @@ struct Stage {
   }
 
   Run& run;
-  Habits habits;
-  Truth truth;
+  AofHabits habits;
+  AofTruth truth;
   SimWorld world;
   Server* server = nullptr;
   int rewrites = 0;
 };
 
-void live_and_crash(Run& run, Habits habits, int lives) {
-  Stage stage(run, std::move(habits));
+void live_and_crash(Run& run, AofHabits habits, int lives) {
+  AofStage stage(run, std::move(habits));
   for (int life = 0; life < lives; ++life) {
     if (!stage.start()) return;
     stage.world.run_for(stage.world.chance().between(1, 2500) * kMilli);
@@ -443,20 +442,20 @@ void live_and_crash(Run& run, Habits habits, int lives) {
 void aof_always(Run& run) { live_and_crash(run, {}, 8); }
 
 void aof_everysec(Run& run) {
-  Habits habits;
+  AofHabits habits;
   habits.policies = {AofSync::everysec};
   live_and_crash(run, habits, 8);
 }
 
 void aof_rewrites(Run& run) {
-  Habits habits;
+  AofHabits habits;
   habits.policies = {AofSync::always, AofSync::everysec};
   habits.rewrite_ppm = 20'000;
   live_and_crash(run, habits, 10);
 }
 
 void aof_any_policy(Run& run) {
-  Habits habits;
+  AofHabits habits;
   habits.policies = {AofSync::always, AofSync::everysec, AofSync::no};
   habits.rewrite_ppm = 10'000;
   habits.suspend_ppm = 50'000;
@@ -465,7 +464,7 @@ void aof_any_policy(Run& run) {
 }
 
 void aof_sealed(Run& run) {
-  Habits habits;
+  AofHabits habits;
   habits.policies = {AofSync::always, AofSync::everysec, AofSync::no};
   habits.rewrite_ppm = 15'000;
   habits.suspend_ppm = 30'000;
@@ -476,9 +475,9 @@ void aof_sealed(Run& run) {
 
 // Without faults: everysec is durable within the second, a rewrite always succeeds.
 void aof_keeps_time(Run& run) {
-  Habits habits;
+  AofHabits habits;
   habits.policies = {AofSync::everysec};
-  Stage stage(run, habits);
+  AofStage stage(run, habits);
   if (!stage.start()) return;
   for (int i = 0; i < 10; ++i) {
     stage.world.run_for(stage.world.chance().between(1, 700) * kMilli);

@@ -38,8 +38,8 @@ const std::string kMoved = "-MOVED 12182 10.0.0.2:7002\r\n";
 const std::string kCrossing = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 const std::string kReadOnly = "-READONLY You can't write against a read only replica.\r\n";
 
-struct Stage {
-  explicit Stage(Run& run) : run(run), world(run.seed, run.plan) {
+struct RoutesStage {
+  explicit RoutesStage(Run& run) : run(run), world(run.seed, run.plan) {
     world.trace(run.trace);
     run.follow(world);
     auto made = std::make_unique<Group>();
@@ -48,7 +48,7 @@ struct Stage {
         std::make_unique<ServerNode>(world, std::vector<std::string>{"--cluster-enabled", "yes"},
                                      [&](server::Server& server) { server.join(std::move(made)); });
   }
-  ~Stage() { run.unfollow(); }
+  ~RoutesStage() { run.unfollow(); }
 
   void expect(SimClient& client, const std::vector<std::string>& line, const std::string& reply) {
     const std::string got = client.call(line);
@@ -71,7 +71,7 @@ struct Stage {
 }  // namespace
 
 void cluster_routes(Run& run) {
-  Stage it(run);
+  RoutesStage it(run);
   SimClient client(it.world, it.node->id());
   // Nobody leads.
   it.expect(client, {"GET", "foo"}, kDown);
@@ -110,7 +110,7 @@ void cluster_routes(Run& run) {
 }
 
 void cluster_routes_transactions(Run& run) {
-  Stage it(run);
+  RoutesStage it(run);
   SimClient client(it.world, it.node->id());
   it.lead(1);
   it.expect(client, {"MULTI"}, "+OK\r\n");
@@ -138,7 +138,7 @@ void cluster_routes_transactions(Run& run) {
 // Whoever waits for a key is told where it is now, and goes on; those who hear a shard channel are
 // told when its slot is no more here, whoever leads.
 void cluster_routes_blocked(Run& run) {
-  Stage it(run);
+  RoutesStage it(run);
   SimClient pops(it.world, it.node->id()), reads(it.world, it.node->id());
   SimClient waits(it.world, it.node->id()), hears(it.world, it.node->id());
   it.lead(0);
@@ -172,7 +172,7 @@ void cluster_routes_blocked(Run& run) {
 
 // The group as CLUSTER shows it.
 void cluster_describes_group(Run& run) {
-  Stage it(run);
+  RoutesStage it(run);
   SimClient client(it.world, it.node->id());
   it.lead(1);
   const std::string a(40, 'a'), b(40, 'b'), c(40, 'c');

@@ -5,8 +5,6 @@
 namespace quoll::sim {
 namespace {
 
-constexpr Nanos kSecond = 1'000 * base::kNanosPerMilli;
-
 std::shared_ptr<void> boot_nothing(host::Host&) { return nullptr; }
 
 // Issues requests of node 0 one after the other, running the world until each is done.

@@ -8,7 +8,6 @@ namespace quoll::sim {
 namespace {
 
 constexpr Nanos kFormTime = 30 * kSecond;
-constexpr Nanos kHealTime = 30 * kSecond;
 constexpr Nanos kTorment = 12 * kSecond;
 constexpr Nanos kTormentFull = 60 * kSecond;
 constexpr Nanos kPeace = 2 * kSecond;

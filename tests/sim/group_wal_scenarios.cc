@@ -20,13 +20,11 @@ using cluster::Epoch;
 using cluster::Index;
 using cluster::Position;
 
-constexpr Nanos kMilli = base::kNanosPerMilli;
-constexpr Nanos kSecond = 1'000 * kMilli;
-constexpr const char* kDir = "group";
+constexpr const char* kWalDir = "group";
 constexpr uint64_t kFileBytes = 6'000;
 
 // What the world outside the node knows.
-struct Truth {
+struct WalTruth {
   std::map<Position, Position> before;  // of every entry ever appended: the one before it
   Epoch epoch = 1;
   Position synced;    // reported, and not replaced since
@@ -42,7 +40,7 @@ struct Truth {
   uint64_t settling = 0;   // the state that does
 };
 
-struct Habits {
+struct WalHabits {
   Durability durability = Durability::fsync;
   bool works = true;
   int64_t close_ppm = 200'000;  // of the lives' ends
@@ -69,12 +67,12 @@ cluster::SavedState state_of(uint64_t number) {
 // What a member is to its log.
 class Member final : public cluster::GroupWalEvents {
  public:
-  Member(SimWorld& world, Run& run, Truth& truth, Habits& habits, host::Host& host)
+  Member(SimWorld& world, Run& run, WalTruth& truth, WalHabits& habits, host::Host& host)
       : world_(world), run_(run), truth_(truth), habits_(habits), host_(host) {
     host_.loop.on_turn_end([this] {
       if (ready_) wal_->flush();
     });
-    wal_ = std::make_unique<cluster::GroupWal>(host_.disk, host_.loop, kDir, *this, kFileBytes);
+    wal_ = std::make_unique<cluster::GroupWal>(host_.disk, host_.loop, kWalDir, *this, kFileBytes);
     wal_->set_sync(habits_.durability);
     wal_->open([this](const cluster::Entry& entry, base::Bytes bytes) { take(entry, bytes); },
                [this](Result<cluster::GroupWal::Recovery> found) { recovered(std::move(found)); });
@@ -314,8 +312,8 @@ class Member final : public cluster::GroupWalEvents {
 
   SimWorld& world_;
   Run& run_;
-  Truth& truth_;
-  Habits& habits_;
+  WalTruth& truth_;
+  WalHabits& habits_;
   host::Host& host_;
   std::unique_ptr<cluster::GroupWal> wal_;
   std::vector<Position> log_;  // behind base_
@@ -328,8 +326,8 @@ class Member final : public cluster::GroupWalEvents {
   int rounds_ = 0;
 };
 
-struct Stage {
-  Stage(Run& run, Habits start) : run(run), habits(start), world(run.seed, run.plan) {
+struct WalStage {
+  WalStage(Run& run, WalHabits start) : run(run), habits(start), world(run.seed, run.plan) {
     run.follow(world);
     world.trace(run.trace);
     world.add_node([this](host::Host& host) {
@@ -338,7 +336,7 @@ struct Stage {
       return life;
     });
   }
-  ~Stage() { run.unfollow(); }
+  ~WalStage() { run.unfollow(); }
 
   bool start() {
     return run.check(world.run_until([&] { return member->ready() || run.failed(); }, 60 * kSecond),
@@ -369,11 +367,11 @@ struct Stage {
 
   // One bit of one file.
   void rot() {
-    const std::vector<std::string> names = world.drive(0).list(kDir);
+    const std::vector<std::string> names = world.drive(0).list(kWalDir);
     if (names.empty()) return;
     const auto last_name = static_cast<int64_t>(names.size()) - 1;
-    const std::string path =
-        std::string(kDir) + "/" + names[static_cast<size_t>(world.chance().between(0, last_name))];
+    const std::string path = std::string(kWalDir) + "/" +
+                             names[static_cast<size_t>(world.chance().between(0, last_name))];
     std::string bytes = world.drive(0).content(path);
     if (bytes.empty()) return;
     const int64_t bit = world.chance().between(0, static_cast<int64_t>(bytes.size()) * 8 - 1);
@@ -398,15 +396,15 @@ struct Stage {
   }
 
   Run& run;
-  Habits habits;
-  Truth truth;
+  WalHabits habits;
+  WalTruth truth;
   SimWorld world;
   Member* member = nullptr;
   int rounds = 0;
 };
 
-void live_and_crash(Run& run, Habits habits) {
-  Stage stage(run, habits);
+void append_and_crash(Run& run, WalHabits habits) {
+  WalStage stage(run, habits);
   for (int life = 0; life < 10; ++life) {
     if (!stage.start()) return;
     stage.world.run_for(stage.world.chance().between(1, 2500) * kMilli);
@@ -421,20 +419,20 @@ void live_and_crash(Run& run, Habits habits) {
 
 }  // namespace
 
-void group_wal_fsync(Run& run) { live_and_crash(run, {}); }
+void group_wal_fsync(Run& run) { append_and_crash(run, {}); }
 
 void group_wal_memory(Run& run) {
-  Habits habits;
+  WalHabits habits;
   habits.durability = Durability::memory;
   habits.kill_ppm = 600'000;
-  live_and_crash(run, habits);
+  append_and_crash(run, habits);
 }
 
 void group_wal_rot(Run& run) {
-  Habits habits;
+  WalHabits habits;
   habits.close_ppm = 900'000;
   habits.rot_ppm = 700'000;
-  live_and_crash(run, habits);
+  append_and_crash(run, habits);
 }
 
 }  // namespace quoll::sim

@@ -11,7 +11,6 @@ using Words = std::vector<std::string>;
 using Commands = GroupClient::Commands;
 using Outcome = GroupClient::Outcome;
 
-constexpr Nanos kMilli = base::kNanosPerMilli;
 constexpr int kListsAtATime = 3;
 constexpr uint64_t kValuesPerList =
     600;  // of all values: then others begin, so that lists stay short

@@ -27,6 +27,8 @@
 
 namespace quoll::sim {
 
+constexpr Nanos kHealTime = 30 * kSecond;  // until somebody serves again, all being well
+
 struct WorkloadHabits {
   int clients = 8;
   int keys = 4;                                    // registers, and as many numbers

@@ -6,8 +6,6 @@
 namespace quoll::sim {
 namespace {
 
-constexpr Nanos kHealTime = 30 * kSecond;
-
 void check_workload(Run& run, GroupWorkload& workload) {
   if (!run.check(workload.finish(kHealTime), "no service 30 s after everything healed")) return;
   std::string wrong = workload.judge();

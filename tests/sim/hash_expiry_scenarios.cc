@@ -11,7 +11,8 @@
 namespace quoll::sim {
 namespace {
 
-constexpr base::Millis kLatenessMax = 50;  // ms from the deadline to the removal
+constexpr base::Millis kFieldLatenessMax = 50;  // ms from the deadline to the removal
+constexpr size_t kFieldPipeline = 200;          // commands
 using Words = std::vector<std::string>;
 
 // The fields that a scenario expects to expire, and what became of them.
@@ -82,22 +83,6 @@ class FieldDeadlines {
   uint64_t expired_ = 0;
 };
 
-// Sends `count` commands in pipelines and waits for the replies.
-template <class Make>
-bool send_many(SimWorld& world, SimClient& client, size_t count, Make&& make) {
-  constexpr size_t kPipeline = 200;
-  size_t errors = 0;
-  for (size_t from = 0; from < count; from += kPipeline) {
-    std::string bytes;
-    size_t until = std::min(count, from + kPipeline);
-    for (size_t i = from; i < until; ++i) bytes += resp_command(make(i));
-    client.send_raw(std::move(bytes), until - from,
-                    [&errors](const std::string& raw) { errors += raw[0] == '-'; });
-    if (!world.run_until([&] { return client.outstanding() == 0; }, 600 * kSecond)) return false;
-  }
-  return errors == 0;
-}
-
 // One change of a field, in all the ways there are. Deadlines are far enough ahead that the command
 // arrives before.
 Words change_field(SimChance& chance, FieldDeadlines& fields, base::Millis wall, size_t keys) {
@@ -147,12 +132,12 @@ void hash_field_expiry(Run& run) {
   run.follow(world);
   ServerNode node(world, {"--hash-max-listpack-entries", "32"});
   bool jumps = run.plan.clock_jump_every_ms != 0;
-  FieldDeadlines fields(run, node, jumps ? run.plan.clock_jump_max_ms + 150 : kLatenessMax);
+  FieldDeadlines fields(run, node, jumps ? run.plan.clock_jump_max_ms + 150 : kFieldLatenessMax);
   SimClient client(world, node.id());
   const size_t changes = run.full ? 200'000 : 5'000;
   const size_t keys = run.full ? 500 : 40;
   std::map<std::string, bool> others;
-  bool sent = send_many(world, client, changes, [&](size_t) {
+  bool sent = send_many(world, client, changes, kFieldPipeline, [&](size_t) {
     Words words = change_field(world.chance(), fields, node.wall(), keys);
     if (words[0] == "HINCRBYFLOAT") others[words[1]] = true;
     return words;
@@ -186,7 +171,7 @@ void hash_field_turns(Run& run) {
   const size_t count = run.full ? 1'000'000 : 20'000;
   base::Millis at = node.wall() + 600'000;
   std::string deadline = std::to_string(at);
-  bool sent = send_many(world, client, count, [&](size_t i) -> Words {
+  bool sent = send_many(world, client, count, kFieldPipeline, [&](size_t i) -> Words {
     std::string key = i % 2 ? "one" : "many:" + std::to_string(i % 1000);
     return {"HSETEX", key, "PXAT", deadline, "FIELDS", "1", std::to_string(i), "v"};
   });

@@ -9,7 +9,7 @@ namespace quoll::sim {
 namespace {
 
 constexpr size_t kValuesShown = 8;  // the last ones of a list
-constexpr size_t kNobody = SIZE_MAX;
+constexpr size_t kNoTransaction = SIZE_MAX;
 
 using Values = std::vector<std::string>;
 
@@ -51,7 +51,7 @@ class ListHistory {
   struct Order {
     Values values;  // of the longest list read
     std::map<std::string, size_t> place;
-    size_t reader = kNobody;
+    size_t reader = kNoTransaction;
   };
   struct Append {
     Nanos returned;
@@ -163,7 +163,7 @@ class ListHistory {
   bool note_order(size_t t, size_t s) {
     const ListStep& step = step_of(t, s);
     Order& order = orders_[step.key];
-    if (order.reader == kNobody || step.read.size() > order.values.size()) {
+    if (order.reader == kNoTransaction || step.read.size() > order.values.size()) {
       order.values = step.read;
       order.reader = t;
     }

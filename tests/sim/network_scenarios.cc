@@ -8,8 +8,6 @@
 namespace quoll::sim {
 namespace {
 
-constexpr Nanos kSecond = 1'000 * base::kNanosPerMilli;
-
 std::string random_bulk(SimChance& chance, int64_t bytes_max) {
   std::string body(static_cast<size_t>(chance.between(0, bytes_max)), '\0');
   for (char& c : body) c = static_cast<char>(chance.draw());

@@ -10,7 +10,8 @@
 namespace quoll::sim {
 namespace {
 
-constexpr base::Millis kLatenessMax = 50;  // ms from the deadline to the event
+constexpr base::Millis kKeyLatenessMax = 50;  // ms from the deadline to the event
+constexpr size_t kKeyPipeline = 500;          // commands
 constexpr base::Millis kDay = 86'400'000;
 
 std::string integer_reply(uint64_t value) { return ":" + std::to_string(value) + "\r\n"; }
@@ -91,22 +92,6 @@ struct Listener {
   uint64_t heard = 0;
 };
 
-// Sends `count` commands in pipelines and waits for the replies.
-template <class Make>
-bool send_many(SimWorld& world, SimClient& client, size_t count, Make&& make) {
-  constexpr size_t kPipeline = 500;
-  size_t errors = 0;
-  for (size_t from = 0; from < count; from += kPipeline) {
-    std::string bytes;
-    size_t until = std::min(count, from + kPipeline);
-    for (size_t i = from; i < until; ++i) bytes += resp_command(make(i));
-    client.send_raw(std::move(bytes), until - from,
-                    [&errors](const std::string& raw) { errors += raw[0] == '-'; });
-    if (!world.run_until([&] { return client.outstanding() == 0; }, 600 * kSecond)) return false;
-  }
-  return errors == 0;
-}
-
 base::Millis random_ttl(SimChance& chance) {
   double exponent = static_cast<double>(chance.between(0, 1'000'000)) / 1e6;
   return static_cast<base::Millis>(std::pow(3.0 * static_cast<double>(kDay), exponent));
@@ -139,21 +124,21 @@ void server_expiry(Run& run) {
   run.follow(world);
   ServerNode node(world, {"--notify-keyspace-events", "Ex"});
   bool jumps = run.plan.clock_jump_every_ms != 0;
-  Deadlines deadlines(run, node, jumps ? run.plan.clock_jump_max_ms + 150 : kLatenessMax);
+  Deadlines deadlines(run, node, jumps ? run.plan.clock_jump_max_ms + 150 : kKeyLatenessMax);
   Listener listener(world, node.id());
   SimClient client(world, node.id());
   SimChance& chance = world.chance();
   const size_t keys = run.full ? 200'000 : 4'000;
   uint64_t lasting = 0;
   // Far enough ahead that the commands arrive before: the pipelines take virtual time.
-  bool sent = send_many(world, client, keys, [&](size_t i) -> Words {
+  bool sent = send_many(world, client, keys, kKeyPipeline, [&](size_t i) -> Words {
     std::string key = "key:" + std::to_string(i);
     base::Millis deadline = node.wall() + 20'000 + random_ttl(chance);
     deadlines.set(key, deadline);
     return {"SET", key, std::to_string(i), "PXAT", std::to_string(deadline)};
   });
   run.check(sent, "a SET failed");
-  sent = send_many(world, client, keys / 4, [&](size_t) {
+  sent = send_many(world, client, keys / 4, kKeyPipeline, [&](size_t) {
     std::string key = "key:" + std::to_string(chance.between(0, static_cast<int64_t>(keys) - 1));
     if (deadlines.all().count(key) != 0 && chance.ppm(200'000)) {
       deadlines.forget(key);
@@ -203,11 +188,11 @@ void server_expiry_crowd(Run& run) {
   SimClient client(world, node.id());
   const size_t crowd = run.full ? 1'000'000 : 30'000;
   const size_t few = 1'000;
-  bool sent = send_many(world, client, crowd, [&](size_t i) -> Words {
+  bool sent = send_many(world, client, crowd, kKeyPipeline, [&](size_t i) -> Words {
     return {"SET", "day:" + std::to_string(i), "v", "EX", "86400"};
   });
-  Deadlines deadlines(run, node, kLatenessMax);
-  sent &= send_many(world, client, few, [&](size_t i) -> Words {
+  Deadlines deadlines(run, node, kKeyLatenessMax);
+  sent &= send_many(world, client, few, kKeyPipeline, [&](size_t i) -> Words {
     std::string key = "short:" + std::to_string(i);
     base::Millis deadline = node.wall() + 1000 + world.chance().between(0, 60'000);
     deadlines.set(key, deadline);
@@ -265,7 +250,7 @@ void server_turns(Run& run) {
   SimClient client(world, node.id());
   const size_t keys = run.full ? 1'000'000 : 40'000;
   base::Millis from = node.wall() + 600'000;
-  bool sent = send_many(world, client, keys, [&](size_t i) -> Words {
+  bool sent = send_many(world, client, keys, kKeyPipeline, [&](size_t i) -> Words {
     return {"SET", "key:" + std::to_string(i), std::to_string(i), "PXAT",
             std::to_string(from + world.chance().between(0, 999))};
   });
@@ -291,7 +276,7 @@ void server_turns(Run& run) {
   run.check(node.broken_commit().empty(), "a commit with " + node.broken_commit());
 
   world.set_look_cost(node.id(), kLookCost);
-  sent = send_many(world, client, keys, [&](size_t i) -> Words {
+  sent = send_many(world, client, keys, kKeyPipeline, [&](size_t i) -> Words {
     return {"SET", "key:" + std::to_string(i), std::to_string(i), "EX", "1000"};
   });
   run.check(sent, "a SET failed");

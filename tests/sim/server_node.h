@@ -16,9 +16,6 @@
 
 namespace quoll::sim {
 
-constexpr Nanos kMilli = base::kNanosPerMilli;
-constexpr Nanos kSecond = 1'000 * kMilli;
-
 class ServerNode {
  public:
   // `arguments` as on the command line: "--maxclients", "10". `before_start`: of every server that

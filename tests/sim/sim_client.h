@@ -6,6 +6,7 @@
 // drops the outstanding callbacks; connect() starts anew.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -69,5 +70,20 @@ class SimClient final : public host::PeerEvents {
   bool malformed_ = false;
   char buffer_[4096];
 };
+
+// Sends `count` commands in pipelines of so many and waits for the replies.
+template <class Make>
+bool send_many(SimWorld& world, SimClient& client, size_t count, size_t pipeline, Make&& make) {
+  size_t errors = 0;
+  for (size_t from = 0; from < count; from += pipeline) {
+    std::string bytes;
+    size_t until = std::min(count, from + pipeline);
+    for (size_t i = from; i < until; ++i) bytes += resp_command(make(i));
+    client.send_raw(std::move(bytes), until - from,
+                    [&errors](const std::string& raw) { errors += raw[0] == '-'; });
+    if (!world.run_until([&] { return client.outstanding() == 0; }, 600 * kSecond)) return false;
+  }
+  return errors == 0;
+}
 
 }  // namespace quoll::sim

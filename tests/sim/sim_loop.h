@@ -20,6 +20,9 @@ using base::Nanos;
 
 enum class Seat : uint8_t { main, side };  // which loop of a node
 
+constexpr Nanos kMilli = base::kNanosPerMilli;
+constexpr Nanos kSecond = 1'000 * kMilli;
+
 constexpr Nanos kTurnCost = 2 * base::kNanosPerMicro;
 constexpr Nanos kLookCost = 500;
 constexpr base::Millis kEpoch = 1'700'000'000'000;  // wall time when a world begins

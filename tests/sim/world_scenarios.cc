@@ -6,8 +6,6 @@
 namespace quoll::sim {
 namespace {
 
-constexpr Nanos kSecond = 1'000 * base::kNanosPerMilli;
-
 // Something of everything: streams, disk, timers, chance, clocks, faults by plan.
 struct Busybody {
   explicit Busybody(host::Host& host) : host(host), echo(host) {

@@ -11,13 +11,13 @@
 namespace quoll::cluster {
 namespace {
 
-constexpr uint32_t kCluster = 7;
+constexpr uint32_t kAloneCluster = 7;
 constexpr base::Millis kStart = 1'000'000;
 
 // One core, and everybody else by hand.
 struct Alone {
   explicit Alone(size_t others)
-      : core({.cluster = kCluster, .self = 0, .address = at(0)}, cipher, 1, kStart) {
+      : core({.cluster = kAloneCluster, .self = 0, .address = at(0)}, cipher, 1, kStart) {
     std::vector<GossipMember> members;
     for (size_t n = 0; n <= others; ++n) members.push_back({static_cast<NodeIndex>(n), at(n), 1});
     core.set_members(members, 5, kStart);
@@ -28,7 +28,7 @@ struct Alone {
   Datagram datagram(Datagram::Type type, NodeIndex from) {
     Datagram d;
     d.type = type;
-    d.cluster = kCluster;
+    d.cluster = kAloneCluster;
     d.from = from;
     d.incarnation = 1;
     d.nonce = ++nonce;
@@ -54,7 +54,7 @@ struct Alone {
   void answer(base::Millis now) {
     for (const auto& sent : core.take().sends) {
       Datagram d;
-      REQUIRE(decode_datagram(sent.bytes, kCluster, cipher, d) == DatagramFault::none);
+      REQUIRE(decode_datagram(sent.bytes, kAloneCluster, cipher, d) == DatagramFault::none);
       if (d.type != Datagram::Type::ping) continue;
       const auto to = static_cast<NodeIndex>(sent.to.bytes[2] << 8 | sent.to.bytes[3]);
       Datagram ack = datagram(Datagram::Type::ack, to);
@@ -413,7 +413,8 @@ TEST_CASE("gossip core: who failed or left is asked now and then, and told what 
       alone.core.tick(now);
       for (const auto& sent : alone.core.take().sends) {
         Datagram said;
-        REQUIRE(decode_datagram(sent.bytes, kCluster, alone.cipher, said) == DatagramFault::none);
+        REQUIRE(decode_datagram(sent.bytes, kAloneCluster, alone.cipher, said) ==
+                DatagramFault::none);
         if (sent.to != Alone::at(2)) continue;
         ++asked;
         CHECK(said.type == Datagram::Type::ping);
@@ -455,7 +456,7 @@ TEST_CASE("gossip core: what is not ours to hear changes nothing") {
   const auto ping = [&] { return alone.datagram(Datagram::Type::ping, 1); };
   SUBCASE("another cluster") {
     Datagram d = ping();
-    d.cluster = kCluster + 1;
+    d.cluster = kAloneCluster + 1;
     alone.say(d, kStart);
     CHECK(alone.core.counts().foreign == 1);
   }

@@ -8,7 +8,7 @@
 namespace quoll::cluster {
 namespace {
 
-constexpr uint32_t kCluster = 7;
+constexpr uint32_t kFramesCluster = 7;
 using Type = Datagram::Type;
 
 // Hides nothing, so that a test can write what it wants.
@@ -34,10 +34,10 @@ NodeAddress v6(uint8_t last, uint16_t port) {
   return address;
 }
 
-Datagram full(Type type) {
+Datagram full_datagram(Type type) {
   Datagram d;
   d.type = type;
-  d.cluster = kCluster;
+  d.cluster = kFramesCluster;
   d.from = 300;
   d.sequence = 513;
   d.incarnation = 70'000;
@@ -69,7 +69,7 @@ void check_same(const Datagram& a, const Datagram& b) {
 
 DatagramFault decode(base::Bytes bytes, GossipSeal& seal) {
   Datagram d;
-  return decode_datagram(bytes, kCluster, seal, d);
+  return decode_datagram(bytes, kFramesCluster, seal, d);
 }
 
 }  // namespace
@@ -77,23 +77,23 @@ DatagramFault decode(base::Bytes bytes, GossipSeal& seal) {
 TEST_CASE("gossip frames: what is encoded is decoded") {
   GossipCipher cipher = cipher_of({std::string(32, 'k')});
   for (Type type : {Type::ping, Type::ack, Type::ask, Type::vouch, Type::nack, Type::forgotten}) {
-    const Datagram said = full(type);
+    const Datagram said = full_datagram(type);
     const std::string bytes = encode_datagram(said, cipher);
     Datagram heard;
-    REQUIRE(decode_datagram(bytes, kCluster, cipher, heard) == DatagramFault::none);
+    REQUIRE(decode_datagram(bytes, kFramesCluster, cipher, heard) == DatagramFault::none);
     check_same(said, heard);
     size_t news = 0;
     for (const News& n : said.news) news += n.bytes();
     CHECK(bytes.size() == said.bytes() + news);
   }
-  Datagram quiet = full(Type::ping);
+  Datagram quiet = full_datagram(Type::ping);
   quiet.news.clear();
   CHECK(encode_datagram(quiet, cipher).size() == 57);
 }
 
 TEST_CASE("gossip frames: nothing that was changed is heard") {
   GossipCipher cipher = cipher_of({std::string(32, 'k')});
-  const std::string bytes = encode_datagram(full(Type::ask), cipher);
+  const std::string bytes = encode_datagram(full_datagram(Type::ask), cipher);
   for (size_t size = 0; size < bytes.size(); ++size)
     CHECK(decode(base::Bytes(bytes).substr(0, size), cipher) != DatagramFault::none);
   CHECK(decode(bytes + "x", cipher) == DatagramFault::unauthentic);
@@ -107,17 +107,17 @@ TEST_CASE("gossip frames: nothing that was changed is heard") {
 
 TEST_CASE("gossip frames: what another cluster or version says is foreign, whatever its seal") {
   GossipCipher cipher = cipher_of({std::string(32, 'k')});
-  Datagram other = full(Type::ping);
+  Datagram other = full_datagram(Type::ping);
   other.cluster = 8;
   CHECK(decode(encode_datagram(other, cipher), cipher) == DatagramFault::foreign);
-  std::string later = encode_datagram(full(Type::ping), cipher);
+  std::string later = encode_datagram(full_datagram(Type::ping), cipher);
   later[2] = 2;
   CHECK(decode(later, cipher) == DatagramFault::foreign);
 }
 
 TEST_CASE("gossip frames: a body that is not exactly right is refused") {
   OpenSeal open;
-  Datagram d = full(Type::ask);
+  Datagram d = full_datagram(Type::ask);
   d.news = {{1, 5, NodeState::alive, 1, NodeAddress::v4(10, 0, 0, 1, 16379)}};
   const std::string bytes = encode_datagram(d, open);
   REQUIRE(decode(bytes, open) == DatagramFault::none);
@@ -155,7 +155,7 @@ TEST_CASE("gossip cipher: a secret is changed by two keys at a time") {
   GossipCipher turned = cipher_of({new_secret, old_secret});
   GossipCipher after = cipher_of({new_secret});
   const auto hears = [](GossipCipher& who, GossipCipher& whom) {
-    return decode(encode_datagram(full(Type::ping), whom), who) == DatagramFault::none;
+    return decode(encode_datagram(full_datagram(Type::ping), whom), who) == DatagramFault::none;
   };
   CHECK(hears(before, both));
   CHECK(hears(both, before));
@@ -172,12 +172,13 @@ TEST_CASE("gossip cipher: a secret is changed by two keys at a time") {
 TEST_CASE("gossip cipher: the same secret in another cluster is another key") {
   GossipCipher ours = cipher_of({std::string(32, 'k')}, "one");
   GossipCipher theirs = cipher_of({std::string(32, 'k')}, "other");
-  CHECK(decode(encode_datagram(full(Type::ping), ours), theirs) == DatagramFault::unauthentic);
+  CHECK(decode(encode_datagram(full_datagram(Type::ping), ours), theirs) ==
+        DatagramFault::unauthentic);
 }
 
 TEST_CASE("gossip cipher: nothing of the body can be read, and every nonce hides it differently") {
   GossipCipher cipher = cipher_of({std::string(32, 'k')});
-  Datagram d = full(Type::ping);
+  Datagram d = full_datagram(Type::ping);
   const std::string first = encode_datagram(d, cipher);
   ++d.nonce;
   const std::string second = encode_datagram(d, cipher);

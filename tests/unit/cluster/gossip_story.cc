@@ -7,7 +7,7 @@
 namespace quoll::cluster {
 namespace {
 
-constexpr uint32_t kCluster = 0x51554f4c;
+constexpr uint32_t kStoryCluster = 0x51554f4c;
 constexpr base::Millis kQuietMs = 20'000;  // until what all have to tell at first is told
 
 std::string name(NodeIndex n) { return std::string(1, static_cast<char>('a' + n)); }
@@ -58,7 +58,7 @@ NodeIndex GossipStory::add() {
 void GossipStory::begin(NodeIndex n, bool elsewhere, Incarnation incarnation) {
   Node& node = nodes_[n];
   if (elsewhere) node.address = new_address();
-  node.core = std::make_unique<GossipCore>(GossipConfig{.cluster = kCluster,
+  node.core = std::make_unique<GossipCore>(GossipConfig{.cluster = kStoryCluster,
                                                         .self = n,
                                                         .incarnation = incarnation,
                                                         .address = node.address,
@@ -132,7 +132,7 @@ void GossipStory::deliver() {
     const Said said = std::move(on_the_way_.front());
     on_the_way_.pop_front();
     Datagram datagram;
-    REQUIRE(decode_datagram(said.bytes, kCluster, cipher_, datagram) == DatagramFault::none);
+    REQUIRE(decode_datagram(said.bytes, kStoryCluster, cipher_, datagram) == DatagramFault::none);
     const int to = node_at(said.to);
     std::string place = said.to.text();
     for (size_t n = 0; n < nodes_.size(); ++n)

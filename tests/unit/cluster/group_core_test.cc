@@ -950,13 +950,15 @@ TEST_CASE("group core: data that came take the place of a log that contradicts t
 
 namespace {
 
-std::string id_of(Member m) { return std::string(kMemberIdBytes, static_cast<char>('a' + m % 6)); }
+std::string numbered_id(Member m) {
+  return std::string(kMemberIdBytes, static_cast<char>('a' + m % 6));
+}
 
 // Voters by the bits, learners by the bits.
-GroupShape shape_of(uint32_t voters, uint32_t learners = 0) {
+GroupShape shape_by_bits(uint32_t voters, uint32_t learners = 0) {
   GroupShape shape;
   for (Member m = 0; m < kMembersMax; ++m)
-    if ((voters | learners) >> m & 1) shape.add(m, id_of(m));
+    if ((voters | learners) >> m & 1) shape.add(m, numbered_id(m));
   shape.now.places = voters;
   return shape;
 }
@@ -973,15 +975,15 @@ void grow_to_three(GroupStory& story) {
   story.time_out(0);
   REQUIRE(story.core(0).serves());
   story.write(0, "before");
-  story.change(0, shape_of(0b1, 0b110));
+  story.change(0, shape_by_bits(0b1, 0b110));
   story.join(1);
   story.join(2);
   story.tick(0);
   REQUIRE(story.core(0).caught_up(1));
   REQUIRE(story.core(0).caught_up(2));
-  story.change(0, shape_of(0b111));
+  story.change(0, shape_by_bits(0b111));
   story.tick(0);
-  REQUIRE(story.core(0).shape() == shape_of(0b111));
+  REQUIRE(story.core(0).shape() == shape_by_bits(0b111));
   REQUIRE(story.core(0).shape_settled());
 }
 
@@ -990,67 +992,68 @@ void grow_to_three(GroupStory& story) {
 TEST_CASE("group core: one does not begin to need another, but two of three go on alone") {
   GroupConfig group = lone_group();
   group.durability = Durability::memory;
-  GroupStory story(group, shape_of(0b1), 3);
+  GroupStory story(group, shape_by_bits(0b1), 3);
   story.begin();
   story.time_out(0);
   REQUIRE(story.core(0).serves());
   story.write(0, "before");
-  story.change(0, shape_of(0b1, 0b110));
+  story.change(0, shape_by_bits(0b1, 0b110));
   story.join(1);
   story.join(2);
   story.tick(0);
   REQUIRE(story.core(0).caught_up(1));
-  CHECK(!story.core(0).may_change(shape_of(0b11, 0b100)).ok());
-  story.change(0, shape_of(0b111));
+  CHECK(!story.core(0).may_change(shape_by_bits(0b11, 0b100)).ok());
+  story.change(0, shape_by_bits(0b111));
   story.tick(0);
   REQUIRE(story.core(0).shape_settled());
-  CHECK(story.core(0).may_change(shape_of(0b11)).ok());
-  story.change(0, shape_of(0b11));
+  CHECK(story.core(0).may_change(shape_by_bits(0b11)).ok());
+  story.change(0, shape_by_bits(0b11));
   story.tick(0);
-  CHECK(story.core(0).shape() == shape_of(0b11));
-  CHECK(story.core(0).may_change(shape_of(0b11, 0b100)).ok());  // for the third one's next place
+  CHECK(story.core(0).shape() == shape_by_bits(0b11));
+  CHECK(
+      story.core(0).may_change(shape_by_bits(0b11, 0b100)).ok());  // for the third one's next place
 }
 
 TEST_CASE("group core: nodes learn, are let in, and vote") {
-  GroupStory story(lone_group(), shape_of(0b1), 3);
+  GroupStory story(lone_group(), shape_by_bits(0b1), 3);
   story.begin();
   story.time_out(0);
   story.told();
-  story.change(0, shape_of(0b111));
+  story.change(0, shape_by_bits(0b111));
   CHECK(story.told() == "\n0       does not change: a node learns before it votes\n");
-  story.change(0, shape_of(0b1, 0b10));
+  story.change(0, shape_by_bits(0b1, 0b10));
   CHECK(story.told() == R"(
 0       changes the group
 0       writes 1.2 shape
 0       commits up to 2
 0       saves epoch 1, vote for 0
 )");
-  story.change(0, shape_of(0b11));
+  story.change(0, shape_by_bits(0b11));
   CHECK(story.told() ==
         "\n0       does not change: a node that is to vote has not yet caught up\n");
   story.join(1);
-  CHECK(story.core(1).shape() == shape_of(0b1, 0b10));
+  CHECK(story.core(1).shape() == shape_by_bits(0b1, 0b10));
   CHECK_FALSE(story.core(1).intact());
   story.tick(0);  // a REJOIN
   CHECK(story.core(1).intact());
   CHECK(story.core(0).commit() == 3);
   story.told();
-  story.change(0, shape_of(0b11));  // the joint shape, then the new one
-  CHECK(story.core(0).shape() == shape_of(0b11));
+  story.change(0, shape_by_bits(0b11));  // the joint shape, then the new one
+  CHECK(story.core(0).shape() == shape_by_bits(0b11));
   CHECK(story.core(0).commit() == 5);
-  CHECK(story.core(1).shape() == shape_of(0b11));
+  CHECK(story.core(1).shape() == shape_by_bits(0b11));
 }
 
 TEST_CASE("group core: a joint shape needs the old and the new voters") {
-  GroupStory story(lone_group(), shape_of(0b1), 6);
+  GroupStory story(lone_group(), shape_by_bits(0b1), 6);
   grow_to_three(story);
-  story.change(0, shape_of(0b111, 0b111000));
+  story.change(0, shape_by_bits(0b111, 0b111000));
   for (Member m = 3; m < 6; ++m) story.join(m);
   story.tick(0);
   story.isolate(1);
   story.isolate(2);
   const Index before = story.core(0).commit();
-  story.change(0, shape_of(0b111000));
+  story.change(0, shape_by_bits(0b111000));
   CHECK(story.core(0).shape().joint());
   CHECK(story.core(3).shape().joint());
   CHECK(story.core(0).commit() == before);  // all new voters have it, and one of three old ones
@@ -1065,17 +1068,17 @@ TEST_CASE("group core: a joint shape needs the old and the new voters") {
   story.time_out(3);
   CHECK(story.core(3).serves());
   story.tick(3);  // it goes on with the change
-  CHECK(story.core(3).shape() == shape_of(0b111000));
+  CHECK(story.core(3).shape() == shape_by_bits(0b111000));
   CHECK(story.core(3).shape_settled());
 }
 
 TEST_CASE("group core: a leader that is not in the new shape hands its part on") {
-  GroupStory story(lone_group(), shape_of(0b1), 4);
+  GroupStory story(lone_group(), shape_by_bits(0b1), 4);
   grow_to_three(story);
-  story.change(0, shape_of(0b111, 0b1000));
+  story.change(0, shape_by_bits(0b111, 0b1000));
   story.join(3);
   story.tick(0);
-  story.change(0, shape_of(0b1110));
+  story.change(0, shape_by_bits(0b1110));
   story.tick(0);
   story.tick(0);
   CHECK_FALSE(story.core(0).leads());
@@ -1088,29 +1091,29 @@ TEST_CASE("group core: a leader that is not in the new shape hands its part on")
 }
 
 TEST_CASE("group core: a shape that was never committed is gone with its entry") {
-  GroupStory story(lone_group(), shape_of(0b1), 4);
+  GroupStory story(lone_group(), shape_by_bits(0b1), 4);
   grow_to_three(story);
   story.isolate(0);
-  story.change(0, shape_of(0b111, 0b1000));
+  story.change(0, shape_by_bits(0b111, 0b1000));
   CHECK(story.core(0).shape().uses(3));
   CHECK_FALSE(story.core(0).shape_settled());
   story.time_out(1);
   REQUIRE(story.core(1).serves());
   story.write(1, "after");
   story.connect(0, 1);
-  CHECK(story.core(0).shape() == shape_of(0b111));
+  CHECK(story.core(0).shape() == shape_by_bits(0b111));
   CHECK_FALSE(story.core(0).leads());
 }
 
 TEST_CASE("group core: answers of a node that has the place no more count for nothing") {
-  GroupStory story(lone_group(), shape_of(0b1), 4);
+  GroupStory story(lone_group(), shape_by_bits(0b1), 4);
   grow_to_three(story);
   GroupCore& leader = story.core(0);
-  story.change(0, shape_of(0b11));
+  story.change(0, shape_by_bits(0b11));
   story.tick(0);
-  REQUIRE(leader.shape() == shape_of(0b11));
-  GroupShape again = shape_of(0b11);
-  again.add(2, id_of(3));  // another node than the one that still answers there
+  REQUIRE(leader.shape() == shape_by_bits(0b11));
+  GroupShape again = shape_by_bits(0b11);
+  again.add(2, numbered_id(3));  // another node than the one that still answers there
   story.change(0, again);
   story.write(0, "x");
   story.tick(0);
@@ -1120,27 +1123,27 @@ TEST_CASE("group core: answers of a node that has the place no more count for no
 }
 
 TEST_CASE("group core: a restart finds the shape that was saved, and those of the log behind") {
-  GroupStory story(lone_group(), shape_of(0b1), 3);
+  GroupStory story(lone_group(), shape_by_bits(0b1), 3);
   grow_to_three(story);
   const SavedState saved = story.core(1).state();
-  CHECK(decode_shape(saved.shape.shape) == shape_of(0b111));
+  CHECK(decode_shape(saved.shape.shape) == shape_by_bits(0b111));
   story.end(1);
   story.restart(1);
-  CHECK(story.core(1).shape() == shape_of(0b111));
+  CHECK(story.core(1).shape() == shape_by_bits(0b111));
   // The log may begin behind it.
   GroupConfig group = lone_group();
   group.self = 1;
   GroupLog log;
   log.restart({1, 99});
   GroupCore trimmed(group, saved, std::move(log), 1, 0, GroupShape{});
-  CHECK(trimmed.shape() == shape_of(0b111));
+  CHECK(trimmed.shape() == shape_by_bits(0b111));
   // All data that came are on disk, the log is not yet behind them.
   SavedState arrived = saved;
-  arrived.arriving = {{1, 200}, encode_shape(shape_of(0b11))};
+  arrived.arriving = {{1, 200}, encode_shape(shape_by_bits(0b11))};
   GroupCore came(group, arrived, GroupLog{}, 1, 0, GroupShape{});
-  CHECK(came.shape() == shape_of(0b111));
+  CHECK(came.shape() == shape_by_bits(0b111));
   CHECK(came.restored({1, 200}, 200));
-  CHECK(came.shape() == shape_of(0b11));
+  CHECK(came.shape() == shape_by_bits(0b11));
 }
 
 // --- what the group says of slots --------------------------------------------------------------
@@ -1157,7 +1160,7 @@ SlotLedger released_ledger(uint16_t slot, TopologyVersion version = 7) {
 }  // namespace
 
 TEST_CASE("group core: what the group says of slots is in force at once, and on every member") {
-  GroupStory story(lone_group(), shape_of(0b1), 3);
+  GroupStory story(lone_group(), shape_by_bits(0b1), 3);
   grow_to_three(story);
   const GroupShape before = story.core(0).shape();
   story.core(0).tell_slots(released_ledger(5));
@@ -1171,7 +1174,7 @@ TEST_CASE("group core: what the group says of slots is in force at once, and on 
   for (Member m = 0; m < 3; ++m) CHECK(story.core(m).shape().slots == released_ledger(5));
   // It changes nothing of who is in the group, and outlives changes of that.
   CHECK(story.core(0).shape().now == before.now);
-  story.change(0, shape_of(0b11, 0b100));
+  story.change(0, shape_by_bits(0b11, 0b100));
   story.tick(0);
   REQUIRE(story.core(0).shape_settled());
   CHECK(story.core(0).shape().role(2) == MemberRole::learner);
@@ -1179,7 +1182,7 @@ TEST_CASE("group core: what the group says of slots is in force at once, and on 
 }
 
 TEST_CASE("group core: whoever leads next knows what was released, unless it was not committed") {
-  GroupStory story(lone_group(), shape_of(0b1), 3);
+  GroupStory story(lone_group(), shape_by_bits(0b1), 3);
   grow_to_three(story);
   story.tell_slots(0, released_ledger(5));
   REQUIRE(story.core(0).shape_settled());
@@ -1196,7 +1199,7 @@ TEST_CASE("group core: whoever leads next knows what was released, unless it was
 }
 
 TEST_CASE("group core: a restart finds what was said of slots, saved or in the log") {
-  GroupStory story(lone_group(), shape_of(0b1), 3);
+  GroupStory story(lone_group(), shape_by_bits(0b1), 3);
   grow_to_three(story);
   const SavedShape saved = story.core(2).state().shape;
   CHECK(story.core(2).take_state() == nullptr);
@@ -1223,7 +1226,7 @@ TEST_CASE("group core: a restart finds what was said of slots, saved or in the l
 }
 
 TEST_CASE("group core: with all data comes what was said of slots as of them") {
-  GroupStory story(lone_group(), shape_of(0b1), 3);
+  GroupStory story(lone_group(), shape_by_bits(0b1), 3);
   grow_to_three(story);
   story.tell_slots(0, released_ledger(5));
   story.end(2);

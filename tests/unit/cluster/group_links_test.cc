@@ -8,7 +8,7 @@ namespace {
 
 using host::Endpoint;
 
-std::string id_of(char digit) { return std::string(kMemberIdBytes, digit); }
+std::string peer_id(char digit) { return std::string(kMemberIdBytes, digit); }
 
 struct Side : GroupLinksEvents {
   std::unique_ptr<GroupLinks> links;
@@ -45,7 +45,7 @@ struct Two : host::HostFixture {
   void begin(Side& side, Member self, char id) {
     GroupLinks::Options options;
     options.self = self;
-    options.id = id_of(id);
+    options.id = peer_id(id);
     side.links = std::make_unique<GroupLinks>(host, std::move(options), side);
   }
   void tick() {
@@ -81,21 +81,21 @@ TEST_CASE("group links: members that know each other are connected, and no more 
   CHECK(two.run_until([&] { return two.one.downs >= 1 && !two.zero.trouble.empty(); }));
   CHECK_FALSE(two.one.links->up(0));
   // It comes back.
-  two.zero.links->set_member(1, two.at, id_of('b'));
+  two.zero.links->set_member(1, two.at, peer_id('b'));
   CHECK(two.run_until([&] { return two.zero.links->up(1) && two.one.links->up(0); }));
 }
 
 TEST_CASE("group links: a node that is not the one meant by its place is not talked to") {
   Two two;
-  two.zero.links->set_member(1, two.at, id_of('c'));
-  two.one.links->set_member(0, two.at, id_of('a'));
+  two.zero.links->set_member(1, two.at, peer_id('c'));
+  two.one.links->set_member(0, two.at, peer_id('a'));
   CHECK(two.run_until([&] { return !two.zero.trouble.empty(); }));
   CHECK(two.zero.ups == 0);
   CHECK_FALSE(two.one.links->up(0));
-  two.zero.links->set_member(1, two.at, id_of('b'));
+  two.zero.links->set_member(1, two.at, peer_id('b'));
   CHECK(two.run_until([&] { return two.zero.links->up(1) && two.one.links->up(0); }));
   // Another node has the place from now on: the connection with the one before ends.
-  two.zero.links->set_member(1, two.at, id_of('d'));
+  two.zero.links->set_member(1, two.at, peer_id('d'));
   CHECK_FALSE(two.zero.links->up(1));
   CHECK(two.run_until([&] { return two.one.downs >= 1; }));
 }

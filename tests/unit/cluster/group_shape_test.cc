@@ -7,13 +7,13 @@
 namespace quoll::cluster {
 namespace {
 
-std::string id_of(char digit) { return std::string(kMemberIdBytes, digit); }
+std::string lettered_id(char digit) { return std::string(kMemberIdBytes, digit); }
 
 // Voters at the places 0, 1 ...
 GroupShape shape_of(size_t voters) {
   GroupShape shape;
   for (Member m = 0; m < voters; ++m) {
-    shape.add(m, id_of(static_cast<char>('a' + m % 6)));
+    shape.add(m, lettered_id(static_cast<char>('a' + m % 6)));
     shape.now.places |= 1u << m;
   }
   return shape;
@@ -39,24 +39,24 @@ TEST_CASE("group shape: quorums follow the number of voters") {
 TEST_CASE("group shape: who learns has a place and does not vote") {
   GroupShape shape = shape_of(3);
   shape.places[2].witness = true;
-  shape.add(5, id_of('0'));
+  shape.add(5, lettered_id('0'));
   CHECK(shape.role(0) == MemberRole::voter);
   CHECK(shape.role(2) == MemberRole::witness);
   CHECK(shape.role(5) == MemberRole::learner);
   CHECK(shape.role(4) == MemberRole::none);
   CHECK(shape.members() == 4);
   CHECK(shape.free_place() == Member{3});
-  CHECK(shape.place_of(id_of('0')) == Member{5});
-  CHECK(shape.is(5, id_of('0')));
-  CHECK_FALSE(shape.is(5, id_of('1')));
-  CHECK_FALSE(shape.is(4, id_of('0')));
+  CHECK(shape.place_of(lettered_id('0')) == Member{5});
+  CHECK(shape.is(5, lettered_id('0')));
+  CHECK_FALSE(shape.is(5, lettered_id('1')));
+  CHECK_FALSE(shape.is(4, lettered_id('0')));
 }
 
 TEST_CASE("group shape: between two shapes both count, and who leaves is dropped at the end") {
   const GroupShape from = shape_of(3);
   GroupShape to = from;
   to.drop(0);
-  to.add(3, id_of('9'));
+  to.add(3, lettered_id('9'));
   to.now.places = 0b1110;
   const GroupShape joint = joint_shape(from, to);
   CHECK(joint.joint());
@@ -112,7 +112,7 @@ TEST_CASE("group shape: what could not work is refused") {
 TEST_CASE("group shape: a place keeps its node, and a node its place, until it has left") {
   const GroupShape from = shape_of(3);
   GroupShape to = from;
-  to.places[2].id = id_of('9');
+  to.places[2].id = lettered_id('9');
   CHECK(fault(check_change(from, to)) ==
         "a place is free for another node once the group is without the one it has");
   to = from;
@@ -124,7 +124,7 @@ TEST_CASE("group shape: a place keeps its node, and a node its place, until it h
   CHECK(fault(check_change(from, to)) ==
         "a member has data or has none as long as it is in the group");
   to = from;
-  to.add(4, id_of('9'));
+  to.add(4, lettered_id('9'));
   CHECK(fault(check_change(from, to)) == "");
   CHECK(fault(check_change(to, from)) == "");
 }
@@ -140,13 +140,13 @@ TEST_CASE("group shape: a listed group is one of whoever has the places") {
   CHECK(shape.now.write_quorum() == 3);
   CHECK(shape.now.read_quorum() == 1);
   CHECK(shape.is_witness(2));
-  CHECK(shape.is(1, id_of('5')));
+  CHECK(shape.is(1, lettered_id('5')));
   CHECK(fault(check_shape(shape, Durability::fsync)) == "");
 }
 
 TEST_CASE("group state file: shapes come back, and files without any are read as before") {
   GroupSuperblock block;
-  block.state.id = id_of('7');
+  block.state.id = lettered_id('7');
   block.state.epoch = 3;
   CHECK(encode_superblock(block).starts_with("quoll-group-state 1\n"));
   CHECK(decode_superblock(encode_superblock(block)) == block);

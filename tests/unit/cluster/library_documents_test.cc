@@ -29,7 +29,7 @@ int made(Topology& t, Step step) {
 }
 
 template <class Step>
-std::string refusal(const Topology& t, Step step) {
+std::string step_refusal(const Topology& t, Step step) {
   const NextStep next = step(t);
   return next.ok() ? "" : next.error();
 }
@@ -64,9 +64,10 @@ TEST_CASE("library documents: loading, replacing, removing") {
   Topology t = cluster_of_one();
   CHECK(made(t, load(library_of("one", {"f"}))) == 1);
   CHECK(made(t, load(library_of("one", {"f"}))) == 0);  // it may be the same command
-  CHECK(refusal(t, load(library_of("one", {"f"}, "other"))) == "ERR Library 'one' already exists");
+  CHECK(step_refusal(t, load(library_of("one", {"f"}, "other"))) ==
+        "ERR Library 'one' already exists");
   CHECK(made(t, load(library_of("one", {"f", "g"}, "other"), LibraryPresent::replace)) == 1);
-  CHECK(refusal(t, load(library_of("two", {"h", "G"}))) == "ERR Function G already exists");
+  CHECK(step_refusal(t, load(library_of("two", {"h", "G"}))) == "ERR Function G already exists");
   CHECK(made(t, load(library_of("two", {"h"}))) == 1);
   // A function may go from one to the other once the one has it no more.
   CHECK(made(t, load(library_of("one", {"f"}), LibraryPresent::replace)) == 1);
@@ -83,11 +84,11 @@ TEST_CASE("library documents: restoring all or none, in one change") {
   made(t, load(library_of("two", {"g"})));
   const std::vector<LibraryDocument> both = {library_of("two", {"g"}, "new"),
                                              library_of("three", {"h"})};
-  CHECK(refusal(t, restore(both, LibraryPresent::refuse)) == "ERR Library two already exists");
-  CHECK(refusal(t, restore({library_of("three", {"F"})}, LibraryPresent::replace)) ==
+  CHECK(step_refusal(t, restore(both, LibraryPresent::refuse)) == "ERR Library two already exists");
+  CHECK(step_refusal(t, restore({library_of("three", {"F"})}, LibraryPresent::replace)) ==
         "ERR Function F already exists");
-  CHECK(refusal(t, restore({library_of("x", {"y"}), library_of("z", {"y"})},
-                           LibraryPresent::replace, true)) == "ERR Function y already exists");
+  CHECK(step_refusal(t, restore({library_of("x", {"y"}), library_of("z", {"y"})},
+                                LibraryPresent::replace, true)) == "ERR Function y already exists");
   CHECK(names(t) == "one two ");
   SUBCASE("replacing") {
     CHECK(made(t, restore(both, LibraryPresent::replace)) == 1);
@@ -108,10 +109,10 @@ TEST_CASE(
   Topology t = cluster_of_one();
   const std::string large(kDocumentBytesMax - 100, 'x');
   made(t, load(library_of("one", {"f"}, large)));
-  CHECK(refusal(t, load(library_of("two", {"g"}, large + large)))
+  CHECK(step_refusal(t, load(library_of("two", {"g"}, large + large)))
             .starts_with("ERR no such document"));
   made(t, load(library_of("two", {"g"}, large)));
-  CHECK(refusal(t, load(library_of("three", {"h"}, large)))
+  CHECK(step_refusal(t, load(library_of("three", {"h"}, large)))
             .starts_with("ERR the users, libraries and rules of a cluster have up to"));
   made(t, load(library_of("two", {"g"}), LibraryPresent::replace));
   const std::vector<PutDocument> brought = {{DocumentKind::user, "bob", "on"},

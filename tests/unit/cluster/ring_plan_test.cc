@@ -11,28 +11,10 @@
 
 #include "base/hash.h"
 #include "cluster/ring_places.h"
+#include "tests/unit/cluster/chance.h"
 
 namespace quoll::cluster {
 namespace {
-
-class Chance {
- public:
-  explicit Chance(uint64_t seed) : state_(seed) {}
-  uint64_t draw() {
-    state_ += 0x9e3779b97f4a7c15u;
-    uint64_t z = state_;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-  unsigned between(unsigned low, unsigned high) {
-    return low + static_cast<unsigned>(draw() % (high - low + 1));
-  }
-  bool one_in(unsigned n) { return between(1, n) == 1; }
-
- private:
-  uint64_t state_;
-};
 
 RingMember member(NodeIndex index, const std::string& dc, const std::string& rack,
                   const std::string& host, uint32_t weight = kWeightDefault) {

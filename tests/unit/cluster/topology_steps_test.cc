@@ -39,7 +39,7 @@ std::string refusal(Topology topology, Next&& next) {
   return "no end";
 }
 
-Topology founded() {
+Topology of_one() {
   Topology topology;
   make(topology, [](const Topology& now) {
     return next_to_found(now, std::string(kNodeIdBytes, 'c'), claim_of('a', {{0, 99}}));
@@ -48,7 +48,7 @@ Topology founded() {
 }
 
 Topology of_two() {
-  Topology topology = founded();
+  Topology topology = of_one();
   make(topology, [](const Topology& now) { return next_to_join(now, claim_of('b', {{50, 149}})); });
   return topology;
 }
@@ -56,7 +56,7 @@ Topology of_two() {
 }  // namespace
 
 TEST_CASE("topology_steps: who is alone founds a cluster and governs it") {
-  const Topology topology = founded();
+  const Topology topology = of_one();
   CHECK(topology.members().size() == 1);
   CHECK(topology.governors() == std::vector<NodeIndex>{0});
   CHECK(group_of(topology, 0) == 0);

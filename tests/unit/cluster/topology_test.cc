@@ -6,30 +6,16 @@
 
 #include "base/text.h"
 #include "cluster/topology_change.h"
+#include "tests/unit/cluster/chance.h"
 
 namespace quoll::cluster {
 namespace {
 
-class Chance {
- public:
-  explicit Chance(uint64_t seed) : state_(seed) {}
-  size_t below(size_t bound) {
-    state_ += 0x9e3779b97f4a7c15u;
-    uint64_t z = state_;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (z ^ (z >> 31)) % bound;
-  }
-
- private:
-  uint64_t state_;
-};
-
-std::string id_of(unsigned n) { return std::string(24, 'a') + base::to_hex(uint64_t{n}); }
+std::string topology_id(unsigned n) { return std::string(24, 'a') + base::to_hex(uint64_t{n}); }
 
 TopologyMember member_of(unsigned n) {
   TopologyMember member;
-  member.id = id_of(n);
+  member.id = topology_id(n);
   member.bus = NodeAddress::v4(10, 0, 0, static_cast<uint8_t>(n), 16379);
   if (n % 3 == 0) member.bus.v6 = true;
   member.port = 6379;
@@ -59,7 +45,7 @@ void refused(Topology& topology, TopologyChange::Body body, const std::string& w
 
 Topology founded(unsigned members = 0) {
   Topology topology;
-  must(topology, FoundCluster{id_of(1000), {}});
+  must(topology, FoundCluster{topology_id(1000), {}});
   for (unsigned n = 0; n < members; ++n) must(topology, JoinMember{member_of(n)});
   return topology;
 }
@@ -97,11 +83,11 @@ void check_decodes(const Topology& topology) {
 TEST_CASE("topology: from the first node to a ring, and back") {
   Topology topology;
   refused(topology, JoinMember{member_of(0)}, "the cluster is not founded");
-  must(topology, FoundCluster{id_of(1000), {}});
-  refused(topology, FoundCluster{id_of(1001), {}}, "the cluster is founded already");
+  must(topology, FoundCluster{topology_id(1000), {}});
+  refused(topology, FoundCluster{topology_id(1001), {}}, "the cluster is founded already");
   for (unsigned n = 0; n < 4; ++n) must(topology, JoinMember{member_of(n)});
   CHECK(topology.version() == 5);
-  CHECK(topology.index_of(id_of(2)) == 2);
+  CHECK(topology.index_of(topology_id(2)) == 2);
   must(topology, SetGovernors{topology.wanted_governors({})});
   CHECK(topology.governors() == std::vector<NodeIndex>{0, 1, 2});
   must(topology, planned(topology));
@@ -123,11 +109,11 @@ TEST_CASE("topology: from the first node to a ring, and back") {
     moved.groups.push_back({number, {group.members, {}}});
   must(topology, moved);
   must(topology, RemoveMember{1});
-  CHECK(topology.is_forgotten(id_of(1)));
+  CHECK(topology.is_forgotten(topology_id(1)));
   CHECK(topology.gossip_members().size() == 3);
   refused(topology, JoinMember{member_of(1)}, "this node was removed from the cluster");
   must(topology, JoinMember{member_of(7)});
-  CHECK(topology.index_of(id_of(7)) == 4);  // 1 is not given again
+  CHECK(topology.index_of(topology_id(7)) == 4);  // 1 is not given again
   check_decodes(topology);
 }
 
@@ -270,14 +256,14 @@ TEST_CASE("topology: who is behind gets the changes, or all of it") {
 
   SUBCASE("another cluster's changes are refused") {
     Topology other;
-    must(other, FoundCluster{id_of(2000), {}});
+    must(other, FoundCluster{topology_id(2000), {}});
     CHECK(t.apply_delta(*other.delta(1)).error() == "these are another cluster's changes");
   }
   SUBCASE("a delta that breaks off changes nothing") {
     const std::string whole = *t.delta(1);
     for (size_t size = 0; size < whole.size(); ++size) {
       Topology start;
-      must(start, FoundCluster{id_of(1000), {}});
+      must(start, FoundCluster{topology_id(1000), {}});
       CHECK(!start.apply_delta(base::Bytes(whole).substr(0, size)).ok());
       CHECK(start.version() == 1);
     }
@@ -301,7 +287,7 @@ TEST_CASE("topology: random changes, decided by one and followed by others") {
     TopologyChange::Body body;
     switch (chance.below(12)) {
       case 0:
-        body = FoundCluster{id_of(1000), {}};
+        body = FoundCluster{topology_id(1000), {}};
         break;
       case 1:
         body = JoinMember{

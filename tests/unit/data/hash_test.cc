@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/memory.h"
+#include "tests/unit/data/packed_text.h"
 
 using namespace quoll;
 using base::Millis;
@@ -22,18 +23,14 @@ struct Expected {
   std::string value;
   Millis deadline = data::kHashNoDeadline;
 };
-using Model = std::map<std::string, Expected>;
+using HashModel = std::map<std::string, Expected>;
 
-std::string text(const data::PackedItem& item) {
-  char scratch[base::kIntTextMax];
-  return std::string(item.text(scratch));
-}
-
-void compare(const Hash& hash, const Model& model, Millis now) {
+void compare(const Hash& hash, const HashModel& model, Millis now) {
   REQUIRE(hash.size() == model.size());
-  Model seen;
+  HashModel seen;
   hash.for_each([&](const HashItem& item) {
-    bool fresh = seen.emplace(text(item.field), Expected{text(item.value), item.deadline}).second;
+    bool fresh =
+        seen.emplace(text_of(item.field), Expected{text_of(item.value), item.deadline}).second;
     CHECK(fresh);
   });
   REQUIRE(seen.size() == model.size());
@@ -45,7 +42,7 @@ void compare(const Hash& hash, const Model& model, Millis now) {
     REQUIRE(found.deadline == expected.deadline);
     HashItem item;
     REQUIRE(hash.find(field, item));
-    REQUIRE(text(item.value) == expected.value);
+    REQUIRE(text_of(item.value) == expected.value);
     REQUIRE(item.deadline == expected.deadline);
     REQUIRE(hash.find(field, now, item) == (expected.deadline > now));
     expired += expected.deadline <= now;
@@ -60,7 +57,7 @@ void compare(const Hash& hash, const Model& model, Millis now) {
 void play(uint64_t seed, size_t fields, const data::Packing& packing, size_t value_bytes_max) {
   std::mt19937_64 random(seed);
   Hash hash;
-  Model model;
+  HashModel model;
   Millis now = kNow;
   auto draw = [&](uint64_t below) { return random() % below; };
   for (size_t step = 0; step < 4000; ++step) {
@@ -192,7 +189,7 @@ TEST_CASE("hash: the packed timed form keeps Redis's order") {
     hash.set(field, "v", Hash::Deadline::drop, kNow, packing);
   auto order = [&] {
     std::string fields;
-    hash.for_each([&](const HashItem& item) { fields += text(item.field); });
+    hash.for_each([&](const HashItem& item) { fields += text_of(item.field); });
     return fields;
   };
   hash.set_deadline("c", 300);
@@ -282,6 +279,6 @@ TEST_CASE("hash: bytes per field of 16 + 32 bytes in a big hash") {
   CHECK(static_cast<double>(hash.footprint(5)) == doctest::Approx(told).epsilon(0.1));
   std::set<std::string> drawn;
   std::mt19937_64 random(3);
-  for (int i = 0; i < 1000; ++i) drawn.insert(text(hash.random([&] { return random(); }).field));
+  for (int i = 0; i < 1000; ++i) drawn.insert(text_of(hash.random([&] { return random(); }).field));
   CHECK(drawn.size() > 950);
 }

@@ -21,7 +21,7 @@ std::string hex_of(const std::vector<int64_t>& members) {
   for (int64_t member : members) CHECK(set.insert(member));
   return base::to_hex(set.bytes());
 }
-bool valid(base::Bytes hex) {
+bool valid_intset(base::Bytes hex) {
   std::string bytes;
   REQUIRE(base::from_hex(hex, bytes));
   std::unique_ptr<char[]> exact(new char[bytes.size() + (bytes.empty() ? 1 : 0)]);
@@ -76,18 +76,18 @@ TEST_CASE("intset: edits agree with a plain set, memory with the count") {
 }
 
 TEST_CASE("intset: foreign bytes") {
-  CHECK(valid("0200000001000000ffff"));
-  CHECK_FALSE(valid(""));
-  CHECK_FALSE(valid("02000000000000"));
-  CHECK_FALSE(valid("0200000000000000"));          // empty
-  CHECK_FALSE(valid("0300000001000000ffffff"));    // width
-  CHECK_FALSE(valid("00000000ffffffff"));          // width 0
-  CHECK_FALSE(valid("0200000002000000ffff"));      // short
-  CHECK_FALSE(valid("0200000001000000ffff00"));    // long
-  CHECK_FALSE(valid("08000000ffffffffffff"));      // count
-  CHECK_FALSE(valid("0200000002000000ffffffff"));  // twice
-  CHECK_FALSE(valid("02000000020000000100ffff"));  // descending
-  CHECK(valid("0200000002000000ffff0100"));
+  CHECK(valid_intset("0200000001000000ffff"));
+  CHECK_FALSE(valid_intset(""));
+  CHECK_FALSE(valid_intset("02000000000000"));
+  CHECK_FALSE(valid_intset("0200000000000000"));          // empty
+  CHECK_FALSE(valid_intset("0300000001000000ffffff"));    // width
+  CHECK_FALSE(valid_intset("00000000ffffffff"));          // width 0
+  CHECK_FALSE(valid_intset("0200000002000000ffff"));      // short
+  CHECK_FALSE(valid_intset("0200000001000000ffff00"));    // long
+  CHECK_FALSE(valid_intset("08000000ffffffffffff"));      // count
+  CHECK_FALSE(valid_intset("0200000002000000ffffffff"));  // twice
+  CHECK_FALSE(valid_intset("02000000020000000100ffff"));  // descending
+  CHECK(valid_intset("0200000002000000ffff0100"));
 }
 
 TEST_CASE("intset: an empty one") {

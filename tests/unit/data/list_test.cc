@@ -9,23 +9,19 @@
 #include <string>
 
 #include "base/memory.h"
+#include "tests/unit/data/packed_text.h"
 
 namespace quoll::data {
 namespace {
 
-using Model = std::deque<std::string>;
-
-std::string text_of(const PackedItem& item) {
-  char buffer[base::kIntTextMax];
-  return std::string(item.text(buffer));
-}
+using ListModel = std::deque<std::string>;
 
 template <class Visit>
 void visit_all(const ListpackView& pack, Visit&& visit) {
   for (auto at = pack.first(); at != Listpack::kNone; at = pack.next(at)) visit(pack.item(at));
 }
 
-void require_equal(const List& list, const Model& model) {
+void require_equal(const List& list, const ListModel& model) {
   REQUIRE(list.size() == model.size());
   size_t i = 0;
   list.for_each([&](const PackedItem& item) { REQUIRE(text_of(item) == model[i++]); });
@@ -64,9 +60,9 @@ void push(List& list, ListEnd end, const std::string& text, const Packing& packi
   list.push(end, text, packing);
 }
 
-class Player {
+class ListPlayer {
  public:
-  Player(uint64_t seed, int64_t limit, uint64_t open_nodes) : random_(seed) {
+  ListPlayer(uint64_t seed, int64_t limit, uint64_t open_nodes) : random_(seed) {
     packing_.list_node = limit;
     packing_.list_open_nodes = open_nodes;
   }
@@ -214,7 +210,7 @@ class Player {
   std::mt19937_64 random_;
   Packing packing_;
   List list_;
-  Model model_;
+  ListModel model_;
 };
 
 }  // namespace
@@ -223,7 +219,7 @@ TEST_CASE("list: behaves like a deque under every node limit") {
   size_t before = base::memory_used();
   for (int64_t limit : {-2, -1, -5, 1, 3, 128, 0}) {
     for (uint64_t seed = 1; seed <= 6; ++seed) {
-      Player player(seed, limit, 0);
+      ListPlayer player(seed, limit, 0);
       for (int i = 0; i < 1200; ++i) player.step();
       player.finish();
     }
@@ -231,7 +227,7 @@ TEST_CASE("list: behaves like a deque under every node limit") {
   for (uint64_t open_nodes : {1, 2, 5}) {
     for (int64_t limit : {-1, 2, 20}) {
       for (uint64_t seed = 1; seed <= 3; ++seed) {
-        Player player(100 * open_nodes + seed, limit, open_nodes);
+        ListPlayer player(100 * open_nodes + seed, limit, open_nodes);
         for (int i = 0; i < 1200; ++i) player.step();
         player.finish();
       }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "tests/unit/data/packed_text.h"
 #include "wire/rdb_reader.h"
 #include "wire/rdb_writer.h"
 
@@ -19,11 +20,6 @@ using Texts = std::vector<std::string>;
 
 namespace {
 
-std::string unhex(base::Bytes text) {
-  std::string bytes;
-  REQUIRE(base::from_hex(text, bytes));
-  return bytes;
-}
 Listpack of(const Texts& texts) {
   Listpack listpack;
   for (const std::string& text : texts) REQUIRE(listpack.append(text));
@@ -67,12 +63,12 @@ std::string packed_dump_hex(wire::RdbType type, const Texts& texts) {
   wire::append_dump_footer(out, 10);
   return base::to_hex(out);
 }
-bool valid(const std::string& bytes) {
+bool valid_listpack(const std::string& bytes) {
   std::unique_ptr<char[]> block(new char[bytes.size() + (bytes.empty() ? 1 : 0)]);
   bytes.copy(block.get(), bytes.size());
   base::Bytes foreign(block.get(), bytes.size());
   if (!ListpackView::validate(foreign)) return false;
-  ListpackView view(foreign);  // what is valid can be walked both ways
+  ListpackView view(foreign);  // what is valid_listpack can be walked both ways
   REQUIRE(forwards(view) == backwards(view));
   REQUIRE(view.count() == forwards(view).size());
   view.find(view.first(), "17");
@@ -170,9 +166,9 @@ TEST_CASE("listpack: both ways, by index, by search") {
 }
 
 TEST_CASE("listpack: integers outside their smallest form are still the same element") {
-  // 5 as int64, "5" as text, "ab" as a 32-bit text: valid for Redis, so for us.
+  // 5 as int64, "5" as text, "ab" as a 32-bit text: valid_listpack for Redis, so for us.
   std::string bytes = unhex("1c0000000300f4050000000000000009813502f002000000616207ff");
-  REQUIRE(valid(bytes));
+  REQUIRE(valid_listpack(bytes));
   ListpackView view(bytes);
   CHECK(forwards(view) == Texts{"5", "5", "ab"});
   CHECK(view.find(view.first(), "5") == view.at(0));
@@ -340,38 +336,38 @@ TEST_CASE("listpack: the size limit refuses and changes nothing") {
 }
 
 TEST_CASE("listpack: foreign bytes") {
-  CHECK(valid(unhex("070000000000ff")));
-  CHECK(valid(unhex("07000000ffffff")));  // count unknown
-  CHECK(valid(unhex("0900000001000501ff")));
-  CHECK_FALSE(valid(""));
-  CHECK_FALSE(valid(unhex("0600000000ff")));
-  CHECK_FALSE(valid(unhex("080000000000ff")));      // total
-  CHECK_FALSE(valid(unhex("07000000000000")));      // end
-  CHECK_FALSE(valid(unhex("0900000000000501ff")));  // count
-  CHECK_FALSE(valid(unhex("0900000001000502ff")));  // back length
-  CHECK_FALSE(valid(unhex("0900000001000581ff")));
+  CHECK(valid_listpack(unhex("070000000000ff")));
+  CHECK(valid_listpack(unhex("07000000ffffff")));  // count unknown
+  CHECK(valid_listpack(unhex("0900000001000501ff")));
+  CHECK_FALSE(valid_listpack(""));
+  CHECK_FALSE(valid_listpack(unhex("0600000000ff")));
+  CHECK_FALSE(valid_listpack(unhex("080000000000ff")));      // total
+  CHECK_FALSE(valid_listpack(unhex("07000000000000")));      // end
+  CHECK_FALSE(valid_listpack(unhex("0900000000000501ff")));  // count
+  CHECK_FALSE(valid_listpack(unhex("0900000001000502ff")));  // back length
+  CHECK_FALSE(valid_listpack(unhex("0900000001000581ff")));
   CHECK_FALSE(
-      valid(unhex("080000000100"
-                  "05ff")));                        // no back length
-  CHECK_FALSE(valid(unhex("0900000001008501ff")));  // text beyond the end
+      valid_listpack(unhex("080000000100"
+                           "05ff")));                        // no back length
+  CHECK_FALSE(valid_listpack(unhex("0900000001008501ff")));  // text beyond the end
   CHECK_FALSE(
-      valid(unhex("080000000100"
-                  "e1ff")));  // encoding cut off
+      valid_listpack(unhex("080000000100"
+                           "e1ff")));  // encoding cut off
   CHECK_FALSE(
-      valid(unhex("090000000100"
-                  "f0ffff")));
+      valid_listpack(unhex("090000000100"
+                           "f0ffff")));
   CHECK_FALSE(
-      valid(unhex("0d0000000100"
-                  "f0ffffffff05ff")));
+      valid_listpack(unhex("0d0000000100"
+                           "f0ffffffff05ff")));
   CHECK_FALSE(
-      valid(unhex("090000000100"
-                  "f501ff")));  // unknown encodings
+      valid_listpack(unhex("090000000100"
+                           "f501ff")));  // unknown encodings
   CHECK_FALSE(
-      valid(unhex("090000000100"
-                  "fe01ff")));
+      valid_listpack(unhex("090000000100"
+                           "fe01ff")));
   CHECK_FALSE(
-      valid(unhex("090000000100"
-                  "ff01ff")));  // end before the end
+      valid_listpack(unhex("090000000100"
+                           "ff01ff")));  // end before the end
 }
 
 TEST_CASE("listpack: every flipped byte and every cut is refused or walks safely") {
@@ -385,16 +381,16 @@ TEST_CASE("listpack: every flipped byte and every cut is refused or walks safely
     std::string bytes = good;
     bytes[i / 256] = static_cast<char>(i % 256);
     if (i % 5 == 0) bytes[random() % bytes.size()] = static_cast<char>(random());
-    refused += !valid(bytes);
+    refused += !valid_listpack(bytes);
   }
   CHECK(refused > good.size() * 50);
   for (size_t size = 0; size < good.size(); ++size) {
     std::string bytes = good.substr(0, size);
-    CHECK_FALSE(valid(bytes));
+    CHECK_FALSE(valid_listpack(bytes));
     if (size < 7) continue;
     bytes[0] = static_cast<char>(size);
     bytes[4] = bytes[5] = '\xff';
     bytes.back() = '\xff';
-    valid(bytes);
+    valid_listpack(bytes);
   }
 }

@@ -113,7 +113,7 @@ class Pair {
 
 using Scores = double (*)(std::mt19937_64&, int step);
 
-double uniform(std::mt19937_64& random, int) {
+double uniform_score(std::mt19937_64& random, int) {
   return std::ldexp(static_cast<double>(random()), -64);
 }
 double few(std::mt19937_64& random, int) { return static_cast<double>(random() % 7); }
@@ -131,7 +131,7 @@ double extreme(std::mt19937_64& random, int) {
   return draw & 1024 ? any : -any;
 }
 
-constexpr Scores kShapes[] = {uniform, few, ascending, descending, jitter, extreme};
+constexpr Scores kShapes[] = {uniform_score, few, ascending, descending, jitter, extreme};
 
 std::string name(uint64_t number) { return "member:" + std::to_string(number); }
 
@@ -174,7 +174,7 @@ TEST_CASE("ranked tree: erasing from the ends and in the middle keeps it merged"
     std::mt19937_64 random(11);
     Pair pair;
     for (int i = 0; i < kMembers; ++i)
-      pair.insert(uniform(random, i), name(static_cast<uint64_t>(i)));
+      pair.insert(uniform_score(random, i), name(static_cast<uint64_t>(i)));
     size_t full = pair.tree().footprint();
     CHECK(full < kMembers * 13);
     for (int i = 0; i < kMembers * 9 / 10; ++i) {
@@ -195,14 +195,14 @@ TEST_CASE("ranked tree: erasing from the ends and in the middle keeps it merged"
 TEST_CASE("ranked tree: memory per member") {
   constexpr int kMembers = 100000;
   std::mt19937_64 random(3);
-  for (Scores scores : {ascending, descending, uniform, jitter}) {
+  for (Scores scores : {ascending, descending, uniform_score, jitter}) {
     Pair pair;
     for (int i = 0; i < kMembers; ++i)
       pair.insert(scores(random, i), name(static_cast<uint64_t>(i)));
     pair.tree().check();
     double each = static_cast<double>(pair.tree().footprint()) / kMembers;
     MESSAGE("bytes per member: " << each);
-    CHECK(each < (scores == uniform || scores == jitter ? 12.5 : 9.5));
+    CHECK(each < (scores == uniform_score || scores == jitter ? 12.5 : 9.5));
   }
 }
 

@@ -9,15 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "tests/unit/data/packed_text.h"
+
 using namespace quoll;
 using namespace quoll::data;
 
 namespace {
-
-std::string text_of(const PackedItem& item) {
-  char text[base::kIntTextMax];
-  return std::string(item.text(text));
-}
 
 std::vector<std::string> members_of(const Set& set) {
   std::vector<std::string> members;

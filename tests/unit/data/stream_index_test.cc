@@ -16,9 +16,9 @@ struct Item {
   uint64_t value;
 };
 using Index = StreamIndex<Item>;
-using Model = std::map<StreamId, uint64_t>;
+using IndexModel = std::map<StreamId, uint64_t>;
 
-void require_equal(const Index& index, const Model& model) {
+void require_equal(const Index& index, const IndexModel& model) {
   REQUIRE(index.size() == model.size());
   auto expected = model.begin();
   for (auto at = index.first(); index.at(at); at = index.next(at), ++expected) {
@@ -33,9 +33,9 @@ void require_equal(const Index& index, const Model& model) {
   REQUIRE(backwards == model.rend());
 }
 
-class Player {
+class IndexPlayer {
  public:
-  Player(uint64_t seed, uint64_t ids) : random_(seed), ids_(ids) {}
+  IndexPlayer(uint64_t seed, uint64_t ids) : random_(seed), ids_(ids) {}
 
   void step(unsigned grow_percent) {
     StreamId id{below(ids_) / 4, below(4)};
@@ -91,14 +91,14 @@ class Player {
   std::mt19937_64 random_;
   uint64_t ids_;
   Index index_;
-  Model model_;
+  IndexModel model_;
 };
 
 }  // namespace
 
 TEST_CASE("stream index: random changes agree with a map") {
   for (uint64_t ids : {8, 300, 20'000}) {
-    Player player(ids, ids);
+    IndexPlayer player(ids, ids);
     for (unsigned round = 0; round < 6; ++round) {
       unsigned grow = round % 2 ? 25 : 80;
       for (unsigned i = 0; i < 4000; ++i) player.step(grow);

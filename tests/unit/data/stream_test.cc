@@ -15,7 +15,7 @@ namespace quoll::data {
 namespace {
 
 using Texts = std::vector<std::string>;
-using Model = std::map<StreamId, Texts>;
+using StreamModel = std::map<StreamId, Texts>;
 
 Texts texts_of(const StreamNodeView& node, const StreamEntry& entry) {
   Texts texts;
@@ -32,7 +32,7 @@ void append(Stream& stream, const StreamId& id, const Texts& texts, const Packin
   stream.append(id, pairs, packing);
 }
 
-void require_range(const Stream& stream, const Model& model, const StreamId& from,
+void require_range(const Stream& stream, const StreamModel& model, const StreamId& from,
                    const StreamId& to) {
   std::vector<StreamId> expected;
   for (auto at = model.lower_bound(from); at != model.end() && at->first <= to; ++at)
@@ -50,7 +50,7 @@ void require_range(const Stream& stream, const Model& model, const StreamId& fro
   REQUIRE(backwards == expected);
 }
 
-void require_equal(const Stream& stream, const Model& model) {
+void require_equal(const Stream& stream, const StreamModel& model) {
   REQUIRE(stream.size() == model.size());
   require_range(stream, model, StreamId(), StreamId::greatest());
   uint64_t live = 0;
@@ -64,9 +64,9 @@ void require_equal(const Stream& stream, const Model& model) {
   REQUIRE(stream.last_entry_id() == (model.empty() ? StreamId() : model.rbegin()->first));
 }
 
-class Player {
+class StreamPlayer {
  public:
-  Player(uint64_t seed, const Packing& packing) : random_(seed), packing_(packing) {}
+  StreamPlayer(uint64_t seed, const Packing& packing) : random_(seed), packing_(packing) {}
 
   void step() {
     switch (below(16)) {
@@ -142,7 +142,7 @@ class Player {
   std::mt19937_64 random_;
   Packing packing_;
   Stream stream_;
-  Model model_;
+  StreamModel model_;
   StreamId last_{1, 0};
   uint64_t added_ = 0;
 };
@@ -155,7 +155,7 @@ TEST_CASE("stream: random changes agree with a map") {
       Packing packing;
       packing.stream_node_entries = entries;
       packing.stream_node_bytes = bytes;
-      Player player(entries * 7 + bytes, packing);
+      StreamPlayer player(entries * 7 + bytes, packing);
       for (unsigned round = 0; round < 10; ++round) {
         for (unsigned i = 0; i < 150; ++i) player.step();
         player.check();

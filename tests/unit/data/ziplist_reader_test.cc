@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "tests/unit/data/packed_text.h"
 
 using namespace quoll;
 using namespace quoll::data;
@@ -15,16 +16,11 @@ using namespace quoll::data;
 namespace {
 
 // Accepted by redis-server 7.0.15 as the payload of a list and read back as kElements.
-constexpr base::Bytes kHex =
+constexpr base::Bytes kZiplistHex =
     "77000000330000000b0000016103f102fd02fe0d03feff03fe7f03c0800004f000800005d0ffff7fff06e0ffffffff"
     "ffffff7f0a404078787878787878787878787878787878787878787878787878787878787878787878787878787878"
     "787878787878787878787878787878787878787878787878ff";
 
-std::string unhex(base::Bytes text) {
-  std::string bytes;
-  REQUIRE(base::from_hex(text, bytes));
-  return bytes;
-}
 std::unique_ptr<char[]> exact_copy(const std::string& bytes) {
   std::unique_ptr<char[]> block(new char[bytes.size() + (bytes.empty() ? 1 : 0)]);
   bytes.copy(block.get(), bytes.size());
@@ -41,7 +37,7 @@ std::vector<std::string> texts(base::Bytes ziplist) {
 }  // namespace
 
 TEST_CASE("ziplist: every encoding") {
-  std::string bytes = unhex(kHex);
+  std::string bytes = unhex(kZiplistHex);
   REQUIRE(ZiplistReader::validate(bytes));
   std::vector<std::string> expected = {"a",
                                        "0",
@@ -95,7 +91,7 @@ TEST_CASE("ziplist: empty, and headers that do not fit") {
 }
 
 TEST_CASE("ziplist: hostile bytes are refused or read within bounds") {
-  std::string good = unhex(kHex);
+  std::string good = unhex(kZiplistHex);
   std::mt19937_64 random(9);
   size_t accepted = 0;
   for (size_t i = 0; i < good.size() * 256; ++i) {

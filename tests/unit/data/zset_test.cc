@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "data/zset_builder.h"
+#include "tests/unit/data/packed_text.h"
 
 using namespace quoll;
 using data::PackedItem;
@@ -29,11 +30,6 @@ Packing packing_of(uint64_t entries, uint64_t value_bytes = 64) {
   return packing;
 }
 
-std::string text_of(const PackedItem& item) {
-  char text[base::kIntTextMax];
-  return std::string(item.text(text));
-}
-
 using Pairs = std::vector<std::pair<std::string, double>>;
 
 Pairs pairs_of(const ZSet& zset, uint64_t rank, uint64_t count, bool reverse = false) {
@@ -47,7 +43,7 @@ Pairs pairs_of(const ZSet& zset, uint64_t rank, uint64_t count, bool reverse = f
 Pairs pairs_of(const ZSet& zset) { return pairs_of(zset, 0, zset.size()); }
 
 // What the sorted set should hold.
-class Model {
+class ZSetModel {
  public:
   void put(const std::string& member, double score) {
     erase(member);
@@ -103,7 +99,7 @@ double some_score(std::mt19937_64& random) {
   }
 }
 
-void compare(const ZSet& zset, const Model& model) {
+void compare(const ZSet& zset, const ZSetModel& model) {
   Pairs expected = model.pairs();
   REQUIRE(zset.size() == expected.size());
   REQUIRE(pairs_of(zset) == expected);
@@ -133,7 +129,7 @@ TEST_CASE("zset: random changes agree with a model around the conversion point")
     for (uint64_t members : {4, 20, 400}) {
       std::mt19937_64 random(entries * 1000 + members);
       Packing packing = packing_of(entries);
-      Model model;
+      ZSetModel model;
       ZSet zset;
       for (int i = 0; i < 1500; ++i) {
         std::string member = some_member(random, members);

@@ -17,6 +17,19 @@ namespace quoll::host {
 
 constexpr Nanos kPatience = 5'000 * base::kNanosPerMilli;  // a test that waits longer has failed
 
+inline const Endpoint kLoopback{Endpoint::Family::ipv4, "127.0.0.1", 0};
+
+// Bytes that repeat nowhere near.
+inline std::string pattern(size_t size) {
+  std::string text(size, '\0');
+  uint32_t word = 12345;
+  for (char& c : text) {
+    word = word * 1664525 + 1013904223;
+    c = static_cast<char>(word >> 24);
+  }
+  return text;
+}
+
 struct HostFixture {
   UvHost uv;
   Host& host = uv.host();

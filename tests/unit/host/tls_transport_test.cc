@@ -11,7 +11,6 @@
 namespace quoll::host {
 namespace {
 
-const Endpoint kLoopback{Endpoint::Family::ipv4, "127.0.0.1", 0};
 constexpr long kDay = 24 * 60 * 60;
 
 struct Identity {
@@ -133,16 +132,6 @@ struct Sender {
   std::string text_;
   size_t at_ = 0;
 };
-
-std::string pattern(size_t size) {
-  std::string text(size, '\0');
-  uint32_t word = 99;
-  for (char& c : text) {
-    word = word * 1664525 + 1013904223;
-    c = static_cast<char>(word >> 24);
-  }
-  return text;
-}
 
 }  // namespace
 

@@ -14,8 +14,6 @@
 namespace quoll::host {
 namespace {
 
-const Endpoint kLoopback{Endpoint::Family::ipv4, "127.0.0.1", 0};
-
 // A listener that keeps its peers, and one client dialled to it.
 struct Pair : HostFixture {
   std::unique_ptr<Listener> listener;
@@ -37,16 +35,6 @@ struct Pair : HostFixture {
     server.on_bytes = [this](Bytes bytes) { CHECK(server.send(bytes) == bytes.size()); };
   }
 };
-
-std::string pattern(size_t size) {
-  std::string text(size, '\0');
-  uint32_t word = 12345;
-  for (char& c : text) {
-    word = word * 1664525 + 1013904223;
-    c = static_cast<char>(word >> 24);
-  }
-  return text;
-}
 
 int option_of(const Peer& peer, int level, int option) {
   int value = -1;

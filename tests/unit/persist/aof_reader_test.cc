@@ -17,7 +17,7 @@ std::string line(std::initializer_list<base::Bytes> args) {
 const std::string kSelect0 = line({"SELECT", "0"});
 const std::string kMulti = line({"MULTI"});
 const std::string kExec = line({"EXEC"});
-const std::string kSet = line({"SET", "a", "1"});
+const std::string kSetLine = line({"SET", "a", "1"});
 
 using Kind = AofEnd::Kind;
 
@@ -30,7 +30,7 @@ AofSeen read(base::Bytes bytes) {
 
 TEST_CASE("commands arrive with database and offset") {
   const std::string second = line({"set", "b\r\n*1", ""});
-  const std::string bytes = line({"SELECT", "3"}) + kSet + line({"select", "12"}) + second;
+  const std::string bytes = line({"SELECT", "3"}) + kSetLine + line({"select", "12"}) + second;
   const AofSeen seen = read(bytes);
   REQUIRE(seen.commands.size() == 2);
   CHECK(seen.commands[0] == AofSeen::Command{3, {"SET", "a", "1"}, 23, false, false});
@@ -44,8 +44,8 @@ TEST_CASE("commands arrive with database and offset") {
 
 TEST_CASE("a block is handed out once its EXEC is there") {
   const std::string block =
-      kMulti + kSet + line({"SELECT", "5"}) + line({"DEL", "k"}) + line({"exec"});
-  const std::string bytes = kSelect0 + block + kSet;
+      kMulti + kSetLine + line({"SELECT", "5"}) + line({"DEL", "k"}) + line({"exec"});
+  const std::string bytes = kSelect0 + block + kSetLine;
   const AofSeen seen = read(bytes);
   REQUIRE(seen.commands.size() == 3);
   CHECK(seen.commands[0].in_block);
@@ -67,13 +67,13 @@ TEST_CASE("a block is handed out once its EXEC is there") {
 }
 
 TEST_CASE("every prefix of a file is clean at a boundary and torn elsewhere") {
-  const std::string bytes =
-      kSelect0 + kSet + "#TS:1700000000\r\n" + kSet + kMulti + kSet + kSet + kExec + kSet;
+  const std::string bytes = kSelect0 + kSetLine + "#TS:1700000000\r\n" + kSetLine + kMulti +
+                            kSetLine + kSetLine + kExec + kSetLine;
   const AofSeen whole = read(bytes);
   REQUIRE(whole.end.kind == Kind::clean);
   std::vector<size_t> boundaries = {0};
-  for (const std::string& part : {kSelect0, kSet, std::string("#TS:1700000000\r\n"), kSet,
-                                  kMulti + kSet + kSet + kExec, kSet}) {
+  for (const std::string& part : {kSelect0, kSetLine, std::string("#TS:1700000000\r\n"), kSetLine,
+                                  kMulti + kSetLine + kSetLine + kExec, kSetLine}) {
     boundaries.push_back(boundaries.back() + part.size());
   }
   for (size_t cut = 0; cut <= bytes.size(); ++cut) {
@@ -94,52 +94,54 @@ TEST_CASE("damage is told from a torn tail") {
   auto damaged_at = [](const std::string& bytes) -> int64_t {
     const AofSeen seen = read(bytes);
     CHECK(seen.commands.size() == 1);
-    CHECK(seen.end.valid_bytes == kSet.size());
+    CHECK(seen.end.valid_bytes == kSetLine.size());
     if (seen.end.kind != Kind::damaged) return -1;
     CHECK(!seen.end.reason.empty());
-    return static_cast<int64_t>(seen.end.offset - kSet.size());
+    return static_cast<int64_t>(seen.end.offset - kSetLine.size());
   };
-  CHECK(damaged_at(kSet + "x") == 0);
-  CHECK(damaged_at(kSet + std::string(4, '\0')) == 0);
-  CHECK(damaged_at(kSet + "\r\n") == 0);
-  CHECK(damaged_at(kSet + "*0\r\n") >= 0);
-  CHECK(damaged_at(kSet + "*x\r\n") == 1);
-  CHECK(damaged_at(kSet + "*\r\n") == 1);
-  CHECK(damaged_at(kSet + "*03\r\n") == 2);
-  CHECK(damaged_at(kSet + "*-1\r\n") == 1);
-  CHECK(damaged_at(kSet + "*1\n$3") == 2);
-  CHECK(damaged_at(kSet + "*99999999999") > 0);
-  CHECK(damaged_at(kSet + "*1\r\n*1\r\n") == 4);
-  CHECK(damaged_at(kSet + "*1\r\n$9999999999999\r\n") > 4);
-  CHECK(damaged_at(kSet + "*1\r\n$3\r\nSETxx") == 11);
-  CHECK(damaged_at(kSet + "*1\r\n$3\r\nSET\rx") == 11);
-  CHECK(damaged_at(kSet + kExec) == 0);
-  CHECK(damaged_at(kSet + line({"SELECT", "x"})) == 0);
-  CHECK(damaged_at(kSet + line({"SELECT"})) == 0);
-  CHECK(damaged_at(kSet + "#" + std::string(3000, 'x')) == 0);
-  CHECK(read(kSet + kMulti + kSet + kMulti).end.kind == Kind::damaged);
-  CHECK(damaged_at(kSet + "*1") == -1);
-  CHECK(damaged_at(kSet + "#TS:1") == -1);
-  CHECK(damaged_at(kSet + "*1\r\n$3\r\nSET\r") == -1);
+  CHECK(damaged_at(kSetLine + "x") == 0);
+  CHECK(damaged_at(kSetLine + std::string(4, '\0')) == 0);
+  CHECK(damaged_at(kSetLine + "\r\n") == 0);
+  CHECK(damaged_at(kSetLine + "*0\r\n") >= 0);
+  CHECK(damaged_at(kSetLine + "*x\r\n") == 1);
+  CHECK(damaged_at(kSetLine + "*\r\n") == 1);
+  CHECK(damaged_at(kSetLine + "*03\r\n") == 2);
+  CHECK(damaged_at(kSetLine + "*-1\r\n") == 1);
+  CHECK(damaged_at(kSetLine + "*1\n$3") == 2);
+  CHECK(damaged_at(kSetLine + "*99999999999") > 0);
+  CHECK(damaged_at(kSetLine + "*1\r\n*1\r\n") == 4);
+  CHECK(damaged_at(kSetLine + "*1\r\n$9999999999999\r\n") > 4);
+  CHECK(damaged_at(kSetLine + "*1\r\n$3\r\nSETxx") == 11);
+  CHECK(damaged_at(kSetLine + "*1\r\n$3\r\nSET\rx") == 11);
+  CHECK(damaged_at(kSetLine + kExec) == 0);
+  CHECK(damaged_at(kSetLine + line({"SELECT", "x"})) == 0);
+  CHECK(damaged_at(kSetLine + line({"SELECT"})) == 0);
+  CHECK(damaged_at(kSetLine + "#" + std::string(3000, 'x')) == 0);
+  CHECK(read(kSetLine + kMulti + kSetLine + kMulti).end.kind == Kind::damaged);
+  CHECK(damaged_at(kSetLine + "*1") == -1);
+  CHECK(damaged_at(kSetLine + "#TS:1") == -1);
+  CHECK(damaged_at(kSetLine + "*1\r\n$3\r\nSET\r") == -1);
 }
 
 TEST_CASE("a flipped length does not pass for a torn tail") {
-  const std::string rest = kSet + kMulti + kSet + kSet + kExec + line({"SET", "b", "2"});
+  const std::string rest =
+      kSetLine + kMulti + kSetLine + kSetLine + kExec + line({"SET", "b", "2"});
   for (const char* length : {"71", "4294967", "46"}) {
     const std::string bytes =
-        kSet + "*3\r\n$3\r\nSET\r\n$" + length + "\r\na\r\n$1\r\n1\r\n" + rest;
+        kSetLine + "*3\r\n$3\r\nSET\r\n$" + length + "\r\na\r\n$1\r\n1\r\n" + rest;
     const AofSeen seen = read(bytes);
     CHECK(seen.end.kind == Kind::damaged);
-    CHECK(seen.end.valid_bytes == kSet.size());
+    CHECK(seen.end.valid_bytes == kSetLine.size());
     CHECK(seen.end.message("f").starts_with("Bad file format reading the append only file f: "));
   }
   // The same behind a tail that is torn as well.
-  const std::string torn = kSet + "*3\r\n$3\r\nSET\r\n$900\r\na\r\n$1\r\n1\r\n" + rest + "*2\r\n$3";
+  const std::string torn =
+      kSetLine + "*3\r\n$3\r\nSET\r\n$900\r\na\r\n$1\r\n1\r\n" + rest + "*2\r\n$3";
   CHECK(read(torn).end.kind == Kind::damaged);
   // A value that holds line ends and stars, but no commands up to the end.
   const std::string text =
       "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$900\r\nline\r\n*1\r\n$1\r\nx\r\n* item\r\n*";
-  CHECK(read(kSet + text).end.kind == Kind::torn);
+  CHECK(read(kSetLine + text).end.kind == Kind::torn);
 }
 
 // A bit that flips anywhere in the structure is noticed, or costs at most the last commit, whose
@@ -147,8 +149,9 @@ TEST_CASE("a flipped length does not pass for a torn tail") {
 TEST_CASE("every flipped bit of a file") {
   AofReaderOptions options;
   options.known = [](base::Args args) { return args[0] == "SET"; };
-  const std::string block = kMulti + kSet + kSet + kExec;
-  const std::string bytes = kSelect0 + kSet + block + line({"SET", "key", "0123456789"}) + block;
+  const std::string block = kMulti + kSetLine + kSetLine + kExec;
+  const std::string bytes =
+      kSelect0 + kSetLine + block + line({"SET", "key", "0123456789"}) + block;
   const AofSeen whole = read_aof(bytes, SIZE_MAX / 2, options);
   REQUIRE(whole.commands.size() == 6);
   int damaged = 0;
@@ -169,12 +172,13 @@ TEST_CASE("every flipped bit of a file") {
 TEST_CASE("unknown commands are damage, in blocks too") {
   AofReaderOptions options;
   options.known = [](base::Args args) { return args[0] == "SET"; };
-  const AofSeen seen = read_aof(kSet + line({"bla", "x"}) + kSet, 3, options);
+  const AofSeen seen = read_aof(kSetLine + line({"bla", "x"}) + kSetLine, 3, options);
   CHECK(seen.commands.size() == 1);
   CHECK(seen.end.kind == Kind::damaged);
-  CHECK(seen.end.offset == kSet.size());
+  CHECK(seen.end.offset == kSetLine.size());
   CHECK(seen.end.message("i") == "Unknown command 'bla' reading the append only file i");
-  const AofSeen block = read_aof(kSet + kMulti + kSet + line({"EXEB"}) + kSet, 3, options);
+  const AofSeen block =
+      read_aof(kSetLine + kMulti + kSetLine + line({"EXEB"}) + kSetLine, 3, options);
   CHECK(block.commands.size() == 1);
   CHECK(block.end.unknown_command == "EXEB");
 }
@@ -182,12 +186,12 @@ TEST_CASE("unknown commands are damage, in blocks too") {
 TEST_CASE("offsets count from where the reader was put") {
   AofReaderOptions options;
   options.base_offset = 1000;
-  const std::string bytes = kSet + "#TS:77\r\n" + kSet + "*1\r";
+  const std::string bytes = kSetLine + "#TS:77\r\n" + kSetLine + "*1\r";
   const AofSeen seen = read_aof(bytes, 5, options);
-  CHECK(seen.commands[1].offset == 1000 + kSet.size() + 8);
+  CHECK(seen.commands[1].offset == 1000 + kSetLine.size() + 8);
   CHECK(seen.end.valid_bytes == 1000 + bytes.size() - 3);
   CHECK(seen.timestamp == 77);
-  CHECK(seen.timestamp_offset == 1000 + kSet.size());
+  CHECK(seen.timestamp_offset == 1000 + kSetLine.size());
   CHECK(seen.end.message("f") ==
         "Unexpected end of file reading the append only file f. You can: 1) Make a backup of your "
         "AOF file, then use ./redis-check-aof --fix <filename.manifest>. 2) Alternatively you can "
@@ -200,7 +204,7 @@ TEST_CASE("large arguments and many of them, in pieces") {
   for (int i = 0; i < 20'000; ++i) args.push_back(std::to_string(i));
   std::vector<base::Bytes> views(args.begin(), args.end());
   AofEncoder::append_command(views, bytes);
-  bytes += kSet;
+  bytes += kSetLine;
   const AofSeen seen = read_aof(bytes, 100'000);
   REQUIRE(seen.commands.size() == 2);
   CHECK(seen.commands[0].args == args);

@@ -3,13 +3,14 @@
 #include <doctest/doctest.h>
 
 #include "persist/aof_reader.h"
+#include "tests/unit/givens.h"
 
 namespace quoll::persist {
 namespace {
 
 using store::Change;
+using store::kSet;
 
-constexpr store::Event kSet{"set", '$'};
 constexpr store::Event kDel{"del", 'g'};
 constexpr store::Event kSilent{"", 0};
 constexpr store::Event kRenameFrom{"rename_from", 'g'};

@@ -3,13 +3,13 @@
 #include <doctest/doctest.h>
 
 #include "persist/aof_encoder.h"
+#include "tests/unit/givens.h"
 
 namespace quoll::persist {
 namespace {
 
 using store::Change;
-
-constexpr store::Event kSet{"set", '$'};
+using store::kSet;
 
 class Log {
  public:

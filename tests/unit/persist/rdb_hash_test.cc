@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "persist/value_codec.h"
+#include "tests/unit/givens.h"
 
 using namespace quoll;
 using data::Hash;
@@ -18,7 +19,6 @@ using wire::RdbWriter;
 
 namespace {
 
-constexpr base::Millis kNow = 1'700'000'000'000;
 using Contents = std::map<std::string, std::pair<std::string, base::Millis>>;
 
 std::string text(const data::PackedItem& item) {
@@ -35,8 +35,8 @@ Contents contents(const Hash& hash) {
   return all;
 }
 
-Hash make(size_t fields, size_t value_bytes, unsigned every_nth_timed,
-          const data::Packing& packing) {
+Hash make_hash(size_t fields, size_t value_bytes, unsigned every_nth_timed,
+               const data::Packing& packing) {
   std::mt19937_64 random(fields + value_bytes);
   Hash hash;
   for (size_t i = 0; i < fields; ++i) {
@@ -109,7 +109,7 @@ void harm(const std::string& bytes, RdbType type, const DecodeOptions& options) 
   }
 }
 
-std::string string_of(base::Bytes bytes) {
+std::string raw_string(base::Bytes bytes) {
   std::string out;
   RdbWriter(out, false).string(bytes);
   return out;
@@ -124,18 +124,18 @@ TEST_CASE("rdb hash: round trips in every form around the conversion points") {
   options.now = kNow;
   for (size_t fields : {1, 2, 31, 32, 33, 100, 1500}) {
     for (unsigned version : {10u, 11u, 12u}) {
-      Hash plain = make(fields, 40, 0, options.packing);
+      Hash plain = make_hash(fields, 40, 0, options.packing);
       round_trip(plain, version, fields <= 32 ? RdbType::hash_listpack : RdbType::hash, options);
     }
-    Hash timed = make(fields, 40, 3, options.packing);
+    Hash timed = make_hash(fields, 40, 3, options.packing);
     round_trip(timed, 12, fields <= 32 ? RdbType::hash_listpack_ex : RdbType::hash_metadata,
                options);
     RdbType type;
     CHECK_FALSE(persist::rdb_type_of(timed, 11, type));
     CHECK_FALSE(persist::rdb_type_of(timed, 10, type));
   }
-  round_trip(make(20, 300, 0, options.packing), 11, RdbType::hash, options);
-  round_trip(make(20, 9000, 2, options.packing), 12, RdbType::hash_metadata, options);
+  round_trip(make_hash(20, 300, 0, options.packing), 11, RdbType::hash, options);
+  round_trip(make_hash(20, 9000, 2, options.packing), 12, RdbType::hash_metadata, options);
   CHECK(base::memory_used() == before);
 }
 
@@ -143,7 +143,7 @@ TEST_CASE("rdb hash: a hash that lost its deadlines needs no version 12") {
   DecodeOptions options;
   options.packing.hash_entries = 4;
   for (size_t fields : {3, 9}) {
-    Hash hash = make(fields, 10, 1, options.packing);
+    Hash hash = make_hash(fields, 10, 1, options.packing);
     Contents all = contents(hash);
     for (auto& [field, value] : all) {
       CHECK(hash.drop_deadline(field));
@@ -162,7 +162,7 @@ TEST_CASE("rdb hash: fields past their deadline are left out") {
   DecodeOptions options;
   options.packing.hash_entries = 4;
   for (size_t fields : {4, 40}) {
-    Hash hash = make(fields, 10, 2, options.packing);
+    Hash hash = make_hash(fields, 10, 2, options.packing);
     RdbType type;
     std::string bytes = encoded(hash, 12, type);
     options.now = kNow + 500'000;
@@ -187,14 +187,15 @@ TEST_CASE("rdb hash: older forms") {
       "a"
       "\x03\xf2\x02\xf6\x02\x01"
       "x\xff";
-  REQUIRE(decoded(string_of({ziplist, sizeof(ziplist) - 1}), RdbType::hash_ziplist, options, hash));
+  REQUIRE(
+      decoded(raw_string({ziplist, sizeof(ziplist) - 1}), RdbType::hash_ziplist, options, hash));
   CHECK(contents(hash) ==
         Contents{{"a", {"1", data::kHashNoDeadline}}, {"5", {"x", data::kHashNoDeadline}}});
   CHECK(hash.encoding_name() == "listpack");
   // zipmap {"f": "v", "long": 70 bytes}
   std::string zipmap = std::string("\x02\x01") + "f" + std::string("\x01\x00", 2) + "v" + "\x04" +
                        "long" + std::string("\x46\x00", 2) + std::string(70, 'y') + "\xff";
-  REQUIRE(decoded(string_of(zipmap), RdbType::hash_zipmap, options, hash));
+  REQUIRE(decoded(raw_string(zipmap), RdbType::hash_zipmap, options, hash));
   CHECK(contents(hash) == Contents{{"f", {"v", data::kHashNoDeadline}},
                                    {"long", {std::string(70, 'y'), data::kHashNoDeadline}}});
   CHECK(hash.encoding_name() == "hashtable");
@@ -213,7 +214,7 @@ TEST_CASE("rdb hash: older forms") {
   data::Listpack triples;
   for (base::Bytes element : {"b", "2", "0", "a", "1", "1700000000007", "c", "3", "1700000000006"})
     REQUIRE(triples.append(element));
-  REQUIRE(decoded(string_of(triples.bytes()), RdbType::hash_listpack_ex_pre_ga, options, hash));
+  REQUIRE(decoded(raw_string(triples.bytes()), RdbType::hash_listpack_ex_pre_ga, options, hash));
   CHECK(contents(hash) == Contents{{"a", {"1", kNow + 7}},
                                    {"b", {"2", data::kHashNoDeadline}},
                                    {"c", {"3", kNow + 6}}});
@@ -229,7 +230,7 @@ TEST_CASE("rdb hash: what Redis refuses is refused") {
   auto listpack = [&](std::initializer_list<base::Bytes> elements) {
     data::Listpack made;
     for (base::Bytes element : elements) REQUIRE(made.append(element));
-    return string_of(made.bytes());
+    return raw_string(made.bytes());
   };
   refused(listpack({"a", "1", "b"}), RdbType::hash_listpack);
   refused(listpack({"a", "1", "a", "2"}), RdbType::hash_listpack);
@@ -266,13 +267,13 @@ TEST_CASE("rdb hash: truncated and damaged payloads") {
   for (size_t fields : {5, 30}) {
     for (unsigned every : {0u, 2u}) {
       RdbType type;
-      std::string bytes = encoded(make(fields, 20, every, options.packing), 12, type);
+      std::string bytes = encoded(make_hash(fields, 20, every, options.packing), 12, type);
       harm(bytes, type, options);
     }
   }
   RdbType type = RdbType::hash_zipmap;
-  harm(string_of(std::string("\x02\x01") + "f" + std::string("\x01\x00", 2) + "v" + "\x01g" +
-                 std::string("\x02\x00", 2) + "ww" + "\xff"),
+  harm(raw_string(std::string("\x02\x01") + "f" + std::string("\x01\x00", 2) + "v" + "\x01g" +
+                  std::string("\x02\x00", 2) + "ww" + "\xff"),
        type, options);
   CHECK(base::memory_used() == before);
 }

@@ -9,11 +9,10 @@
 
 #include "base/crc64.h"
 #include "persist/rdb_save.h"
+#include "tests/unit/givens.h"
 
 namespace quoll::persist {
 namespace {
-
-constexpr base::Millis kNow = 1'700'000'000'000;
 
 // A file from items; `checksum` as the end of a file has it, or 0.
 std::string file_of(const std::string& items, bool checksum = true) {

@@ -29,7 +29,7 @@ std::set<std::string> contents(const Set& set) {
 }
 
 // Members: integers, short texts, and with `long_bytes` every tenth a long one.
-Set make(size_t members, bool integers, size_t long_bytes = 0) {
+Set make_set(size_t members, bool integers, size_t long_bytes = 0) {
   Set set;
   for (size_t i = 0; i < members; ++i) {
     std::string member =
@@ -80,14 +80,16 @@ std::string from_hex(base::Bytes hex) {
 TEST_CASE("rdb set: every form comes back, at sizes around the conversions") {
   for (unsigned version : {10U, 11U, 12U}) {
     for (size_t members : {1U, 2U, 511U, 512U})
-      round_trip(make(members, true), version, RdbType::set_intset);
-    for (size_t members : {513U, 20000U}) round_trip(make(members, true), version, RdbType::set);
+      round_trip(make_set(members, true), version, RdbType::set_intset);
+    for (size_t members : {513U, 20000U})
+      round_trip(make_set(members, true), version, RdbType::set);
     for (size_t members : {5U, 127U, 128U})
-      round_trip(make(members, false), version,
+      round_trip(make_set(members, false), version,
                  version == 10 ? RdbType::set : RdbType::set_listpack);
-    for (size_t members : {129U, 5000U}) round_trip(make(members, false), version, RdbType::set);
+    for (size_t members : {129U, 5000U})
+      round_trip(make_set(members, false), version, RdbType::set);
     for (size_t bytes : {65U, 300U, 20000U})
-      round_trip(make(40, false, bytes), version, RdbType::set);
+      round_trip(make_set(40, false, bytes), version, RdbType::set);
   }
 }
 
@@ -98,7 +100,7 @@ TEST_CASE("rdb set: the form follows the limits in force") {
   RdbType type;
   for (bool integers : {true, false}) {
     for (size_t members : {4U, 5U}) {
-      Set set = make(members, integers);
+      Set set = make_set(members, integers);
       std::string bytes = encoded(set, 11, type);
       Set back;
       REQUIRE(decoded(bytes, type, back, small));
@@ -108,7 +110,7 @@ TEST_CASE("rdb set: the form follows the limits in force") {
   }
   // Plain members beyond the intset limit: a table, whatever they are.
   small.packing.set_entries = 100;
-  Set set = make(5, false);
+  Set set = make_set(5, false);
   std::string bytes = encoded(set, 10, type);
   Set back;
   REQUIRE(decoded(bytes, type, back, small));
@@ -144,7 +146,7 @@ TEST_CASE("rdb set: input that ends early or is flipped") {
   std::mt19937_64 random(33);
   size_t used = base::memory_used();
   for (size_t kind = 0; kind < 4; ++kind) {
-    Set set = kind == 3 ? make(300, false, 90) : make(kind == 1 ? 60 : 40, kind == 0);
+    Set set = kind == 3 ? make_set(300, false, 90) : make_set(kind == 1 ? 60 : 40, kind == 0);
     RdbType type;
     std::string bytes = encoded(set, kind == 2 ? 10 : 11, type);
     for (size_t size = 0; size < bytes.size(); ++size) {

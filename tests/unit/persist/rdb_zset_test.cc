@@ -16,7 +16,7 @@ using wire::RdbType;
 
 namespace {
 
-ZSet make(size_t members, uint64_t entries) {
+ZSet make_zset(size_t members, uint64_t entries) {
   Packing packing;
   packing.zset_entries = entries;
   std::mt19937_64 random(members);
@@ -73,7 +73,7 @@ void exercise(ZSet& zset) {
   if (zset.size() > 1) zset.erase(pairs[0].first);
 }
 
-std::string string_of(base::Bytes bytes) {
+std::string member_string(base::Bytes bytes) {
   std::string out;
   wire::RdbWriter writer(out);
   writer.string(bytes);
@@ -85,7 +85,7 @@ std::string string_of(base::Bytes bytes) {
 TEST_CASE("rdb zset: round trips in both forms, whole and in pieces") {
   for (size_t members : {1, 2, 127, 128, 129, 2000}) {
     for (uint64_t entries : {0, 128, 100000}) {
-      ZSet zset = make(members, entries);
+      ZSet zset = make_zset(members, entries);
       RdbType type;
       std::string whole = encoded(zset, type);
       CHECK(type == (zset.large_form() ? RdbType::zset_2 : RdbType::zset_listpack));
@@ -106,7 +106,7 @@ TEST_CASE("rdb zset: round trips in both forms, whole and in pieces") {
 TEST_CASE("rdb zset: what ends early or is damaged is refused or valid") {
   std::mt19937_64 random(17);
   for (uint64_t entries : {0, 128}) {
-    ZSet zset = make(40, entries);
+    ZSet zset = make_zset(40, entries);
     RdbType type;
     std::string whole = encoded(zset, type);
     for (size_t size = 0; size < whole.size(); ++size) {
@@ -153,7 +153,7 @@ TEST_CASE("rdb zset: refusals") {
   auto pairs = [](std::initializer_list<base::Bytes> texts) {
     data::Listpack listpack;
     for (base::Bytes text : texts) REQUIRE(listpack.append(text));
-    return string_of(listpack.bytes());
+    return member_string(listpack.bytes());
   };
   ZSet zset;
   CHECK(decode(pairs({"a", "1", "b", "2"}), RdbType::zset_listpack, zset));

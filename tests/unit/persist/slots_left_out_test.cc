@@ -4,11 +4,10 @@
 
 #include "persist/rdb_load.h"
 #include "persist/rdb_save.h"
+#include "tests/unit/givens.h"
 
 namespace quoll::persist {
 namespace {
-
-constexpr base::Millis kNow = 1'700'000'000'000;
 
 void put(store::Store& store, const std::string& key, std::string text) {
   store.commits().begin(store::Origin::load, kNow);

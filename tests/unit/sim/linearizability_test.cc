@@ -11,7 +11,7 @@
 namespace quoll::sim {
 namespace {
 
-using History = std::vector<Operation>;
+using Operations = std::vector<Operation>;
 using Text = std::optional<std::string>;
 
 // What a key does, in the plainest way: the reply, and the value afterwards.
@@ -52,14 +52,14 @@ Operation operation(int client, Verb verb, Nanos invoked, Nanos returned, Text r
   return {client, verb, "k", std::move(value), std::move(expected), {invoked, returned}, result};
 }
 
-bool holds(const History& history) {
+bool holds(const Operations& history) {
   Linearizability found = check_linearizable(history);
   CHECK(found.verdict != Linearizability::Verdict::undecided);
   return found.holds();
 }
 
 // Every order of the operations, with and without those of unknown outcome.
-bool any_order(const History& history, std::vector<bool>& taken, const Text& value) {
+bool any_order(const Operations& history, std::vector<bool>& taken, const Text& value) {
   bool all = true;
   for (size_t i = 0; i < history.size(); ++i) all &= taken[i] || !history[i].interval.known();
   if (all) return true;
@@ -78,7 +78,7 @@ bool any_order(const History& history, std::vector<bool>& taken, const Text& val
   return false;
 }
 
-bool any_order(const History& history) {
+bool any_order(const Operations& history) {
   std::vector<bool> taken(history.size());
   return any_order(history, taken, std::nullopt);
 }
@@ -99,7 +99,7 @@ class Store {
  public:
   Store(uint64_t seed, Habits habits) : chance_(seed), habits_(std::move(habits)) {}
 
-  History play() {
+  Operations play() {
     std::vector<Nanos> free(static_cast<size_t>(habits_.clients));
     for (int i = 0; i < habits_.operations; ++i) {
       auto client = static_cast<size_t>(std::ranges::min_element(free) - free.begin());
@@ -141,7 +141,7 @@ class Store {
 
   SimChance chance_;
   Habits habits_;
-  History history_;
+  Operations history_;
   std::vector<std::pair<Nanos, size_t>> moments_;
   std::map<std::string, Text> values_;
 };
@@ -231,7 +231,7 @@ TEST_CASE("linearizability: valid histories pass, with unknown outcomes as well"
 
 TEST_CASE("linearizability: thousands of operations take a moment") {
   Habits habits{.clients = 10, .keys = 8, .operations = 20'000, .unknown_ppm = 3'000};
-  History history = Store(7, habits).play();
+  Operations history = Store(7, habits).play();
   Linearizability found = check_linearizable(history);
   CHECK(found.holds());
   CHECK(found.states_most < 2'000);
@@ -246,7 +246,7 @@ TEST_CASE("linearizability: the same answer as trying all orders") {
   int bad = 0;
   for (int round = 0; round < 10'000; ++round) {
     CAPTURE(round);
-    History history;
+    Operations history;
     auto some = [&] { return std::to_string(chance.between(1, 3)); };
     for (int64_t left = chance.between(2, 6); left > 0; --left) {
       Operation next =
@@ -281,7 +281,7 @@ TEST_CASE("linearizability: most spoilt histories are found, and shown") {
   int found = 0;
   for (uint64_t seed = 1; seed <= kRounds; ++seed) {
     Habits habits{.operations = 120, .unknown_ppm = 10'000};
-    History history = Store(seed, habits).play();
+    Operations history = Store(seed, habits).play();
     // A reply is that of another read, or a write that was acknowledged never was.
     SimChance chance(seed);
     std::vector<size_t> reads;
@@ -304,9 +304,9 @@ TEST_CASE("linearizability: most spoilt histories are found, and shown") {
 }
 
 TEST_CASE("linearizability: the explanation reads like what happened") {
-  History history = {operation(1, Verb::set, 1'000'000, 2'000'000, "OK", "a"),
-                     operation(1, Verb::set, 3'000'000, 4'000'000, "OK", "b"),
-                     operation(2, Verb::get, 5'000'000, 6'500'000, "a")};
+  Operations history = {operation(1, Verb::set, 1'000'000, 2'000'000, "OK", "a"),
+                        operation(1, Verb::set, 3'000'000, 4'000'000, "OK", "b"),
+                        operation(2, Verb::get, 5'000'000, 6'500'000, "a")};
   CHECK(check_linearizable(history).explanation ==
         "key k is not linearizable. At 4000 us it held a value that no "
         "reply shows; before the last reply below it held a value that no reply shows.\n"

@@ -8,7 +8,7 @@
 namespace quoll::sim {
 namespace {
 
-using History = std::vector<Transaction>;
+using Transactions = std::vector<Transaction>;
 using Values = std::vector<std::string>;
 using Lists = std::map<std::string, Values>;
 
@@ -21,10 +21,10 @@ Transaction done(Nanos invoked, Nanos returned, std::vector<ListStep> steps) {
   return {1, {invoked, returned}, std::move(steps)};
 }
 
-bool holds(const History& history) { return !check_list_append(history); }
+bool lists_hold(const Transactions& history) { return !check_list_append(history); }
 
 // Whether the problem found says so.
-bool complains(const History& history, std::string_view what) {
+bool complains(const Transactions& history, std::string_view what) {
   auto problem = check_list_append(history);
   if (problem && problem->find(what) == std::string::npos) MESSAGE(*problem);
   return problem && problem->find(what) != std::string::npos;
@@ -42,7 +42,7 @@ bool run(const Transaction& transaction, Lists& lists) {
   return true;
 }
 
-bool any_order(const History& history, std::vector<bool>& taken, const Lists& lists) {
+bool any_order(const Transactions& history, std::vector<bool>& taken, const Lists& lists) {
   bool all = true;
   for (size_t i = 0; i < history.size(); ++i)
     all &= taken[i] || history[i].failed || !history[i].interval.known();
@@ -60,15 +60,15 @@ bool any_order(const History& history, std::vector<bool>& taken, const Lists& li
   return false;
 }
 
-bool any_order(const History& history) {
+bool any_order(const Transactions& history) {
   std::vector<bool> taken(history.size());
   return any_order(history, taken, {});
 }
 
 // Transactions at a store that does one at a time.
-History play(uint64_t seed, int clients, int count, int keys, int64_t unknown_ppm) {
+Transactions play(uint64_t seed, int clients, int count, int keys, int64_t unknown_ppm) {
   SimChance chance(seed);
-  History history;
+  Transactions history;
   std::vector<Nanos> free(static_cast<size_t>(clients));
   std::vector<std::pair<Nanos, size_t>> moments;
   for (int i = 0; i < count; ++i) {
@@ -102,7 +102,7 @@ History play(uint64_t seed, int clients, int count, int keys, int64_t unknown_pp
 }
 
 // One read in a finished transaction that shows something.
-ListStep* some_read(History& history, SimChance& chance) {
+ListStep* some_read(Transactions& history, SimChance& chance) {
   std::vector<ListStep*> reads;
   for (Transaction& transaction : history)
     for (ListStep& step : transaction.steps)
@@ -113,10 +113,10 @@ ListStep* some_read(History& history, SimChance& chance) {
 }  // namespace
 
 TEST_CASE("list-append: what fits") {
-  CHECK(holds({}));
-  CHECK(holds({done(0, 10, {append("x", "1"), append("y", "2")}),
-               done(5, 20, {read("x", {}), append("x", "3"), append("y", "4")}),
-               done(30, 40, {read("y", {"4", "2"}), read("x", {"3", "1"})})}));
+  CHECK(lists_hold({}));
+  CHECK(lists_hold({done(0, 10, {append("x", "1"), append("y", "2")}),
+                    done(5, 20, {read("x", {}), append("x", "3"), append("y", "4")}),
+                    done(30, 40, {read("y", {"4", "2"}), read("x", {"3", "1"})})}));
 }
 
 TEST_CASE("list-append: what is known to go wrong") {
@@ -162,10 +162,12 @@ TEST_CASE("list-append: cycles") {
 
 TEST_CASE("list-append: an unknown outcome counts once it was seen") {
   Transaction unknown = done(0, kNever, {append("x", "1"), append("y", "2")});
-  CHECK(holds({unknown, done(20, 30, {read("x", {})})}));
-  CHECK(holds({unknown, done(20, 30, {read("x", {})}), done(40, 50, {read("x", {"1"})})}));
-  CHECK_FALSE(holds({unknown, done(20, 30, {read("x", {"1"})}), done(40, 50, {read("x", {})})}));
-  CHECK_FALSE(holds({unknown, done(20, 30, {read("x", {"1"})}), done(40, 50, {read("y", {})})}));
+  CHECK(lists_hold({unknown, done(20, 30, {read("x", {})})}));
+  CHECK(lists_hold({unknown, done(20, 30, {read("x", {})}), done(40, 50, {read("x", {"1"})})}));
+  CHECK_FALSE(
+      lists_hold({unknown, done(20, 30, {read("x", {"1"})}), done(40, 50, {read("x", {})})}));
+  CHECK_FALSE(
+      lists_hold({unknown, done(20, 30, {read("x", {"1"})}), done(40, 50, {read("y", {})})}));
 }
 
 TEST_CASE("list-append: valid histories pass; most spoilt ones do not") {
@@ -173,7 +175,7 @@ TEST_CASE("list-append: valid histories pass; most spoilt ones do not") {
   int found = 0;
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     CAPTURE(seed);
-    History history = play(seed, 1 + static_cast<int>(seed % 7), 60, 3, seed % 2 ? 40'000 : 0);
+    Transactions history = play(seed, 1 + static_cast<int>(seed % 7), 60, 3, seed % 2 ? 40'000 : 0);
     auto problem = check_list_append(history);
     CHECK_MESSAGE(!problem, problem.value_or(""));
     SimChance chance(seed);
@@ -194,7 +196,7 @@ TEST_CASE("list-append: valid histories pass; most spoilt ones do not") {
         step->read.erase(step->read.begin());
         break;
     }
-    found += !holds(history);
+    found += !lists_hold(history);
   }
   CHECK(spoilt > 150);
   CHECK(found > spoilt * 8 / 10);
@@ -206,7 +208,7 @@ TEST_CASE("list-append: what is found has no order, by trying all") {
   int missed = 0;
   for (uint64_t seed = 1; seed <= 4'000; ++seed) {
     CAPTURE(seed);
-    History history = play(seed, 3, 6, 2, 150'000);
+    Transactions history = play(seed, 3, 6, 2, 150'000);
     SimChance chance(seed);
     for (int64_t wrongs = chance.between(0, 2); wrongs > 0; --wrongs) {
       ListStep* step = some_read(history, chance);
@@ -217,7 +219,7 @@ TEST_CASE("list-append: what is found has no order, by trying all") {
         std::swap(step->read.front(), step->read.back());
     }
     bool expected = any_order(history);
-    bool answer = holds(history);
+    bool answer = lists_hold(history);
     REQUIRE((answer || !expected));  // never a false alarm
     ++(expected ? good : bad);
     missed += answer && !expected;
@@ -227,6 +229,8 @@ TEST_CASE("list-append: what is found has no order, by trying all") {
   CHECK(missed < bad / 50);
 }
 
-TEST_CASE("list-append: thousands of transactions") { CHECK(holds(play(3, 10, 1'500, 20, 5'000))); }
+TEST_CASE("list-append: thousands of transactions") {
+  CHECK(lists_hold(play(3, 10, 1'500, 20, 5'000)));
+}
 
 }  // namespace quoll::sim

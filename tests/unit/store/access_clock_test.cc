@@ -2,11 +2,13 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/unit/givens.h"
+
+using quoll::kNow;
 using quoll::store::AccessClock;
 using quoll::store::Millis;
 
 namespace {
-constexpr Millis kNow = 1'700'000'000'000;
 constexpr Millis kMinute = 60'000;
 }  // namespace
 

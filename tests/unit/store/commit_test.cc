@@ -4,14 +4,14 @@
 
 #include <string>
 
+#include "tests/unit/givens.h"
+
 namespace {
 
 using namespace quoll::store;
 
-constexpr Event kSet{"set", '$'};
-
-struct Recorder : CommitSink {
-  explicit Recorder(bool on) { listen(on); }
+struct CommitRecorder : CommitSink {
+  explicit CommitRecorder(bool on) { listen(on); }
   using CommitSink::listen;
   void absorb(const Commit& commit) override {
     ++commits;
@@ -35,8 +35,8 @@ struct Recorder : CommitSink {
 
 TEST_CASE("commit: sinks hear touches and effects with bytes of their own") {
   CommitBuilder builder;
-  Recorder deaf(false);
-  Recorder one(true);
+  CommitRecorder deaf(false);
+  CommitRecorder one(true);
   builder.add_sink(deaf);
   builder.add_sink(one);
   builder.begin(Origin::client, 1000, true);
@@ -62,7 +62,7 @@ TEST_CASE("commit: sinks hear touches and effects with bytes of their own") {
 
 TEST_CASE("commit: nothing changed, nothing told; sequence numbers count changes") {
   CommitBuilder builder;
-  Recorder one(true);
+  CommitRecorder one(true);
   builder.add_sink(one);
   builder.begin(Origin::client, 1);
   CHECK(builder.close() == 0);
@@ -93,7 +93,7 @@ TEST_CASE("commit: keys found expired are no changes of the command") {
 
 TEST_CASE("commit: large and many arguments survive until the sinks have read them") {
   CommitBuilder builder;
-  Recorder one(true);
+  CommitRecorder one(true);
   builder.add_sink(one);
   for (int round = 0; round < 3; ++round) {
     one.text.clear();

@@ -12,16 +12,15 @@
 #include "data/stream.h"
 #include "data/zset.h"
 #include "store/digest.h"
+#include "tests/unit/givens.h"
 
 namespace quoll::store {
 namespace {
 
 using base::Compaction;
 
-constexpr Millis kNow = 1'700'000'000'000;
-
-struct World {
-  explicit World(uint64_t seed) : random(seed) {}
+struct FragmentedWorld {
+  explicit FragmentedWorld(uint64_t seed) : random(seed) {}
 
   template <class Change>
   void edit(const std::string& key, Change&& change) {
@@ -105,9 +104,9 @@ struct World {
 
   void put_something() {
     std::string key = "key " + text(random() % 20) + std::to_string(random() % 300);
-    void (World::*puts[])(const std::string&) = {&World::put_string, &World::put_list,
-                                                 &World::put_set,    &World::put_zset,
-                                                 &World::put_hash,   &World::put_stream};
+    void (FragmentedWorld::*puts[])(const std::string&) = {
+        &FragmentedWorld::put_string, &FragmentedWorld::put_list, &FragmentedWorld::put_set,
+        &FragmentedWorld::put_zset,   &FragmentedWorld::put_hash, &FragmentedWorld::put_stream};
     (this->*puts[random() % 6])(key);
   }
   std::string digest(Millis now = kNow) { return Digest::of_store(store, now).hex(); }
@@ -125,7 +124,7 @@ struct World {
 };
 
 TEST_CASE("everything moves, and the data stay the same") {
-  World world(1);
+  FragmentedWorld world(1);
   for (int i = 0; i < 400; ++i) world.put_something();
   const std::string before = world.digest();
   const size_t used = base::memory_used();
@@ -142,7 +141,7 @@ TEST_CASE("everything moves, and the data stay the same") {
 }
 
 TEST_CASE("between steps keys come, go and change, and deadlines are kept") {
-  World still(2), moving(2);
+  FragmentedWorld still(2), moving(2);
   Defragmentation walk(moving.store, Compaction::Rule::all);
   for (int i = 0; i < 800; ++i) {
     still.put_something();
@@ -161,7 +160,7 @@ TEST_CASE("between steps keys come, go and change, and deadlines are kept") {
 }
 
 TEST_CASE("a large value that goes or becomes another one ends its part of the walk") {
-  World world(3);
+  FragmentedWorld world(3);
   world.edit("large", [&](Edit& edit) {
     data::ZSet zset;
     for (int i = 0; i < 5000; ++i) zset.put(std::to_string(i), i, {}, world.packing);

@@ -2,11 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/unit/givens.h"
+
 namespace quoll::store {
 namespace {
 
-constexpr Event kSet{"set", '$'};
-constexpr Millis kNow = 1'700'000'000'000;
 const std::string kZeros(40, '0');
 
 void put(Store& store, DbIndex db, Bytes key, data::Value value, Ttl ttl = Ttl::drop()) {
@@ -21,28 +21,30 @@ void put(Store& store, DbIndex db, Bytes key, data::Value value, Ttl ttl = Ttl::
   store.commits().close();
 }
 
-std::string of(const Store& store, Millis now = kNow) { return Digest::of_store(store, now).hex(); }
+std::string digest_of(const Store& store, Millis now = kNow) {
+  return Digest::of_store(store, now).hex();
+}
 
 TEST_CASE("no data gives zeros") {
   Store store(2);
-  CHECK(of(store) == kZeros);
+  CHECK(digest_of(store) == kZeros);
 }
 
 TEST_CASE("the order of insertion does not matter, the data does") {
   Store one(2), two(2);
   for (int i = 0; i < 1000; ++i) put(one, 0, "k" + std::to_string(i), data::Value::of_integer(i));
   for (int i = 999; i >= 0; --i) put(two, 0, "k" + std::to_string(i), data::Value::of_integer(i));
-  CHECK(of(one) == of(two));
-  CHECK(of(one) != kZeros);
+  CHECK(digest_of(one) == digest_of(two));
+  CHECK(digest_of(one) != kZeros);
   put(two, 0, "k7", data::Value::of_integer(8));
-  CHECK(of(one) != of(two));
+  CHECK(digest_of(one) != digest_of(two));
 }
 
 TEST_CASE("the encoding of a value does not matter") {
   Store one(1), two(1);
   put(one, 0, "k", data::Value::of_integer(12));
   put(two, 0, "k", data::Value::of_bytes("12", true));
-  CHECK(of(one) == of(two));
+  CHECK(digest_of(one) == digest_of(two));
 }
 
 TEST_CASE("database, key, and whether it expires matter") {
@@ -52,11 +54,12 @@ TEST_CASE("database, key, and whether it expires matter") {
   put(renamed, 0, "kv", data::Value::of_bytes(""));
   put(expiring, 0, "k", data::Value::of_bytes("v"), Ttl::at(kNow + 1000));
   put(later, 0, "k", data::Value::of_bytes("v"), Ttl::at(kNow + 2000));
-  CHECK(of(plain) != of(moved));
-  CHECK(of(plain) != of(renamed));
-  CHECK(of(plain) != of(expiring));
-  CHECK(of(expiring) == of(later));  // deadlines may differ by the way they were replicated
-  CHECK(of(expiring, kNow + 1000) == kZeros);
+  CHECK(digest_of(plain) != digest_of(moved));
+  CHECK(digest_of(plain) != digest_of(renamed));
+  CHECK(digest_of(plain) != digest_of(expiring));
+  CHECK(digest_of(expiring) ==
+        digest_of(later));  // deadlines may differ by the way they were replicated
+  CHECK(digest_of(expiring, kNow + 1000) == kZeros);
 }
 
 TEST_CASE("the digest of a value leaves the key out") {

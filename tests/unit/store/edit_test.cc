@@ -6,23 +6,23 @@
 #include <vector>
 
 #include "store/store.h"
+#include "tests/unit/givens.h"
 
 namespace {
 
 using namespace quoll;
 using store::Edit;
+using store::kSet;
 using store::Ttl;
 
-constexpr base::Millis kNow = 1'700'000'000'000;
-constexpr store::Event kSet{"set", '$'};
 constexpr store::Event kDel{"del", 'g'};
 
 // Every change in a commit of its own, with a log of the touches.
-struct Fixture : store::CommitSink {
+struct EditFixture : store::CommitSink {
   store::Store store{4};
   std::string log;
 
-  Fixture() {
+  EditFixture() {
     store.commits().add_sink(*this);
     listen(true);
   }
@@ -63,7 +63,7 @@ struct Fixture : store::CommitSink {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Fixture, "edit: put creates and replaces, erase removes") {
+TEST_CASE_FIXTURE(EditFixture, "edit: put creates and replaces, erase removes") {
   set("k", data::Value::of_bytes("one"));
   CHECK(text("k") == "one");
   set("k", data::Value::of_integer(17));
@@ -80,7 +80,7 @@ TEST_CASE_FIXTURE(Fixture, "edit: put creates and replaces, erase removes") {
   CHECK(log == "k=created/set k=updated/set k=erased/del ");
 }
 
-TEST_CASE_FIXTURE(Fixture, "edit: opening without changing leaves no trace") {
+TEST_CASE_FIXTURE(EditFixture, "edit: opening without changing leaves no trace") {
   edit("k", [](Edit& edit) { CHECK_FALSE(edit.found()); });
   set("k", data::Value::of_bytes("v"));
   log.clear();
@@ -89,7 +89,8 @@ TEST_CASE_FIXTURE(Fixture, "edit: opening without changing leaves no trace") {
   CHECK(store.commits().last_seq() == 1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "edit: values keep their bytes through every change of form and size") {
+TEST_CASE_FIXTURE(EditFixture,
+                  "edit: values keep their bytes through every change of form and size") {
   std::vector<size_t> sizes = {0, 1, 8, 9, 43, 44, 45, 200, 240, 249, 250, 255, 256, 257, 5000};
   for (size_t key_size : {0, 1, 16, 100, 255, 256, 300, 70000}) {
     std::string key(key_size, 'k');
@@ -116,7 +117,7 @@ TEST_CASE_FIXTURE(Fixture, "edit: values keep their bytes through every change o
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "edit: deadlines of any size, from and to any other") {
+TEST_CASE_FIXTURE(EditFixture, "edit: deadlines of any size, from and to any other") {
   const base::Millis deadlines[] = {
       kNow + 1,      kNow + 86'400'000, store::kNarrowDeadlineMax,
       INT64_MAX - 1, INT64_MAX,         store::kNarrowDeadlineMax + 1,
@@ -161,7 +162,8 @@ TEST_CASE_FIXTURE(Fixture, "edit: deadlines of any size, from and to any other")
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "edit: setting and dropping a deadline keeps value, form and raw mark") {
+TEST_CASE_FIXTURE(EditFixture,
+                  "edit: setting and dropping a deadline keeps value, form and raw mark") {
   std::string large(5000, 'x');
   std::string edge(230, 'e');  // inline without a deadline, too large with one
   struct {
@@ -193,7 +195,7 @@ TEST_CASE_FIXTURE(Fixture, "edit: setting and dropping a deadline keeps value, f
   }
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(EditFixture,
                   "edit: an expired key is gone for whoever opens it, and the commit says so") {
   set("k", data::Value::of_bytes("v"), Ttl::at(kNow + 10));
   CHECK(find("k", kNow + 9) != nullptr);
@@ -220,7 +222,8 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK_FALSE(find("k")->has_ttl());
 }
 
-TEST_CASE_FIXTURE(Fixture, "edit: take_text appends in place, take moves a value to another key") {
+TEST_CASE_FIXTURE(EditFixture,
+                  "edit: take_text appends in place, take moves a value to another key") {
   for (size_t size : {3, 44, 100, 250, 4000}) {
     std::string expected(size, 's');
     set("k", data::Value::of_bytes(expected), Ttl::at(kNow + 5000));
@@ -248,7 +251,7 @@ TEST_CASE_FIXTURE(Fixture, "edit: take_text appends in place, take moves a value
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "edit: erase and put in one edit make a new key") {
+TEST_CASE_FIXTURE(EditFixture, "edit: erase and put in one edit make a new key") {
   set("k", data::Value::of_bytes("v"), Ttl::at(kNow + 5000));
   log.clear();
   edit("k", [](Edit& edit) {
@@ -262,7 +265,7 @@ TEST_CASE_FIXTURE(Fixture, "edit: erase and put in one edit make a new key") {
   CHECK(store.expires(0) == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "edit: an access is noted unless the client asked not to") {
+TEST_CASE_FIXTURE(EditFixture, "edit: an access is noted unless the client asked not to") {
   set("k", data::Value::of_bytes("v"));
   const store::Entry* entry = find("k");
   CHECK(store::Store::idle_seconds(entry, kNow + 100'000) == 100);

@@ -4,12 +4,13 @@
 
 #include <string>
 
+#include "tests/unit/givens.h"
+
 namespace quoll::store {
 namespace {
 
 using By = EvictionRules::By;
 constexpr Event kMade{"made", '$'};
-constexpr Millis kNow = 1'700'000'000'000;
 constexpr Millis kSecond = 1000;
 constexpr Millis kHour = 3600 * kSecond;
 
@@ -25,8 +26,8 @@ struct Listener final : CommitSink {
   std::vector<std::string> told, lines;
 };
 
-struct Fixture {
-  Fixture() { eviction.set_seed(7); }
+struct EvictionFixture {
+  EvictionFixture() { eviction.set_seed(7); }
   void put(const std::string& key, Millis at = kNow, Ttl ttl = Ttl::drop(), DbIndex db = 0) {
     store.commits().begin(Origin::load, at);
     {
@@ -54,7 +55,7 @@ struct Fixture {
 };
 
 TEST_CASE("eviction: nothing to choose, and keys without a deadline where only others may go") {
-  Fixture it;
+  EvictionFixture it;
   for (By by : {By::recency, By::frequency, By::chance, By::deadline}) {
     it.eviction.set_rules({by, true, 5});
     CHECK_FALSE(it.evict());
@@ -78,7 +79,7 @@ TEST_CASE("eviction: nothing to choose, and keys without a deadline where only o
 
 TEST_CASE("eviction: every key goes in the end, in every database") {
   for (By by : {By::recency, By::frequency, By::chance}) {
-    Fixture it;
+    EvictionFixture it;
     it.eviction.set_rules({by, false, 5});
     for (int i = 0; i < 6000; ++i) it.put("key" + std::to_string(i));
     for (int i = 0; i < 300; ++i) it.put("key" + std::to_string(i), kNow, Ttl::at(kNow + kHour), 2);
@@ -92,7 +93,7 @@ TEST_CASE("eviction: every key goes in the end, in every database") {
 }
 
 TEST_CASE("eviction: told as event, effect and statistics; not a change that counts for saving") {
-  Fixture it;
+  EvictionFixture it;
   Listener listener;
   it.put("key", kNow, Ttl::drop(), 1);
   it.store.commits().add_sink(listener);
@@ -107,7 +108,7 @@ TEST_CASE("eviction: told as event, effect and statistics; not a change that cou
 // Half of the keys are old. With 16 candidates kept, hardly a young one should go while half of the
 // old are still there.
 TEST_CASE("eviction: by recency the idle ones go first") {
-  Fixture it;
+  EvictionFixture it;
   it.eviction.set_rules({By::recency, false, 5});
   constexpr int kKeys = 10'000;
   for (int i = 0; i < kKeys; ++i) it.put("old" + std::to_string(i), kNow);
@@ -120,7 +121,7 @@ TEST_CASE("eviction: by recency the idle ones go first") {
 }
 
 TEST_CASE("eviction: by frequency the rare ones go first") {
-  Fixture it;
+  EvictionFixture it;
   it.store.access().set_rules({true, 10, 1});
   it.eviction.set_rules({By::frequency, false, 5});
   constexpr int kKeys = 5000;
@@ -136,7 +137,7 @@ TEST_CASE("eviction: by frequency the rare ones go first") {
 }
 
 TEST_CASE("eviction: a candidate that was used meanwhile stays") {
-  Fixture it;
+  EvictionFixture it;
   it.eviction.set_rules({By::recency, false, 1000});
   // All keys of a small database become candidates.
   for (int i = 0; i < 10; ++i) it.put("key" + std::to_string(i), kNow + i * kSecond);
@@ -151,7 +152,7 @@ TEST_CASE("eviction: a candidate that was used meanwhile stays") {
 }
 
 TEST_CASE("eviction: by deadline the soonest goes first, also when deadlines were put off") {
-  Fixture it;
+  EvictionFixture it;
   it.eviction.set_rules({By::deadline, true, 5});
   constexpr int kKeys = 3000;
   for (int i = 0; i < kKeys; ++i)
@@ -168,7 +169,7 @@ TEST_CASE("eviction: by deadline the soonest goes first, also when deadlines wer
 }
 
 TEST_CASE("eviction: what is past its deadline goes first, as expired") {
-  Fixture it;
+  EvictionFixture it;
   it.eviction.set_rules({By::recency, false, 1000});
   for (int i = 0; i < 20; ++i) it.put("key" + std::to_string(i));
   it.put("late", kNow, Ttl::at(kNow + kSecond));
@@ -179,7 +180,7 @@ TEST_CASE("eviction: what is past its deadline goes first, as expired") {
 }
 
 TEST_CASE("eviction: chance is fair") {
-  Fixture it;
+  EvictionFixture it;
   it.eviction.set_rules({By::chance, true, 5});
   int first_half = 0;
   for (int round = 0; round < 400; ++round) {

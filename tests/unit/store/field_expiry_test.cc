@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "store/store.h"
+#include "tests/unit/givens.h"
 
 namespace {
 
@@ -19,10 +20,9 @@ using store::DbIndex;
 using store::Edit;
 using store::Ttl;
 
-constexpr Millis kStart = 1'700'000'000'000;
 constexpr Millis kTick = 16;
 constexpr store::Event kHset{"hset", 'h'};
-constexpr DbIndex kDatabases = 2;
+constexpr DbIndex kFieldDatabases = 2;
 
 // Remembers what commits of the wheel said.
 struct Log : store::CommitSink {
@@ -50,14 +50,14 @@ struct Log : store::CommitSink {
 using Fields = std::map<std::string, Millis>;
 using Keys = std::map<std::string, Fields>;
 
-struct World {
-  store::Store store{kDatabases};
+struct FieldWorld {
+  store::Store store{kFieldDatabases};
   Log log;
-  Millis now = kStart;
+  Millis now = kNow;
   data::Packing packing;
-  Keys keys[kDatabases];
+  Keys keys[kFieldDatabases];
 
-  World() { store.commits().add_sink(log); }
+  FieldWorld() { store.commits().add_sink(log); }
 
   template <class Change>
   void commit(Change&& change) {
@@ -105,7 +105,7 @@ struct World {
 
   // Nothing is missing before its deadline, nothing is left a tick after it.
   void check() {
-    for (DbIndex db = 0; db < kDatabases; ++db) {
+    for (DbIndex db = 0; db < kFieldDatabases; ++db) {
       Millis earliest = data::kHashNoDeadline;
       uint64_t present = 0;
       for (auto& [key, fields] : keys[db]) {
@@ -139,20 +139,20 @@ struct World {
 }  // namespace
 
 TEST_CASE("field expiry: events and effects") {
-  World world;
-  world.set(0, "h", "a", kStart + 100);
-  world.set(0, "h", "b", kStart + 100);
-  world.set(0, "h", "c", kStart + 5000);
-  CHECK(world.store.next_expiry() <= kStart + 112);
-  world.now = kStart + 99;
+  FieldWorld world;
+  world.set(0, "h", "a", kNow + 100);
+  world.set(0, "h", "b", kNow + 100);
+  world.set(0, "h", "c", kNow + 5000);
+  CHECK(world.store.next_expiry() <= kNow + 112);
+  world.now = kNow + 99;
   world.expire_all();
   CHECK(world.log.effects.empty());
-  world.now = kStart + 100 + kTick;
+  world.now = kNow + 100 + kTick;
   world.expire_all();
   CHECK(world.log.touches == std::vector<std::string>{"hexpired h"});
   CHECK((world.log.effects == std::vector<std::string>{"HDEL h a b"} ||
          world.log.effects == std::vector<std::string>{"HDEL h b a"}));
-  world.now = kStart + 6000;
+  world.now = kNow + 6000;
   world.expire_all();
   CHECK(world.log.touches == std::vector<std::string>{"hexpired h", "hexpired h", "del h"});
   CHECK(world.log.effects.back() == "HDEL h c");
@@ -162,11 +162,11 @@ TEST_CASE("field expiry: events and effects") {
 }
 
 TEST_CASE("field expiry: very many at once go in bounded pieces, without a pause between them") {
-  World world;
+  FieldWorld world;
   constexpr size_t kFields = 5000;
-  for (size_t i = 0; i < kFields; ++i) world.set(0, "big", std::to_string(i), kStart + 50);
-  world.set(0, "small", "f", kStart + 50);
-  world.now = kStart + 50 + kTick;
+  for (size_t i = 0; i < kFields; ++i) world.set(0, "big", std::to_string(i), kNow + 50);
+  world.set(0, "small", "f", kNow + 50);
+  world.now = kNow + 50 + kTick;
   size_t rounds = 0;
   while (!world.expire(64)) {
     ++rounds;
@@ -181,9 +181,9 @@ TEST_CASE("field expiry: very many at once go in bounded pieces, without a pause
 
 TEST_CASE("field expiry: a piece that waits for a key which is gone or replaced") {
   for (int what = 0; what < 3; ++what) {
-    World world;
-    for (size_t i = 0; i < 200; ++i) world.set(0, "big", std::to_string(i), kStart + 50);
-    world.now = kStart + 50 + kTick;
+    FieldWorld world;
+    for (size_t i = 0; i < 200; ++i) world.set(0, "big", std::to_string(i), kNow + 50);
+    world.now = kNow + 50 + kTick;
     CHECK_FALSE(world.expire(64));
     if (what == 0) world.erase_key(0, "big");
     if (what == 1) world.store.flush(0);
@@ -201,9 +201,9 @@ TEST_CASE("field expiry: a piece that waits for a key which is gone or replaced"
 }
 
 TEST_CASE("field expiry: a key's own deadline beside those of its fields") {
-  World world;
-  world.set(0, "h", "a", kStart + 100);
-  world.set(0, "h", "b", kStart + 100'000);
+  FieldWorld world;
+  world.set(0, "h", "a", kNow + 100);
+  world.set(0, "h", "b", kNow + 100'000);
   auto edit_key = [&](auto&& change) {
     world.commit([&] {
       Edit edit = world.store.edit(0, world.store.ref("h"), world.now);
@@ -211,13 +211,13 @@ TEST_CASE("field expiry: a key's own deadline beside those of its fields") {
       edit.done(kHset);
     });
   };
-  edit_key([](Edit& edit) { edit.set_deadline(kStart + 50'000); });
+  edit_key([](Edit& edit) { edit.set_deadline(kNow + 50'000); });
   edit_key([](Edit& edit) { edit.persist(); });
-  edit_key([](Edit& edit) { edit.set_deadline(kStart + 1000); });
-  world.now = kStart + 200;
+  edit_key([](Edit& edit) { edit.set_deadline(kNow + 1000); });
+  world.now = kNow + 200;
   world.expire_all();
   CHECK(world.find(0, "h")->value<Hash>()->size() == 1);
-  world.now = kStart + 2000;
+  world.now = kNow + 2000;
   world.expire_all();
   CHECK(world.store.keys(0) == 0);
   CHECK(world.store.next_expiry() == store::kNoDeadline);
@@ -226,19 +226,19 @@ TEST_CASE("field expiry: a key's own deadline beside those of its fields") {
 TEST_CASE("field expiry: agrees with a model through edits, renames, flushes and swaps") {
   size_t before = base::memory_used();
   for (uint64_t seed = 1; seed <= 8; ++seed) {
-    World world;
+    FieldWorld world;
     world.packing.hash_entries = seed % 2 ? 8 : 512;
     std::mt19937_64 random(seed);
     auto draw = [&](uint64_t below) { return random() % below; };
     auto key = [&] { return "key:" + std::to_string(draw(12)); };
     for (int step = 0; step < 6000; ++step) {
-      auto db = static_cast<DbIndex>(draw(kDatabases));
+      auto db = static_cast<DbIndex>(draw(kFieldDatabases));
       switch (draw(12)) {
         case 0:
           world.erase_key(db, key());
           break;
         case 1: {  // rename, perhaps to the other database
-          auto to = static_cast<DbIndex>(draw(kDatabases));
+          auto to = static_cast<DbIndex>(draw(kFieldDatabases));
           std::string from_key = key(), to_key = key();
           if (!world.find(db, from_key) || (db == to && from_key == to_key)) break;
           world.commit([&] {

@@ -6,6 +6,7 @@
 
 #include "data/list.h"
 #include "store/store.h"
+#include "tests/unit/givens.h"
 
 namespace {
 
@@ -14,10 +15,7 @@ using store::Edit;
 using store::KeySizes;
 using store::Ttl;
 
-constexpr base::Millis kNow = 1'700'000'000'000;
-constexpr store::Event kEvent{"set", '$'};
-
-struct Fixture {
+struct KeySizesFixture {
   store::Store store{2};
   uint64_t chance = 7;
 
@@ -69,14 +67,14 @@ struct Fixture {
       default:
         edit.put(data::Value::of_blob(base::Blob::copy_of(text)), Ttl::drop());
     }
-    edit.done(kEvent);
+    edit.done(store::kSet);
   }
 };
 
 }  // namespace
 
 TEST_CASE("key sizes: what edits count is what a walk counts") {
-  Fixture fixture;
+  KeySizesFixture fixture;
   for (int i = 0; i < 20'000; ++i) fixture.change("key-" + std::to_string(fixture.draw(300)));
   KeySizes walked;
   uint64_t cursor = 0;
@@ -96,14 +94,14 @@ TEST_CASE("key sizes: what edits count is what a walk counts") {
 }
 
 TEST_CASE("key sizes: a size's place") {
-  Fixture fixture;
+  KeySizesFixture fixture;
   const auto place = [&](data::Value value) {
     fixture.store.commits().begin(store::Origin::client, kNow);
     unsigned found;
     {
       Edit edit = fixture.store.edit(0, fixture.store.ref("k"), kNow);
       edit.put(std::move(value), Ttl::drop());
-      edit.done(kEvent);
+      edit.done(store::kSet);
       found = KeySizes::place_of(edit.entry());
     }
     base::Bytes line[] = {"X"};

@@ -9,14 +9,12 @@
 
 #include "store/eviction.h"
 #include "store/store.h"
+#include "tests/unit/givens.h"
 
 namespace quoll::store {
 namespace {
 
-constexpr Millis kNow = 1'000'000;
-constexpr Event kMade{"set", '$'};
-
-struct World {
+struct SlotWorld {
   Store store{2, Placement::by_slot};
   std::mt19937_64 random{7};
 
@@ -25,7 +23,7 @@ struct World {
     {
       Edit edit = store.edit(0, store.ref(key), kNow);
       edit.put(data::Value::of_bytes("v"), ttl);
-      edit.done(kMade);
+      edit.done(kSet);
     }
     store.commits().close();
   }
@@ -34,7 +32,7 @@ struct World {
     {
       Edit edit = store.edit(0, store.ref(key), kNow);
       edit.erase();
-      edit.done(kMade);
+      edit.done(kSet);
     }
     const Bytes line[] = {"DEL", key};
     store.commits().effect(0, line);
@@ -54,7 +52,7 @@ struct World {
 std::string tagged(const std::string& tag, int i) { return "{" + tag + "}" + std::to_string(i); }
 
 TEST_CASE("placement: a hash begins with the slot, and the entry knows it") {
-  World it;
+  SlotWorld it;
   it.put("{user}:1");
   const KeyRef ref = it.store.ref("{user}:1");
   CHECK(slot_of(ref.hash) == base::key_slot("user"));
@@ -66,7 +64,7 @@ TEST_CASE("placement: a hash begins with the slot, and the entry knows it") {
 }
 
 TEST_CASE("placement: what slots hold is what a model says, through changes of every kind") {
-  World it;
+  SlotWorld it;
   std::map<unsigned, std::set<std::string>> model;
   std::vector<std::string> tags;
   for (int i = 0; i < 40; ++i) tags.push_back("t" + std::to_string(i));
@@ -92,7 +90,7 @@ TEST_CASE("placement: what slots hold is what a model says, through changes of e
 }
 
 TEST_CASE("placement: flushing forgets the counts, and swapped databases take them along") {
-  World it;
+  SlotWorld it;
   for (int i = 0; i < 10; ++i) it.put(tagged("a", i));
   const unsigned slot = base::key_slot("a");
   it.store.swap(0, 1);
@@ -107,7 +105,7 @@ TEST_CASE("placement: flushing forgets the counts, and swapped databases take th
 }
 
 // A table under a hot tag: 100,000 keys in one slot, and a few in its neighbours of the same shard.
-struct Hot : World {
+struct Hot : SlotWorld {
   static constexpr int kHot = 100'000;
   unsigned slot = base::key_slot("hot");
   std::set<std::string> others;
@@ -160,7 +158,7 @@ TEST_CASE("placement: SCAN sees every key once or more") {
 }
 
 TEST_CASE("placement: random keys are uniform over hot and quiet slots") {
-  World it;
+  SlotWorld it;
   // 4,096 keys of one slot beside 64 that are alone in theirs.
   std::set<std::string> alone;
   for (int i = 0; i < 4096; ++i) it.put(tagged("hot", i));
@@ -183,7 +181,7 @@ TEST_CASE("placement: random keys are uniform over hot and quiet slots") {
 }
 
 TEST_CASE("placement: eviction finds the idle keys of a hot slot") {
-  World it;
+  SlotWorld it;
   for (int i = 0; i < 10'000; ++i) it.put(tagged("hot", i));
   // The first half was used an hour later than the second.
   for (int i = 0; i < 5000; ++i) {
@@ -204,7 +202,7 @@ TEST_CASE("placement: eviction finds the idle keys of a hot slot") {
   CHECK(it.store.keys_in_slot(0, base::key_slot("hot")) == 8000);
 }
 
-struct Recorder : SnapshotSink {
+struct KeyRecorder : SnapshotSink {
   std::set<std::string> keys;
   bool piece(DbIndex, const Entry& entry, size_t) override {
     complete(0, entry);
@@ -214,13 +212,13 @@ struct Recorder : SnapshotSink {
 };
 
 TEST_CASE("placement: a snapshot has every key once while keys come and go") {
-  World it;
+  SlotWorld it;
   std::set<std::string> expected;
   for (int i = 0; i < 5000; ++i) {
     it.put(tagged("hot", i));
     expected.insert(tagged("hot", i));
   }
-  Recorder recorder;
+  KeyRecorder recorder;
   Snapshot& snapshot = it.store.begin_snapshot(recorder);
   for (int step = 0; snapshot.step(); ++step) {
     it.put(tagged("hot", 5000 + step));

@@ -10,12 +10,11 @@
 #include "data/stream.h"
 #include "data/zset.h"
 #include "store/store.h"
+#include "tests/unit/givens.h"
 
 namespace quoll::store {
 namespace {
 
-constexpr Event kMade{"made", '$'};
-constexpr Millis kNow = 1'700'000'000'000;
 // A step frees kReclaimItemsPerStep items: members with their blocks, but nodes of lists and
 // streams, which hold many elements each.
 constexpr int kItems = 50'000;
@@ -28,7 +27,7 @@ void change(Store& store, Bytes key, const std::function<void(Edit&)>& edit_key)
   {
     Edit edit = store.edit(0, store.ref(key), kNow);
     edit_key(edit);
-    edit.done(kMade);
+    edit.done(kSet);
   }
   const Bytes line[] = {"X", key};
   store.commits().effect(0, line);

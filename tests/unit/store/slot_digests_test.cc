@@ -2,10 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/unit/givens.h"
+
 namespace quoll::store {
 namespace {
 
-constexpr Millis kNow = 1'700'000'000'000;
 constexpr uint64_t kSeed = 7;
 
 void put(Store& store, DbIndex db, const std::string& key, const std::string& text,
@@ -19,7 +20,7 @@ void put(Store& store, DbIndex db, const std::string& key, const std::string& te
   store.commits().close();
 }
 
-SlotDigests of(const Store& store, uint64_t seed = kSeed) {
+SlotDigests slot_digests_of(const Store& store, uint64_t seed = kSeed) {
   SlotDigests digests(seed);
   while (digests.step(store)) {
   }
@@ -27,7 +28,9 @@ SlotDigests of(const Store& store, uint64_t seed = kSeed) {
   return digests;
 }
 
-SlotSet equal(const Store& one, const Store& two) { return of(one).equal(of(two).slots()); }
+SlotSet equal(const Store& one, const Store& two) {
+  return slot_digests_of(one).equal(slot_digests_of(two).slots());
+}
 
 std::string key(int i) { return "key:" + std::to_string(i); }
 
@@ -56,15 +59,15 @@ TEST_CASE("value, database and deadline make a difference, and so does the seed"
   CHECK(!same(1, "v", Ttl::at(kNow + 1000)));
   CHECK(!same(0, "v", Ttl::at(kNow + 1001)));
   CHECK(!same(0, "v", Ttl::drop()));
-  CHECK(of(one, 1).slots()[slot] != of(one, 2).slots()[slot]);
+  CHECK(slot_digests_of(one, 1).slots()[slot] != slot_digests_of(one, 2).slots()[slot]);
 }
 
 TEST_CASE("what changed after it was computed equals nothing") {
   Store store(1, Placement::by_slot);
   put(store, 0, "k", "v");
   const unsigned slot = base::key_slot("k");
-  SlotDigests ours = of(store);
-  const SlotDigests theirs = of(store);
+  SlotDigests ours = slot_digests_of(store);
+  const SlotDigests theirs = slot_digests_of(store);
   ours.changed(slot);
   CHECK(ours.equal(theirs.slots()).count() == kSlots - 1);
   CHECK(!ours.equal(theirs.slots())[slot]);

@@ -8,11 +8,10 @@
 
 #include "data/list.h"
 #include "store/store.h"
+#include "tests/unit/givens.h"
 
 namespace quoll::store {
 namespace {
-
-constexpr Millis kNow = 1'000'000;
 
 using Content = std::map<std::pair<DbIndex, std::string>, std::string>;
 
@@ -25,7 +24,7 @@ std::string text_of(const Entry& entry) {
 }
 
 // Takes down what it is given; large entries need several pieces.
-struct Recorder : SnapshotSink {
+struct ContentRecorder : SnapshotSink {
   Content content;
   const Entry* unfinished = nullptr;
   int pieces = 0;
@@ -52,8 +51,8 @@ struct Recorder : SnapshotSink {
   }
 };
 
-struct World {
-  explicit World(uint64_t seed) : random(seed), store(3) {}
+struct SnapshotWorld {
+  explicit SnapshotWorld(uint64_t seed) : random(seed), store(3) {}
 
   void put(DbIndex db, const std::string& key, data::Value value, Ttl ttl) {
     store.commits().begin(Origin::client, kNow);
@@ -116,12 +115,12 @@ struct World {
 
 TEST_CASE("snapshot: shows the instant it began, whatever changes meanwhile") {
   for (uint64_t seed = 1; seed <= 6; ++seed) {
-    World world(seed);
+    SnapshotWorld world(seed);
     // From an almost empty database to ones whose tables split during the walk.
     for (uint64_t i = world.random() % (seed % 3 == 0 ? 5 : 4000); i > 0; --i) world.change();
     for (int round = 0; round < 2; ++round) {
       Content before = world.content();
-      Recorder recorder;
+      ContentRecorder recorder;
       Snapshot& snapshot = world.store.begin_snapshot(recorder);
       CHECK(snapshot.keys_total() == before.size());
       bool more = true;
@@ -141,12 +140,12 @@ TEST_CASE("snapshot: shows the instant it began, whatever changes meanwhile") {
 }
 
 TEST_CASE("snapshot: an edit of a value in pieces has it finished first") {
-  World world(9);
+  SnapshotWorld world(9);
   data::List list;
   data::Packing packing;
   for (int i = 0; i < 50'000; ++i) list.push(data::ListEnd::tail, std::to_string(i), packing);
   world.put(0, "big", data::Value::of_collection(data::Collection(std::move(list))), Ttl::drop());
-  Recorder recorder;
+  ContentRecorder recorder;
   Snapshot& snapshot = world.store.begin_snapshot(recorder);
   while (!recorder.unfinished) REQUIRE(snapshot.step());
   world.put_text(0, "other", "new");
@@ -160,14 +159,14 @@ TEST_CASE("snapshot: an edit of a value in pieces has it finished first") {
 }
 
 TEST_CASE("snapshot: an edit of much that is still to be written can wait for the walk") {
-  World world(10);
+  SnapshotWorld world(10);
   const std::string large(3 * kSnapshotEditBytesMax, 'L');
   for (int i = 0; i < 300; ++i) world.put_text(0, "key:" + std::to_string(i), "small");
   for (const char* key : {"one", "two"})
     world.put(0, key, data::Value::of_text(large), Ttl::drop());
   world.put(0, "medium", data::Value::of_text(std::string(200'000, 'M')), Ttl::drop());
   const Content before = world.content();
-  Recorder recorder;
+  ContentRecorder recorder;
   Snapshot& snapshot = world.store.begin_snapshot(recorder);
   const auto defers = [&](DbIndex db, const std::string& key) {
     return snapshot.defer_edit(db, world.store.ref(key));

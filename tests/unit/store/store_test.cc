@@ -9,15 +9,16 @@
 #include <string>
 #include <unordered_set>
 
+#include "tests/unit/givens.h"
+
 namespace {
 
 using namespace quoll;
 using store::DbIndex;
 using store::Edit;
+using store::kSet;
 using store::Ttl;
 
-constexpr base::Millis kStart = 1'700'000'000'000;
-constexpr store::Event kSet{"set", '$'};
 constexpr DbIndex kDatabases = 3;
 
 struct Expected {
@@ -33,7 +34,7 @@ struct Model {
   store::Store store{kDatabases};
   Keyspace maps[kDatabases];
   std::mt19937_64 random;
-  base::Millis now = kStart;
+  base::Millis now = kNow;
 
   explicit Model(uint64_t seed) : random(seed) {}
 
@@ -300,9 +301,9 @@ TEST_CASE("store: a scan returns every key that stays, whatever else comes and g
     uint64_t others = random() % 40000;
     for (uint64_t i = 0; i < stay; ++i) {
       staying.insert("stay" + std::to_string(i));
-      insert(store, "stay" + std::to_string(i), kStart);
+      insert(store, "stay" + std::to_string(i), kNow);
     }
-    for (uint64_t i = 0; i < others; ++i) insert(store, "other" + std::to_string(i), kStart);
+    for (uint64_t i = 0; i < others; ++i) insert(store, "other" + std::to_string(i), kNow);
     std::unordered_set<std::string> seen;
     uint64_t cursor = 0;
     uint64_t count = uint64_t{1} << (random() % 10);
@@ -316,9 +317,9 @@ TEST_CASE("store: a scan returns every key that stays, whatever else comes and g
       for (uint64_t i = random() % 100; i > 0 && steps < 2000; --i) {
         std::string key = "other" + std::to_string(random() % 60000);
         if (grow)
-          insert(store, key, kStart);
+          insert(store, key, kNow);
         else
-          remove(store, key, kStart);
+          remove(store, key, kNow);
       }
     } while (cursor != 0);
     size_t missed = 0;
@@ -330,7 +331,7 @@ TEST_CASE("store: a scan returns every key that stays, whatever else comes and g
 TEST_CASE("store: a scan over keys that do not change returns each once") {
   store::Store store(1);
   for (uint64_t keys : {0, 1, 5, 300, 20000}) {
-    for (uint64_t i = store.keys(0); i < keys; ++i) insert(store, std::to_string(i), kStart);
+    for (uint64_t i = store.keys(0); i < keys; ++i) insert(store, std::to_string(i), kNow);
     for (uint64_t count : {1, 10, 1000}) {
       std::map<std::string, int> seen;
       uint64_t cursor = 0;
@@ -351,7 +352,7 @@ TEST_CASE("store: a scan over keys that do not change returns each once") {
 TEST_CASE("store: a scan survives flush, swap and any cursor") {
   store::Store store(2);
   std::mt19937_64 random(5);
-  for (int i = 0; i < 5000; ++i) insert(store, std::to_string(i), kStart);
+  for (int i = 0; i < 5000; ++i) insert(store, std::to_string(i), kNow);
   uint64_t cursor = store.scan(0, 0, 100, [](const store::Entry*) {});
   CHECK(cursor != 0);
   store.swap(0, 1);
@@ -359,12 +360,12 @@ TEST_CASE("store: a scan survives flush, swap and any cursor") {
   CHECK(store.scan(1, cursor, 100, [](const store::Entry*) {}) != 0);
   store.flush(1);
   CHECK(store.scan(1, cursor, 100, [](const store::Entry*) {}) == 0);
-  for (int i = 0; i < 5000; ++i) insert(store, std::to_string(i), kStart);
+  for (int i = 0; i < 5000; ++i) insert(store, std::to_string(i), kNow);
   for (int i = 0; i < 20000; ++i) {
     uint64_t any = random() >> random() % 64;
     uint64_t seen = 0;
     store.scan(0, any, 10, [&](const store::Entry* entry) {
-      CHECK(store.find(0, store.ref(entry->key()), kStart) == entry);
+      CHECK(store.find(0, store.ref(entry->key()), kNow) == entry);
       ++seen;
     });
     CHECK(seen <= 5000);
@@ -393,14 +394,14 @@ TEST_CASE("store: random() is fair and never returns an expired key") {
   std::mt19937_64 random(7);
   for (uint64_t keys : {1, 2, 3, 50, 1500}) {
     store::Store store(1);
-    CHECK(store.random(0, kStart, random) == nullptr);
-    for (uint64_t i = 0; i < keys; ++i) insert(store, "live" + std::to_string(i), kStart);
+    CHECK(store.random(0, kNow, random) == nullptr);
+    for (uint64_t i = 0; i < keys; ++i) insert(store, "live" + std::to_string(i), kNow);
     for (uint64_t i = 0; i < keys * 2; ++i)
-      insert(store, "dead" + std::to_string(i), kStart, Ttl::at(kStart + 1));
+      insert(store, "dead" + std::to_string(i), kNow, Ttl::at(kNow + 1));
     std::map<std::string, int> drawn;
     constexpr int kPerKey = 200;
     for (uint64_t i = 0; i < keys * kPerKey; ++i)
-      ++drawn[std::string(store.random(0, kStart + 1, random)->key())];
+      ++drawn[std::string(store.random(0, kNow + 1, random)->key())];
     CHECK(drawn.size() == keys);
     for (auto& [key, times] : drawn) {
       CHECK(key.starts_with("live"));
@@ -413,10 +414,10 @@ TEST_CASE("store: random() is fair and never returns an expired key") {
 TEST_CASE("store: random() finds the one live key among expired ones, and none among none") {
   std::mt19937_64 random(8);
   store::Store store(1);
-  for (int i = 0; i < 3000; ++i) insert(store, std::to_string(i), kStart, Ttl::at(kStart + 1));
-  CHECK(store.random(0, kStart + 1, random) == nullptr);
-  insert(store, "live", kStart);
-  CHECK(store.random(0, kStart + 1, random)->key() == "live");
+  for (int i = 0; i < 3000; ++i) insert(store, std::to_string(i), kNow, Ttl::at(kNow + 1));
+  CHECK(store.random(0, kNow + 1, random) == nullptr);
+  insert(store, "live", kNow);
+  CHECK(store.random(0, kNow + 1, random)->key() == "live");
 }
 
 TEST_CASE("store: flushed databases are freed in bounded steps") {
@@ -424,15 +425,15 @@ TEST_CASE("store: flushed databases are freed in bounded steps") {
   {
     store::Store store(2);
     for (int i = 0; i < 30000; ++i)
-      insert(store, std::to_string(i), kStart, i % 2 ? Ttl::at(kStart + i) : Ttl::drop());
-    for (int i = 0; i < 10; ++i) insert(store, std::to_string(i), kStart, Ttl::drop(), 1);
+      insert(store, std::to_string(i), kNow, i % 2 ? Ttl::at(kNow + i) : Ttl::drop());
+    for (int i = 0; i < 10; ++i) insert(store, std::to_string(i), kNow, Ttl::drop(), 1);
     CHECK(store.flush(0) == 30000);
     CHECK(store.keys(0) == 0);
     CHECK(store.expires(0) == 0);
     CHECK(store.next_expiry() == store::kNoDeadline);
     CHECK(store.reclaiming());
     CHECK(store.reclaim_pending() == 30000);
-    insert(store, "new", kStart);
+    insert(store, "new", kNow);
     constexpr uint64_t kChainMax = 3 * base::kBucketSlots;  // of keys that do not collide
     uint64_t pending = store.reclaim_pending();
     while (store.reclaim()) {
@@ -457,9 +458,9 @@ TEST_CASE("store: large values are freed in bounded steps, and the store stays u
       base::Blob blob(size);
       blob.resize(size);
       std::fill_n(blob.data(), size, 'x');
-      store.commits().begin(store::Origin::client, kStart);
+      store.commits().begin(store::Origin::client, kNow);
       {
-        Edit edit = store.edit(0, store.ref(key), kStart);
+        Edit edit = store.edit(0, store.ref(key), kNow);
         edit.put(data::Value::of_blob(std::move(blob)), Ttl::drop());
         edit.done(kSet);
       }
@@ -471,9 +472,9 @@ TEST_CASE("store: large values are freed in bounded steps, and the store stays u
     set("large", 20 * kMiB);
     set("small", 1000);
     size_t held = base::memory_used();
-    remove(store, "small", kStart);
+    remove(store, "small", kNow);
     CHECK_FALSE(store.reclaiming());
-    remove(store, "large", kStart);
+    remove(store, "large", kNow);
     CHECK(store.reclaiming());
     CHECK(store.reclaim_pending() == 1);
     int steps = 0;
@@ -481,13 +482,13 @@ TEST_CASE("store: large values are freed in bounded steps, and the store stays u
     for (; steps < 5; ++steps) CHECK(store.reclaim());
     set("other", 3 * kMiB + 123);
     set("other", 100'000);  // replaces the one before
-    remove(store, "other", kStart);
+    remove(store, "other", kNow);
     CHECK(store.reclaim_pending() == 3);
     set("kept", 2 * kMiB);
     while (store.reclaim()) ++steps;
     CHECK(steps >= 20);
     CHECK(base::memory_used() < held - 15 * kMiB);
-    const store::Entry* kept = store.find(0, store.ref("kept"), kStart);
+    const store::Entry* kept = store.find(0, store.ref("kept"), kNow);
     CHECK(base::Blob::view_of(kept->heap()) == std::string(2 * kMiB, 'x'));
     // Flushed ones, too.
     for (int i = 0; i < 30; ++i) set(std::to_string(i), kMiB);
@@ -503,24 +504,24 @@ TEST_CASE("store: large values are freed in bounded steps, and the store stays u
 TEST_CASE("store: expiry works in portions and tells when it is done") {
   store::Store store(3);
   for (int i = 0; i < 1000; ++i)
-    insert(store, std::to_string(i), kStart, Ttl::at(kStart + 100), static_cast<DbIndex>(i % 3));
-  insert(store, "later", kStart, Ttl::at(kStart + 10'000));
+    insert(store, std::to_string(i), kNow, Ttl::at(kNow + 100), static_cast<DbIndex>(i % 3));
+  insert(store, "later", kNow, Ttl::at(kNow + 10'000));
   auto expire = [&](base::Millis now, size_t items) {
     store.commits().begin(store::Origin::expiry, now);
     bool done = store.expire_due(now, items, [](base::Millis) {});
     store.commits().close();
     return done;
   };
-  CHECK(expire(kStart + 99, 10));
+  CHECK(expire(kNow + 99, 10));
   CHECK(store.counters().expired_keys == 0);
   int rounds = 0;
-  while (!expire(kStart + 200, 100)) {
+  while (!expire(kNow + 200, 100)) {
     ++rounds;
     CHECK(store.counters().expired_keys <= static_cast<uint64_t>(rounds) * 100);
   }
   CHECK(rounds >= 9);
   CHECK(store.counters().expired_keys == 1000);
   CHECK(store.expires(0) == 1);
-  CHECK(store.next_expiry() > kStart + 200);
-  CHECK(store.next_expiry() <= kStart + 10'016);
+  CHECK(store.next_expiry() > kNow + 200);
+  CHECK(store.next_expiry() <= kNow + 10'016);
 }

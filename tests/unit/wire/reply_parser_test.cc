@@ -9,7 +9,7 @@
 using namespace quoll;
 using wire::Reply;
 using wire::ReplyParser;
-using Status = ReplyParser::Status;
+using ReplyStatus = ReplyParser::Status;
 using Type = Reply::Type;
 
 namespace {
@@ -69,7 +69,7 @@ std::string show(const Reply& reply) {
 std::string show_all(ReplyParser& parser) {
   std::string text;
   Reply reply;
-  while (parser.next(reply) == Status::ok) text += show(reply) + "\n";
+  while (parser.next(reply) == ReplyStatus::ok) text += show(reply) + "\n";
   return text;
 }
 
@@ -113,29 +113,29 @@ TEST_CASE("malformed replies are refused") {
     parser.feed(":1\r\n");
     parser.feed(bad);
     Reply reply;
-    CHECK(parser.next(reply) == Status::ok);
+    CHECK(parser.next(reply) == ReplyStatus::ok);
     INFO(bad);
-    CHECK(parser.next(reply) == Status::error);
+    CHECK(parser.next(reply) == ReplyStatus::error);
     CHECK(parser.error_text() != "");
-    CHECK(parser.next(reply) == Status::error);
+    CHECK(parser.next(reply) == ReplyStatus::error);
   }
   ReplyParser deep;
   for (int i = 0; i <= wire::kReplyDepthMax; ++i) deep.feed("*1\r\n");
   Reply reply;
-  CHECK(deep.next(reply) == Status::error);
+  CHECK(deep.next(reply) == ReplyStatus::error);
   ReplyParser endless;
   endless.feed(std::string(wire::kReplyLineMax + 1, '+'));
-  CHECK(endless.next(reply) == Status::error);
+  CHECK(endless.next(reply) == ReplyStatus::error);
 }
 
 TEST_CASE("the bytes behind a reply can be taken over") {
   ReplyParser parser;
   parser.feed("+FULLRESYNC abc 1\r\n$EOF:0123\r\nrest");
   Reply reply;
-  CHECK(parser.next(reply) == Status::ok);
+  CHECK(parser.next(reply) == ReplyStatus::ok);
   CHECK(reply.text == "FULLRESYNC abc 1");
   CHECK(parser.take_rest() == "$EOF:0123\r\nrest");
   parser.feed(":1\r\n");
-  CHECK(parser.next(reply) == Status::ok);
+  CHECK(parser.next(reply) == ReplyStatus::ok);
   CHECK(reply.integer == 1);
 }

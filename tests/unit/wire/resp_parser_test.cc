@@ -12,7 +12,7 @@ using wire::ParserLimits;
 using wire::ParserOutcome;
 using wire::RespParser;
 using Commands = std::vector<std::vector<std::string>>;
-using Status = RespParser::Status;
+using RespStatus = RespParser::Status;
 using namespace std::string_literals;
 
 namespace {
@@ -58,7 +58,7 @@ void check_splits(const std::string& bytes, const ParserOutcome& expected,
 void check_error(const std::string& bytes, const std::string& error, bool authenticated = true,
                  const ParserLimits& limits = kLimits) {
   ParserOutcome outcome = feed_whole("PING\r\n" + bytes, limits, authenticated);
-  CHECK(outcome.status == Status::error);
+  CHECK(outcome.status == RespStatus::error);
   CHECK(outcome.error == "ERR Protocol error: " + error);
   CHECK(outcome.commands == Commands{{"PING"}});
   if (bytes.size() < 100) check_splits("PING\r\n" + bytes, outcome, limits, authenticated);
@@ -90,7 +90,7 @@ TEST_CASE("commands are the same at every split point") {
   };
   for (const Case& each : cases) {
     ParserOutcome outcome = feed_whole(each.bytes);
-    CHECK(outcome.status == Status::ok);
+    CHECK(outcome.status == RespStatus::ok);
     CHECK(outcome.commands == each.commands);
     check_splits(each.bytes, outcome);
   }
@@ -131,11 +131,11 @@ TEST_CASE("lines longer than 64 KiB are refused one byte past the limit") {
   for (const Case& each : cases) {
     size_t prefix = each.head.empty() ? 0 : 1;  // the type byte belongs to the line
     std::string fits = each.head + std::string(max - prefix, each.fill);
-    CHECK(feed_whole(fits).status == Status::ok);
+    CHECK(feed_whole(fits).status == RespStatus::ok);
     check_error(fits + each.fill, each.error);
     ParserFeeder feeder(kLimits, 100, 16);
     for (size_t at = 0; at < fits.size(); at += 777) feeder.feed(base::Bytes(fits).substr(at, 777));
-    CHECK(feeder.outcome().status == Status::ok);
+    CHECK(feeder.outcome().status == RespStatus::ok);
     CHECK(feeder.parser().pending_bytes() == fits.size());
     feeder.feed("1");
     CHECK(feeder.outcome().error == "ERR Protocol error: " + each.error);
@@ -145,7 +145,7 @@ TEST_CASE("lines longer than 64 KiB are refused one byte past the limit") {
 TEST_CASE("a NUL hides the rest of a line, as in Redis") {
   for (const std::string& bytes : {"ECHO a\0b\r\nPING\r\n"s, "*1\r\n\0abc\r\n"s, "*\0001\r\n"s}) {
     ParserOutcome outcome = feed_whole(bytes);
-    CHECK(outcome.status == Status::ok);
+    CHECK(outcome.status == RespStatus::ok);
     CHECK(outcome.commands.empty());
     check_splits(bytes, outcome);
   }
@@ -169,11 +169,11 @@ TEST_CASE("an unauthenticated connection may send 10 arguments of 16 KiB") {
   std::memcpy(parser.receive_buffer(scratch).data(), bytes.data(), bytes.size());
   parser.received(bytes.size());
   CommandBatch batch;
-  CHECK(parser.parse(batch, 16) == Status::ok);
+  CHECK(parser.parse(batch, 16) == RespStatus::ok);
   CHECK(batch.size() == 1);
   parser.set_authenticated(true);
   CHECK(parser.has_unparsed());
-  CHECK(parser.parse(batch, 16) == Status::ok);
+  CHECK(parser.parse(batch, 16) == RespStatus::ok);
   CHECK(batch.size() == 2);
   CHECK(batch.args(1).size() == 11);
 }
@@ -196,11 +196,11 @@ TEST_CASE("a query buffer beyond its limit is reported") {
     while (feeder.parser().pending_bytes() + arg.size() <= limits.query_buffer_max)
       feeder.feed(arg);
     feeder.feed(arg.substr(0, limits.query_buffer_max - feeder.parser().pending_bytes()));
-    CHECK(feeder.outcome().status == Status::ok);
+    CHECK(feeder.outcome().status == RespStatus::ok);
     CHECK(feeder.parser().pending_bytes() == limits.query_buffer_max);
     CHECK(feeder.parser().own_bytes() < limits.query_buffer_max * 2 + wire::kBlobThreshold);
     feeder.feed("x");
-    CHECK(feeder.outcome().status == Status::query_buffer_full);
+    CHECK(feeder.outcome().status == RespStatus::query_buffer_full);
     CHECK(feeder.outcome().error.empty());
   }
 }
@@ -213,7 +213,7 @@ TEST_CASE("a session that does not parse still notices a full query buffer") {
   std::vector<char> scratch(16384);
   size_t sent = 0;
   const std::string ping = request({"PING"});
-  while (parser.parse(batch, 0) == Status::ok) {
+  while (parser.parse(batch, 0) == RespStatus::ok) {
     std::span<char> span = parser.receive_buffer(scratch);
     for (char& c : span) c = ping[sent++ % ping.size()];
     parser.received(span.size());
@@ -258,7 +258,7 @@ TEST_CASE("the receive buffer of a blob ends with its CR LF, and a batch with it
   };
   const std::string value(40'000, 'v');
   std::string head = "PING\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$40000\r\n";
-  CHECK(feed(head + value.substr(0, 1000)) == Status::ok);
+  CHECK(feed(head + value.substr(0, 1000)) == RespStatus::ok);
   CHECK(batch.size() == 1);
   CHECK(!parser.has_unparsed());
   batch.clear();
@@ -266,11 +266,11 @@ TEST_CASE("the receive buffer of a blob ends with its CR LF, and a batch with it
   CHECK(span.size() == 39'002);
   CHECK((span.data() < scratch.data() || span.data() >= scratch.data() + scratch.size()));
   parser.received(0);
-  CHECK(parser.parse(batch, 16) == Status::ok);
-  CHECK(feed(value.substr(1000) + "\r") == Status::ok);
+  CHECK(parser.parse(batch, 16) == RespStatus::ok);
+  CHECK(feed(value.substr(1000) + "\r") == RespStatus::ok);
   CHECK(parser.receive_buffer(scratch).size() == 1);
   parser.received(0);
-  CHECK(feed("\n") == Status::ok);
+  CHECK(feed("\n") == RespStatus::ok);
   CHECK(batch.size() == 1);
   CHECK(batch.args(0)[2] == value);
   REQUIRE(batch.blob(0, 2) != nullptr);
@@ -296,7 +296,7 @@ TEST_CASE("a declared length without bytes behind it takes bounded memory") {
   {
     ParserFeeder feeder(kLimits, 16384, 16);
     feeder.feed("*1048576\r\n$536870912\r\n");
-    CHECK(feeder.outcome().status == Status::ok);
+    CHECK(feeder.outcome().status == RespStatus::ok);
     CHECK(base::memory_used() - before < wire::kBlobWholeMax * 3 / 2);
     CHECK(feeder.parser().own_bytes() < wire::kBlobWholeMax * 3 / 2);
   }
@@ -332,7 +332,7 @@ TEST_CASE("many arguments arrive in pieces and the memory is given back") {
       std::memcpy(span.data(), rest.data(), n);
       parser.received(n);
       rest.remove_prefix(n);
-      REQUIRE(parser.parse(batch, 16) == Status::ok);
+      REQUIRE(parser.parse(batch, 16) == RespStatus::ok);
     }
     REQUIRE(batch.size() == 1);
     REQUIRE(batch.args(0).size() == args.size());
@@ -355,7 +355,7 @@ TEST_CASE("a batch stops at its maximum and goes on") {
   parser.received(bytes.size());
   int next = 0;
   while (parser.has_unparsed()) {
-    REQUIRE(parser.parse(batch, wire::kPrefetchBatch) == Status::ok);
+    REQUIRE(parser.parse(batch, wire::kPrefetchBatch) == RespStatus::ok);
     CHECK(batch.size() == (next < 96 ? 16 : 4));
     for (size_t i = 0; i < batch.size(); ++i) CHECK(batch.args(i)[1] == std::to_string(next++));
     batch.clear();
@@ -377,7 +377,7 @@ TEST_CASE("after an error nothing more is parsed") {
   std::memcpy(parser.receive_buffer(scratch).data(), bytes.data(), bytes.size());
   parser.received(bytes.size());
   for (int i = 0; i < 2; ++i) {
-    CHECK(parser.parse(batch, 16) == Status::error);
+    CHECK(parser.parse(batch, 16) == RespStatus::error);
     CHECK(!parser.has_unparsed());
     parser.release();
   }
