@@ -47,7 +47,7 @@ LIB_SOURCES := $(filter-out src/base/allocator.cc,$(wildcard src/base/*.cc src/d
   $(addprefix src/server/,acl_user.cc acl_selector.cc command_table.cc command_line.cc file_access.cc \
   notify_flags.cc lua_vm.cc lua_sandbox.cc lua_cjson.cc lua_cmsgpack.cc lua_struct.cc)))
 endif
-UNIT_SOURCES := $(wildcard tests/unit/*.cc tests/unit/*/*.cc)
+UNIT_SOURCES := $(wildcard tests/unit/*/*.cc)
 SIM_SOURCES := $(wildcard tests/sim/*.cc)
 GROUP_SIM_SOURCES := $(wildcard tests/sim/group/*.cc)
 GOSSIP_SIM_SOURCES := $(wildcard tests/sim/gossip/*.cc)
@@ -57,15 +57,25 @@ CHECKER_SOURCES := $(addprefix tests/sim/,history.cc linearizability.cc list_app
 all: $(OUT)/quoll-server $(OUT)/quoll-check
 
 ifeq ($(filter edit debug,$(VARIANT)),)  # compiled whole, in few pieces
-LIB_OBJECTS := $(patsubst %.cc,%.o,$(shell scripts/join-sources $(OUT)/joined $(LIB_SOURCES)))
+pieces = $(patsubst %.cc,%.o,$(shell scripts/join-sources $(OUT)/joined$(1) $(2)))
 else
-LIB_OBJECTS := $(call objects,$(LIB_SOURCES))
+pieces = $(call objects,$(2))
 endif
+LIB_OBJECTS := $(call pieces,,$(LIB_SOURCES))
+# Beside them: what holds doctest's body, and what is linked without the rest of its folder.
+UNIT_OBJECTS := $(call objects,tests/unit/main.cc $(CHECKER_SOURCES)) $(call pieces,/unit,$(UNIT_SOURCES))
+SIM_OBJECTS := $(call pieces,/sim,$(SIM_SOURCES))
+GROUP_SIM_OBJECTS := $(call pieces,/group-sim,$(GROUP_SIM_SOURCES))
+GOSSIP_SIM_OBJECTS := $(call pieces,/gossip-sim,$(GOSSIP_SIM_SOURCES))
 
 # What is meant for one file looks like a part of a header here.
-$(OUT)/joined/%.o: $(OUT)/joined/%.cc
+$(OUT)/joined/unit/%.o: $(OUT)/joined/unit/%.cc $(PRECOMPILED_tests:.h=.h.gch)
 	@echo "  CXX $<"
-	@$(CXX) $(CXXFLAGS) $(FLAGS) -include src/precompiled.h -Wno-subobject-linkage -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
+	@$(CXX) $(CXXFLAGS) $(FLAGS_tests) -include $(PRECOMPILED_tests) -Wno-subobject-linkage -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
+
+$(OUT)/joined/%.o: $(OUT)/joined/%.cc $(PRECOMPILED:.h=.h.gch)
+	@echo "  CXX $<"
+	@$(CXX) $(CXXFLAGS) $(FLAGS) -include $(PRECOMPILED) -Wno-subobject-linkage -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
 
 $(OUT)/libquoll.a: $(LIB_OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
@@ -78,15 +88,15 @@ $(OUT)/quoll-check: $(OUT)/obj/src/check_main.o $(OUT)/libquoll.a
 	@echo "  LINK $@"
 	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
 
-$(OUT)/unit-tests: $(call objects,$(UNIT_SOURCES) $(CHECKER_SOURCES)) $(OUT)/libquoll.a
+$(OUT)/unit-tests: $(UNIT_OBJECTS) $(OUT)/libquoll.a
 	@echo "  LINK $@"
 	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
 
-$(OUT)/sim-tests: $(call objects,$(SIM_SOURCES)) $(OUT)/libquoll.a
+$(OUT)/sim-tests: $(SIM_OBJECTS) $(OUT)/libquoll.a
 	@echo "  LINK $@"
 	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
 
-$(OUT)/group-sim: $(call objects,$(GROUP_SIM_SOURCES)) $(OUT)/libquoll.a
+$(OUT)/group-sim: $(GROUP_SIM_OBJECTS) $(OUT)/libquoll.a
 	@echo "  LINK $@"
 	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
 
@@ -109,7 +119,7 @@ $(OUT)/obj/%.o: %.cc $(PRECOMPILED:.h=.h.gch)
 	@echo "  CXX $<"
 	@$(CXX) $(CXXFLAGS) $(FLAGS) $(addprefix -include ,$(PRECOMPILED)) -MF $(@:.o=.d) -MT $@ -c -o $@.tmp $< && mv $@.tmp $@
 
-$(OUT)/gossip-sim: $(call objects,$(GOSSIP_SIM_SOURCES)) $(OUT)/libquoll.a
+$(OUT)/gossip-sim: $(GOSSIP_SIM_OBJECTS) $(OUT)/libquoll.a
 	@echo "  LINK $@"
 	@$(CXX) $(CXXFLAGS) $(FLAGS) -o $@ $^ $(LIBS)
 
