@@ -34,7 +34,7 @@ CXXFLAGS := -std=c++20 $(WARNINGS) -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSP
 PRECOMPILED := $(OUT)/precompiled.h
 PRECOMPILED_tests := $(OUT)/tests/precompiled.h
 LUA_LIBS := -l:liblua5.1-cjson.a -l:liblua5.1-bitop.a -l:liblua5.1.a
-LIBS := $(LUA_LIBS) -lspdlog -lfmt -luv -lhttp_parser -lssl -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
+LIBS := $(LUA_LIBS) -lspdlog -lfmt -luv -luring -lhttp_parser -lssl -lcrypto -lcurl -llzf -lisal -lpthread $(if $(filter-out sanitize,$(VARIANT)),-ljemalloc)
 
 objects = $(patsubst %.cc,$(OUT)/obj/%.o,$(1))
 LIB_SOURCES := $(wildcard src/*/*.cc)

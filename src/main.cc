@@ -164,6 +164,15 @@ void follow_source_address(server::Server& server, host::UvHost& uv) {
   server.config().on_change({"bind-source-addr"}, apply);
 }
 
+void follow_ring(server::Server& server, host::UvHost& uv) {
+  auto apply = [&server, &uv]() -> base::Result<> {
+    uv.use_ring(server.settings().io_uring);
+    return {};
+  };
+  (void)apply();
+  server.config().on_change({"io-uring"}, apply);
+}
+
 // Rules that are wrong whatever commands exist; the others are found when the users are made.
 base::Result<> check_user(const server::UserLine& line) {
   const server::CommandTable table(commands::families());
@@ -246,6 +255,7 @@ int run(const std::vector<Bytes>& arguments, const std::string& program) {
     server.persistence().backups().set_upload(uv.upload());
     follow_background_purge(server);
     follow_source_address(server, uv);
+    follow_ring(server, uv);
     server.on_stop([&](int code) {
       exit_code = code;
       uv.stop();

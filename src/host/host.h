@@ -141,6 +141,12 @@ struct Listener {
   virtual void pause(bool paused) = 0;
 };
 
+struct Sending {
+  Peer* peer;
+  std::span<const Bytes> parts;
+  size_t taken = 0;  // as Peer::send() returns it
+};
+
 struct Transport {
   virtual ~Transport() = default;
   // Fails at once with the system's words ("bind: Address already in use").
@@ -148,6 +154,10 @@ struct Transport {
                                                          const ListenOptions& options,
                                                          OnPeer on_peer) = 0;
   virtual void dial(const Endpoint& to, OnDial done) = 0;
+  // Peer::send() for all, different ones; with fewer system calls where there is a way.
+  virtual void send_all(std::span<Sending> sendings) {
+    for (Sending& one : sendings) one.taken = one.peer->send(one.parts);
+  }
 };
 
 using OnDatagram = std::function<void(const Endpoint& from, Bytes bytes)>;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <typeinfo>
 #include <utility>
 
 #include "base/check.h"
@@ -36,6 +37,7 @@ class UvPeer final : public Peer {
   bool is_loopback() const override { return connection_->is_loopback(); }
   int descriptor() const override { return connection_->descriptor(); }
   void set_keepalive(int seconds) override { connection_->set_keepalive(seconds); }
+  Connection* connection() { return connection_.get(); }
 
  private:
   std::shared_ptr<Connection> connection_;
@@ -45,6 +47,10 @@ class UvPeer final : public Peer {
 
 std::unique_ptr<Peer> make_uv_peer(std::shared_ptr<Connection> connection) {
   return std::make_unique<UvPeer>(std::move(connection));
+}
+
+Connection* connection_of(Peer& peer) {
+  return typeid(peer) == typeid(UvPeer) ? static_cast<UvPeer&>(peer).connection() : nullptr;
 }
 
 Connection::Connection(UvLoop& loop, UvWatch watch, const SocketAddress& remote,
@@ -70,7 +76,7 @@ void Connection::start(PeerEvents& events) {
 }
 
 size_t Connection::send(std::span<const Bytes> parts) {
-  if (!watch_.is_open() || !failure_.empty()) return 0;
+  if (!can_send()) return 0;
   size_t taken = 0;
   while (!parts.empty()) {
     iovec vectors[kPartsPerSend];
@@ -84,25 +90,30 @@ size_t Connection::send(std::span<const Bytes> parts) {
     message.msg_iov = vectors;
     message.msg_iovlen = count;
     // One part is the common case; send() spares the kernel copying in the vector.
-    ssize_t sent = count == 1 ? ::send(watch_.descriptor(), parts[0].data(), wanted, MSG_NOSIGNAL)
-                              : sendmsg(watch_.descriptor(), &message, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
-      failure_ = std::strerror(errno);
-      loop_.post([weak = weak_from_this()] {  // not from inside send(): callers do not expect it
-        if (auto self = weak.lock()) self->finish(self->failure_);
-      });
-      return taken;
-    }
-    if (sent > 0) taken += static_cast<size_t>(sent);
-    if (sent < static_cast<ssize_t>(wanted)) {
-      wants_writable_ = true;
-      refresh_watch();
-      return taken;
-    }
+    ssize_t result = count == 1 ? ::send(watch_.descriptor(), parts[0].data(), wanted, MSG_NOSIGNAL)
+                                : sendmsg(watch_.descriptor(), &message, MSG_NOSIGNAL);
+    if (result < 0 && errno == EINTR) continue;
+    const size_t bytes = sent(result < 0 ? -errno : result, wanted);
+    taken += bytes;
+    if (bytes < wanted) break;
     parts = parts.subspan(count);
   }
   return taken;
+}
+
+size_t Connection::sent(ssize_t result, size_t wanted) {
+  if (result < 0 && result != -EAGAIN && result != -EWOULDBLOCK) {
+    failure_ = std::strerror(static_cast<int>(-result));
+    loop_.post([weak = weak_from_this()] {  // not from inside send(): callers do not expect it
+      if (auto self = weak.lock()) self->finish(self->failure_);
+    });
+    return 0;
+  }
+  if (result < static_cast<ssize_t>(wanted)) {
+    wants_writable_ = true;
+    refresh_watch();
+  }
+  return static_cast<size_t>(std::max<ssize_t>(result, 0));
 }
 
 void Connection::pause_reads(bool paused) {

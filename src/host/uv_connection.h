@@ -14,6 +14,9 @@ class Connection final : public WatchOwner, public std::enable_shared_from_this<
 
   void start(PeerEvents& events);
   size_t send(std::span<const Bytes> parts);
+  bool can_send() const { return watch_.is_open() && failure_.empty(); }
+  // A send of `wanted` bytes gave this (a negative errno where it failed). Returns the bytes taken.
+  size_t sent(ssize_t result, size_t wanted);
   void pause_reads(bool paused);
   void close();
 
@@ -48,5 +51,7 @@ class Connection final : public WatchOwner, public std::enable_shared_from_this<
 };
 
 std::unique_ptr<Peer> make_uv_peer(std::shared_ptr<Connection> connection);
+// The connection of a peer made so; null: it is another kind.
+Connection* connection_of(Peer& peer);
 
 }  // namespace quoll::host

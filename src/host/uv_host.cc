@@ -67,6 +67,7 @@ UvHost::~UvHost() {
 Host& UvHost::host() { return parts_->host; }
 Upload& UvHost::upload() { return parts_->upload; }
 void UvHost::set_source(const std::string& address) { parts_->transport.set_source(address); }
+void UvHost::use_ring(bool used) { parts_->transport.use_ring(used); }
 void UvHost::run() { parts_->loop.run(); }
 void UvHost::stop() { parts_->loop.stop(); }
 

@@ -20,6 +20,7 @@ class UvHost {
   Upload& upload();
   // See UvTransport.
   void set_source(const std::string& address);
+  void use_ring(bool used);
 
   void run();   // turns until stop()
   void stop();  // from a callback: run() returns at the end of the turn

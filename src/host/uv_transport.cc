@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -239,6 +240,60 @@ UvTransport::~UvTransport() {
     lookup->transport = nullptr;
     uv_cancel(reinterpret_cast<uv_req_t*>(&lookup->request));
   }
+}
+
+// ---- sending to many
+
+void UvTransport::use_ring(bool used) {
+  ring_wanted_ = used;
+  if (!used) ring_.reset();
+}
+
+void UvTransport::send_all(std::span<Sending> sendings) {
+  while (!sendings.empty()) {
+    if (sendings.size() < kSendsWorthARing || !ring_wanted_) return Transport::send_all(sendings);
+    if (!ring_) ring_ = SendRing::open();
+    ring_wanted_ = ring_ != nullptr;
+    if (!ring_) continue;
+    const size_t count = std::min<size_t>(sendings.size(), kSendsPerCall);
+    send_by_ring(sendings.first(count));
+    sendings = sendings.subspan(count);
+  }
+}
+
+// What cannot go by the ring goes by itself.
+void UvTransport::send_by_ring(std::span<Sending> sendings) {
+  struct Way {
+    Connection* connection;
+    size_t wanted;
+  };
+  Way ways[kSendsPerCall];
+  vectors_.clear();
+  size_t room = 0;
+  for (const Sending& one : sendings) room += one.parts.size();
+  vectors_.reserve(room);  // they stay where they are
+  for (size_t i = 0; i < sendings.size(); ++i) {
+    const auto parts = sendings[i].parts;
+    Connection* connection = connection_of(*sendings[i].peer);
+    const bool fits = connection && connection->can_send() && parts.size() <= kPartsPerSend;
+    ways[i] = {fits ? connection : nullptr, 0};
+    if (!fits) continue;
+    const size_t first = vectors_.size();
+    for (const Bytes part : parts) {
+      vectors_.push_back({const_cast<char*>(part.data()), part.size()});
+      ways[i].wanted += part.size();
+    }
+    ring_->add(connection->descriptor(), std::span(vectors_).subspan(first));
+  }
+  int results[kSendsPerCall];
+  const bool ring_works = ring_->run(results);
+  const int* result = results;
+  for (size_t i = 0; i < sendings.size(); ++i) {
+    const bool tried = ways[i].connection && *result++ != -EINTR;
+    sendings[i].taken = tried ? ways[i].connection->sent(result[-1], ways[i].wanted)
+                              : sendings[i].peer->send(sendings[i].parts);
+  }
+  if (!ring_works) use_ring(false);
 }
 
 void UvTransport::set_source(const std::string& address) { source_ = address; }

@@ -19,6 +19,7 @@ constexpr Directive kNetworkRows[] = {
     {.name = "admin-bind", .value = Text{&Settings::admin_bind, false}, .flags = kImmutable | kOwn},
     {.name = "bind", .value = &special::kBind, .flags = kMultiArgument | kUnsetAtDefault},
     {.name = "bind-source-addr", .value = Text{&Settings::bind_source_addr}},
+    {.name = "io-uring", .value = Switch{&Settings::io_uring}},
     {.name = "unixsocket", .value = Text{&Settings::unixsocket}, .flags = kImmutable},
     {.name = "unixsocketperm",
      .value = Integer{&Settings::unixsocketperm, 0, kPermissionsMax, Notation::octal},

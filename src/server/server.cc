@@ -21,6 +21,7 @@ namespace quoll::server {
 namespace {
 
 constexpr base::Millis kLateMax = 3'600'000;  // a deadline far in the past was given so
+constexpr size_t kFlushedTogether = 256;      // sessions
 constexpr size_t kErrorCodesMax = 128;        // told apart by INFO errorstats
 constexpr size_t kScratchBytes = 64 * 1024;   // shared receive buffer: one read's worth of pipeline
 // Work of one turn beside the commands it was given: what a turn that is long already has left of
@@ -428,15 +429,34 @@ void Server::flush_all(const Session* except) {
   while (!flush_queue_.empty()) {
     std::vector<Session*> queue = std::move(flush_queue_);
     flush_queue_.clear();
-    for (size_t i = 0; i < queue.size(); ++i) {
-      if (i + 1 < queue.size()) fetch(queue[i + 1]);
-      if (queue[i] != except)
-        queue[i]->flush();
-      else
-        left_out = true;
-    }
+    left_out |= except && std::erase(queue, except) > 0;
+    for (size_t i = 0; i < queue.size(); i += kFlushedTogether)
+      flush_together(std::span(queue).subspan(i, std::min(queue.size() - i, kFlushedTogether)));
   }
   if (left_out) flush_queue_.push_back(const_cast<Session*>(except));
+}
+
+// What is gathered of one session stays where it is while others are looked at.
+void Server::flush_together(std::span<Session*> sessions) {
+  flush_parts_.resize(sessions.size() * kGatherParts);
+  sendings_.clear();
+  size_t used = 0;
+  for (size_t i = 0; i < sessions.size(); ++i) {
+    if (i + 1 < sessions.size()) fetch(sessions[i + 1]);
+    const auto parts = sessions[i]->begin_flush(std::span(flush_parts_).subspan(used));
+    used += parts.size();
+    if (!parts.empty()) sendings_.push_back({&sessions[i]->peer(), parts});
+  }
+  host_.transport.send_all(sendings_);
+  auto sent = sendings_.begin();
+  for (Session* session : sessions) {
+    if (sent == sendings_.end() || sent->peer != &session->peer()) {
+      session->flush();
+    } else {
+      session->end_flush(sent->parts, sent->taken);
+      ++sent;
+    }
+  }
 }
 
 // The session of the script is in the middle of a reply: nothing of it is sent, and the bytes it

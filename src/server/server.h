@@ -255,6 +255,7 @@ class Server {
   void defragment();
   void arm_expiry();
   void flush_all(const Session* except = nullptr);
+  void flush_together(std::span<Session*> sessions);
   void bury();
   void tick();
   void close_idle();
@@ -295,6 +296,8 @@ class Server {
   std::map<SessionId, std::unique_ptr<Session>> sessions_;
   std::vector<std::unique_ptr<Session>> buried_;
   std::vector<Session*> flush_queue_;
+  std::vector<base::Bytes> flush_parts_;  // of those flushed together
+  std::vector<host::Sending> sendings_;
   std::vector<Session*> timed_out_;  // of the current round
   Listeners listeners_;
   std::function<void(int)> on_stop_;

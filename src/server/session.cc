@@ -11,10 +11,19 @@
 
 namespace quoll::server {
 
-constexpr size_t kGatherParts = 16;         // chunks per gathered write: 256 KiB
 constexpr size_t kFlushBytesMax = 1 << 20;  // to one session in one turn, though it takes more
 constexpr size_t kStrangerOutputBytesMax = 64 * 1024;  // unread by one who has not logged in
 constexpr base::Nanos kDriveBudget = 1 * base::kNanosPerMilli;  // of one session in one turn
+
+namespace {
+
+size_t bytes_of(std::span<const base::Bytes> parts) {
+  size_t bytes = 0;
+  for (const base::Bytes part : parts) bytes += part.size();
+  return bytes;
+}
+
+}  // namespace
 
 Session::Session(Server& server, SessionId session_id, std::unique_ptr<host::Peer> peer)
     : id(session_id),
@@ -415,31 +424,52 @@ uint64_t Session::sendable_offset() {
 
 void Session::flush() {
   flush_queued_ = false;
+  if (!closing_) send_on(0);
+}
+
+std::span<const base::Bytes> Session::begin_flush(std::span<base::Bytes> room) {
+  if (closing_ || send_blocked_) return {};
+  return room.first(gather(room.first(kGatherParts)));
+}
+
+void Session::end_flush(std::span<const base::Bytes> parts, size_t taken) {
+  flush_queued_ = false;
   if (closing_) return;
-  size_t sent = 0;
+  note_sent(bytes_of(parts), taken);
+  send_on(taken);
+}
+
+// What a replica gets comes behind all replies.
+size_t Session::gather(std::span<base::Bytes> parts) {
+  const size_t count = out_.gather(parts, sendable_offset());
+  return count == 0 && source_ && out_.size() == 0 ? source_->gather(parts) : count;
+}
+
+void Session::note_sent(size_t offered, size_t taken) {
+  if (out_.size() > 0)
+    out_.consume(taken);
+  else
+    source_->consumed(taken);
+  if (taken > 0) last_command_ms = server_.now();
+  server_.stats().net_output_bytes += taken;
+  server_.stats().writes += taken > 0;
+  send_blocked_ = taken < offered;
+}
+
+// `sent`: bytes of this flush so far.
+void Session::send_on(size_t sent) {
   while (!send_blocked_) {
     if (sent >= kFlushBytesMax) {
       flush_later();
       break;
     }
     base::Bytes parts[kGatherParts];
-    size_t count = out_.gather(parts, sendable_offset());
-    const bool replies = count > 0;
-    if (!replies && source_ && out_.size() == 0) count = source_->gather(parts);
+    const size_t count = gather(parts);
     if (count == 0) break;
-    size_t offered = 0;
-    for (size_t i = 0; i < count; ++i) offered += parts[i].size();
-    size_t taken = peer_->send({parts, count});
+    const size_t taken = peer_->send({parts, count});
     if (closing_) return;  // the transport found the connection broken
-    if (replies)
-      out_.consume(taken);
-    else
-      source_->consumed(taken);
+    note_sent(bytes_of({parts, count}), taken);
     sent += taken;
-    if (taken > 0) last_command_ms = server_.now();
-    server_.stats().net_output_bytes += taken;
-    server_.stats().writes += taken > 0;
-    send_blocked_ = taken < offered;
   }
   if (out_.size() == 0) {
     soft_limit_since_ms_ = 0;

@@ -58,6 +58,8 @@ class OutSource {
 // Why a session does not run commands now.
 enum class Postponed : uint8_t { no, paused, blocked };
 
+constexpr size_t kGatherParts = 16;  // chunks per gathered write: 256 KiB
+
 class Session final : public host::PeerEvents {
  public:
   Session(Server& server, SessionId id, std::unique_ptr<host::Peer> peer);
@@ -76,6 +78,10 @@ class Session final : public host::PeerEvents {
   void start();
   // Sends what the gate lets out. Called at turn end for sessions with output.
   void flush();
+  // The same together with other sessions: what is to be sent first, its parts in `room`, and then
+  // how much of it was taken. Where that is nothing, flush() knows what else is to be done.
+  std::span<const base::Bytes> begin_flush(std::span<base::Bytes> room);
+  void end_flush(std::span<const base::Bytes> parts, size_t taken);
   // The client is a replica from now on; null: no longer. It must outlive the session or be unset.
   void set_source(OutSource* source) { source_ = source; }
   bool is_replica() const { return source_ != nullptr; }
@@ -237,6 +243,9 @@ class Session final : public host::PeerEvents {
   void settle_reply();
   uint64_t sendable_offset();
   void wait_at_gate();
+  size_t gather(std::span<base::Bytes> parts);
+  void note_sent(size_t offered, size_t taken);
+  void send_on(size_t sent);
   void flush_later();
   void check_output_limits();
 

@@ -34,6 +34,7 @@ struct Settings {
   std::string admin_bind = "127.0.0.1";
   std::vector<std::string> bind = {"*", "-::*"};
   std::string bind_source_addr;
+  bool io_uring = true;
   std::string unixsocket;
   int64_t unixsocketperm = 0;  // 0: leave to the umask
   std::string unixsocketgroup;
