@@ -280,7 +280,8 @@ class Server {
   LatencyMonitor latency_;
   Monitors monitors_;
   Stats stats_;
-  base::Nanos busy_ = 0;  // of the loop's thread, at the end of the last turn; 0: there was none
+  base::Nanos busy_ = 0;  // of the loop's thread, when it was last asked for; 0: it was not yet
+  base::Nanos unmeasured_ = 0;  // the length of the turns since
   std::unique_ptr<ClusterView> cluster_;
   ReplicaGroup* group_ = nullptr;
   ClusterNode* node_ = nullptr;
