@@ -274,24 +274,30 @@ void UvTransport::send_by_ring(std::span<Sending> sendings) {
   vectors_.reserve(room);  // they stay where they are
   for (size_t i = 0; i < sendings.size(); ++i) {
     const auto parts = sendings[i].parts;
+    size_t wanted = 0;
+    for (const Bytes part : parts) wanted += part.size();
     Connection* connection = connection_of(*sendings[i].peer);
-    const bool fits = connection && connection->can_send() && parts.size() <= kPartsPerSend;
-    ways[i] = {fits ? connection : nullptr, 0};
+    const bool fits = connection && connection->can_send() && parts.size() <= kPartsPerSend &&
+                      wanted <= kRingSendMax;
+    ways[i] = {fits ? connection : nullptr, wanted};
     if (!fits) continue;
     const size_t first = vectors_.size();
-    for (const Bytes part : parts) {
+    for (const Bytes part : parts)
       vectors_.push_back({const_cast<char*>(part.data()), part.size()});
-      ways[i].wanted += part.size();
-    }
     ring_->add(connection->descriptor(), std::span(vectors_).subspan(first));
   }
   int results[kSendsPerCall];
-  const bool ring_works = ring_->run(results);
-  const int* result = results;
+  bool ring_works = ring_->run(results);
+  const int* next = results;
   for (size_t i = 0; i < sendings.size(); ++i) {
-    const bool tried = ways[i].connection && *result++ != -EINTR;
-    sendings[i].taken = tried ? ways[i].connection->sent(result[-1], ways[i].wanted)
-                              : sendings[i].peer->send(sendings[i].parts);
+    const int result = ways[i].connection ? *next++ : -EINTR;
+    if (result >= 0 || result == -EAGAIN || result == -EIO) {
+      sendings[i].taken = ways[i].connection->sent(result, ways[i].wanted);
+      continue;
+    }
+    // It was not sent. Where that succeeds otherwise, the ring was the reason.
+    sendings[i].taken = sendings[i].peer->send(sendings[i].parts);
+    ring_works &= result == -EINTR || sendings[i].taken == 0;
   }
   if (!ring_works) use_ring(false);
 }

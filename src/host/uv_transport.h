@@ -27,6 +27,7 @@ constexpr int kReceivesPerEventMax = 4;
 constexpr int kAcceptsPerEventMax = 1000;
 constexpr size_t kPartsPerSend = 256;  // iovecs handed to one sendmsg()
 constexpr size_t kSendsWorthARing = 4;
+constexpr size_t kRingSendMax = size_t{1} << 30;  // bytes; it counts in 32 bits
 constexpr Nanos kAcceptRest = 100 * base::kNanosPerMilli;
 
 class UvTransport final : public Transport {

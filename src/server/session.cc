@@ -423,17 +423,16 @@ uint64_t Session::sendable_offset() {
 }
 
 void Session::flush() {
-  flush_queued_ = false;
   if (!closing_) send_on(0);
 }
 
 std::span<const base::Bytes> Session::begin_flush(std::span<base::Bytes> room) {
+  flush_queued_ = false;
   if (closing_ || send_blocked_) return {};
   return room.first(gather(room.first(kGatherParts)));
 }
 
 void Session::end_flush(std::span<const base::Bytes> parts, size_t taken) {
-  flush_queued_ = false;
   if (closing_) return;
   note_sent(bytes_of(parts), taken);
   send_on(taken);
@@ -442,14 +441,15 @@ void Session::end_flush(std::span<const base::Bytes> parts, size_t taken) {
 // What a replica gets comes behind all replies.
 size_t Session::gather(std::span<base::Bytes> parts) {
   const size_t count = out_.gather(parts, sendable_offset());
-  return count == 0 && source_ && out_.size() == 0 ? source_->gather(parts) : count;
+  from_source_ = count == 0 && source_ && out_.size() == 0;
+  return from_source_ ? source_->gather(parts) : count;
 }
 
 void Session::note_sent(size_t offered, size_t taken) {
-  if (out_.size() > 0)
-    out_.consume(taken);
-  else
+  if (from_source_)
     source_->consumed(taken);
+  else
+    out_.consume(taken);
   if (taken > 0) last_command_ms = server_.now();
   server_.stats().net_output_bytes += taken;
   server_.stats().writes += taken > 0;

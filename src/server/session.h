@@ -76,10 +76,10 @@ class Session final : public host::PeerEvents {
   void closed(const std::string& reason) override;
 
   void start();
-  // Sends what the gate lets out. Called at turn end for sessions with output.
+  // Sends what the gate lets out.
   void flush();
-  // The same together with other sessions: what is to be sent first, its parts in `room`, and then
-  // how much of it was taken. Where that is nothing, flush() knows what else is to be done.
+  // The same at the end of a turn for all sessions with output: what is to be sent first, its parts
+  // in `room`, and then how much of it was taken. Where that is nothing, flush() does the rest.
   std::span<const base::Bytes> begin_flush(std::span<base::Bytes> room);
   void end_flush(std::span<const base::Bytes> parts, size_t taken);
   // The client is a replica from now on; null: no longer. It must outlive the session or be unset.
@@ -281,7 +281,8 @@ class Session final : public host::PeerEvents {
   bool broken_ = false;  // a protocol error was seen: nothing more is parsed
   bool closing_ = false;
   bool close_after_reply_ = false;
-  bool flush_queued_ = false;
+  bool flush_queued_ = false;  // with the server, once: whoever flushes otherwise leaves it there
+  bool from_source_ = false;   // what was gathered last
   bool flush_posted_ = false;
   bool send_blocked_ = false;
   uint32_t gate_waits_ = 0;  // tickets of which the gate will tell

@@ -127,6 +127,40 @@ def test_slow_log_hides_passwords(server):
     check(shown.count(b"(redacted)") == 6, "six arguments are hidden: %r" % shown)
 
 
+def test_slow_reader_of_many_writers(server):
+    """Its connection has room again in the middle of a turn in which others write to it: nothing comes twice."""
+    server.connect().call("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0")
+    writers, rounds, together, ahead = 4, 150, 10, 700  # so that its connection is full most of the time
+    heard = {str(writer).encode(): 0 for writer in range(writers)}
+    reader = server.connect(timeout=30)
+    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    reader.call("SUBSCRIBE", "news")
+
+    def write(writer):
+        one = server.connect(timeout=30)
+        for number in range(0, rounds * together, together):
+            while number - heard[str(writer).encode()] > ahead:
+                time.sleep(0.0001)
+            one.send(b"".join(resp.encode(["PUBLISH", "news", "%d %d %s" % (writer, number + i, "x" * 3000)]) for i in range(together)))
+            for _ in range(together):
+                one.read()
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(writers)]
+    for thread in threads:
+        thread.start()
+    text = bytearray()
+    while sum(heard.values()) < writers * rounds * together:
+        text += reader.socket.recv(8192)
+        time.sleep(0.0003)
+        while text and (end := resp.end_of_reply(text, 0)) > 0:
+            writer, number, _ = bytes(text[:end]).split(b"\r\n")[6].split(b" ")
+            del text[:end]
+            check_equal(int(number), heard[writer], "the next message of writer %s" % writer.decode())
+            heard[writer] += 1
+    for thread in threads:
+        thread.join()
+
+
 def test_invalidations_go_to_their_reader(server):
     """What is told behind a reply stays with its session, whatever other commands run meanwhile."""
     def tracking(enable=True):
