@@ -413,6 +413,13 @@ bool GroupCore::restored(Position at, Index commit) {
   return begins;
 }
 
+void GroupCore::placing(Epoch sender) {
+  QUOLL_CHECK(!leads());
+  placing_of_ = sender;
+  const bool stands = role_ != Role::follower || prevoting_;
+  if (stands) become_follower(state_.epoch, kNoMember);
+}
+
 void GroupCore::installed(Position at, Index commit, const GroupShape& shape) {
   placing_of_.reset();
   if (!holds(at)) {
@@ -519,11 +526,16 @@ void GroupCore::sync_began(Member member, Position at) { peers_[member].sync_fro
 
 void GroupCore::sync_ended(Member member) {
   Peer& peer = peers_[member];
-  peer.sync_from = 0;
+  const Index from = std::exchange(peer.sync_from, 0);
   if (peer.feed != Feed::lagging) return;
   peer.feed = Feed::probe;
   peer.next = log_.last().index + 1;
   peer.asked = 0;
+  if (from == 0 || from < log_.base().index) return;
+  // What was written meanwhile is kept for it until it has caught up, while it comes nearer.
+  peer.sync_from = from;
+  peer.catch_up_max = log_.bytes_behind(from) + group_.log_keep_bytes;
+  peer.next = from + 1;
 }
 
 // What a reply promises must be on disk: the epoch, too, and that we are whole again.
@@ -546,8 +558,16 @@ void GroupCore::send_reply() {
 void GroupCore::trim() {
   if (log_.bytes() <= group_.log_keep_bytes) return;
   Index needed_after = std::min({commit_, applied_, synced_});
-  each_peer([&](Member, const Peer& peer) {
-    if (peer.sync_from > 0) needed_after = std::min(needed_after, peer.sync_from);
+  each_peer([&](Member, Peer& peer) {
+    if (peer.sync_from == 0) return;
+    const Index from = std::max({peer.sync_from, peer.match, log_.base().index});
+    if (peer.feed != Feed::lagging) {
+      const size_t behind = log_.bytes_behind(from);
+      const bool goes_on =
+          peer.linked && behind > group_.log_keep_bytes && behind <= peer.catch_up_max;
+      if (!goes_on) return void(peer.sync_from = 0);
+    }
+    needed_after = std::min(needed_after, from);
   });
   log_.trim(group_.log_keep_bytes, needed_after);
 }

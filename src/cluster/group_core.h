@@ -188,7 +188,7 @@ class GroupCore {
     return commit_ > at.index || (log_.last().epoch > sender && !holds(at));
   }
   // They are being put in place on disk, until installed() or, where that fails, not_placed().
-  void placing(Epoch sender) { placing_of_ = sender; }
+  void placing(Epoch sender);
   void not_placed() { placing_of_.reset(); }
   // All data up to this entry came from a leader that had committed up to `commit`, and are on
   // disk. Unless holds(at), the log begins behind them, there and on disk.
@@ -328,7 +328,8 @@ class GroupCore {
     base::Millis entries_sent = 0;  // the last ones,
     Index entries_at_once = 0;      // so many
     bool asked_first = false;       // in a round
-    Index sync_from = 0;            // its data as of this entry are on their way; 0: none
+    Index sync_from = 0;            // data as of this entry are on their way, or it catches up
+    size_t catch_up_max = 0;        // bytes of the log that are kept for that
   };
 
   uint64_t draw();

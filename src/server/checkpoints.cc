@@ -59,12 +59,21 @@ void Checkpoints::publish(const std::string& file, const Checkpoint& checkpoint,
   disk_.rename(file, dir_ + "/" + name, [this, checkpoint, done](base::Result<> renamed) {
     if (!renamed) return done(std::move(renamed));
     disk_.sync_dir(dir_, [this, checkpoint, done](base::Result<> synced) {
-      if (!synced) return done(std::move(synced));
+      if (!synced) return withdraw(checkpoint, done, synced.error());
       const auto before = std::exchange(newest_, checkpoint);
       if (before && before->file_name() != checkpoint.file_name())
         disk_.remove(dir_ + "/" + before->file_name(), [](base::Result<>) {});
       done({});
     });
+  });
+}
+
+// Its name may be on disk all the same, where the next start would find it.
+void Checkpoints::withdraw(const Checkpoint& checkpoint, host::OnDone done,
+                           const std::string& why) {
+  if (newest_ && newest_->file_name() == checkpoint.file_name()) return done(base::Error{why});
+  disk_.remove(dir_ + "/" + checkpoint.file_name(), [this, done, why](base::Result<>) {
+    disk_.sync_dir(dir_, [done, why](base::Result<>) { done(base::Error{why}); });
   });
 }
 

@@ -33,7 +33,8 @@ class Checkpoints {
   // The newest one there is; what else was left behind is removed.
   using OnFound = std::function<void(base::Result<std::optional<Checkpoint>>)>;
   void find(OnFound done);
-  // The complete, synced file is the checkpoint from now on.
+  // The complete, synced file is the checkpoint from now on. An error: it is not, also not for the
+  // next start as far as the disk still takes orders.
   void publish(const std::string& file, const Checkpoint& checkpoint, host::OnDone done);
   // There is none any more.
   void forget();
@@ -44,6 +45,8 @@ class Checkpoints {
   std::string received() const { return dir_ + "/received.rdb"; }
 
  private:
+  void withdraw(const Checkpoint& checkpoint, host::OnDone done, const std::string& why);
+
   host::Disk& disk_;
   std::string dir_;
   std::optional<Checkpoint> newest_;

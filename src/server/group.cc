@@ -599,9 +599,9 @@ bool ReplicaGroup::link_frame(Member member, cluster::FrameType type, base::Byte
     case sync_begin:
       return incoming_begins(member, body);
     case sync_data:
-      return !incoming_ || incoming_->from != member || incoming_bytes(body);
+      return !incoming_ || incoming_->from != member || incoming_->placing || incoming_bytes(body);
     case sync_end:
-      if (incoming_ && incoming_->from == member) return incoming_ends(body);
+      if (incoming_ && incoming_->from == member) return incoming_->placing || incoming_ends(body);
       // The beginning was not for us, then, or we had not yet heard who leads.
       if (core_->leader() == member || core_->leader() == kNoMember) want_data();
       return true;

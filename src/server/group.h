@@ -197,6 +197,7 @@ class ReplicaGroup final : public ClusterView,
   };
   // All data on their way to us.
   struct Incoming {
+    uint64_t number;  // so many have begun
     cluster::Member from;
     cluster::Epoch epoch;  // in which it leads
     cluster::Position at;
@@ -387,11 +388,13 @@ class ReplicaGroup final : public ClusterView,
   std::array<std::shared_ptr<Sending>, cluster::kMembersMax> sending_;
   uint32_t owed_ = 0;  // bit m: member m is to get them once ours are the log's
   std::unique_ptr<Incoming> incoming_;
+  uint64_t incomings_ = 0;
   SlotComparison slots_;
   std::optional<AskedForSlots> asking_;
   std::optional<OfferedSlots> offered_;
   std::optional<Replacing> replacing_;
-  bool loading_ = false;           // what came is being read into the store
+  bool loading_ = false;           // what came is being read into the store,
+  bool loading_void_ = false;      // which is not the log's any more
   std::set<WrongKey> wrong_keys_;  // differ from the log
   bool all_wrong_ = false;
   cluster::Epoch data_wanted_ = 0;  // in which data came that we could not take; 0: none

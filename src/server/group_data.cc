@@ -109,7 +109,9 @@ void ReplicaGroup::stream_to(Member to, std::shared_ptr<Sending> sending) {
 }
 
 void ReplicaGroup::begin_stream(Member to, const LeftOut& left_out) {
-  const cluster::Position at{*core_->log().epoch_at(core_->applied()), core_->applied()};
+  // A witness, which gets no data, takes the beginning of its log for committed.
+  const Index index = config_.is_witness(to) ? core_->commit() : core_->applied();
+  const cluster::Position at{*core_->log().epoch_at(index), index};
   core_->sync_began(to, at);
   std::string body;
   FieldWriter(body).position(at).bytes(cluster::encode_shape(core_->shape_at(at.index)));
@@ -149,9 +151,10 @@ void ReplicaGroup::sending_ended(Member to, base::Result<> result) {
 
 template <class Callback>
 auto ReplicaGroup::of_incoming(Callback callback) {
-  return [this, alive = alive_, incoming = incoming_.get(),
+  return [this, alive = alive_, number = incoming_->number,
           callback = std::move(callback)](auto&&... values) {
-    if (*alive && incoming_.get() == incoming) callback(std::forward<decltype(values)>(values)...);
+    if (*alive && incoming_ && incoming_->number == number)
+      callback(std::forward<decltype(values)>(values)...);
   };
 }
 
@@ -177,6 +180,7 @@ bool ReplicaGroup::incoming_begins(Member from, base::Bytes body) {
               kept.any() ? "the other slots'" : "all", from, at.index);
   data_wanted_ = 0;
   incoming_ = std::make_unique<Incoming>();
+  incoming_->number = ++incomings_;
   incoming_->from = from;
   incoming_->epoch = core_->epoch();
   incoming_->at = at;
@@ -319,8 +323,10 @@ void ReplicaGroup::begin_loading() {
 void ReplicaGroup::data_loaded(base::Result<> result) {
   loading_ = false;
   server_.persistence().end_sync();
-  if (!result) {
-    log::warning("Group: the data received could not be loaded: {}", result.error());
+  const bool is_void = std::exchange(loading_void_, false);
+  if (!result || is_void) {
+    log::warning("Group: the data received could not be loaded: {}",
+                 result ? "some of it was undone meanwhile" : result.error());
     all_wrong_ = true;
     return;
   }
@@ -344,7 +350,11 @@ void ReplicaGroup::give_up_incoming(const std::string& why) {
 void ReplicaGroup::undo(Index behind) {
   const std::string entries = core_->take_undone_entries();
   if (writing_ && writing_->at.index > behind) writing_dropped_ = true;
-  if (replacing_) return slots_.end();            // which then fails, and all data are wrong
+  if (replacing_) return slots_.end();  // which then fails, and all data are wrong
+  if (loading_) {
+    loading_void_ = true;
+    return;
+  }
   if (behind == 0 && core_->last().index == 0) {  // all is forgotten
     forget_offer();
     store::Store& store = server_.store();

@@ -207,11 +207,12 @@ void LogMember::send_all(Member to) {
   const auto all = data();
   if (!all && !core_->shape().is_witness(to)) return;  // somebody who has them is to lead
   core_->sync_began(to, applied_);
-  const std::string shape = cluster::encode_shape(core_->shape_at(applied_.index));
+  std::string body;
+  FieldWriter(body).position(applied_).bytes(
+      cluster::encode_shape(core_->shape_at(applied_.index)));
   std::string frame;
-  cluster::begin_frame(FrameType::sync_begin, sizeof applied_ + shape.size(), frame);
-  FieldWriter(frame).position(applied_);
-  links_->send(to, frame, shape);
+  cluster::begin_frame(FrameType::sync_begin, body.size(), frame);
+  links_->send(to, frame, body);
   frame.clear();
   cluster::begin_frame(FrameType::sync_data, all ? all->size() : 0, frame);
   links_->send(to, frame, all ? base::Bytes(*all) : base::Bytes());
@@ -223,9 +224,10 @@ void LogMember::send_all(Member to) {
 
 bool LogMember::incoming_begins(Member from, base::Bytes body) {
   Position at;
+  base::Bytes shape_bytes;
   FieldReader in(body);
-  if (!in.position(at)) return false;
-  auto shape = cluster::decode_shape(in.rest());
+  if (!in.position(at) || !in.bytes(shape_bytes)) return false;
+  auto shape = cluster::decode_shape(shape_bytes);
   if (!shape) return false;
   incoming_.reset();
   if (core_->leader() == from)
