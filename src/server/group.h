@@ -314,6 +314,7 @@ class ReplicaGroup final : public ClusterView,
   void write_incoming(std::string bytes);
   void finish_incoming();
   void use_incoming();
+  void incoming_placed();
   void install_incoming();
   void data_are_ours(cluster::Member from, cluster::Position at, cluster::Index commit,
                      const cluster::GroupShape& shape);

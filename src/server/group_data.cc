@@ -33,6 +33,7 @@ namespace {
 
 constexpr unsigned kRdbVersion = 12;                  // holds everything
 constexpr base::Millis kAskAgainMs = 1000;            // for data or keys that did not come
+constexpr base::Millis kPlacedAgainMs = 100;          // while the server ends
 constexpr size_t kRepairBytesMax = size_t{64} << 20;  // of values in one answer
 
 }  // namespace
@@ -260,6 +261,7 @@ void ReplicaGroup::use_incoming() {
   const bool old = core_->epoch() != incoming_->epoch || core_->commit() > incoming_->at.index;
   if (old) return give_up_incoming("the group has gone on without them");
   if (incoming_->kept.any()) return replace_slots();
+  if (publishing_) return;  // look_after_slots() tries again
   const Checkpoint checkpoint{incoming_->at, std::min(incoming_->commit, incoming_->at.index)};
   writing_dropped_ = true;  // what is being written of our own data is older
   // From here on they are ours, whoever leads: a restart would find them.
@@ -268,8 +270,15 @@ void ReplicaGroup::use_incoming() {
   checkpoints_.publish(checkpoints_.received(), checkpoint,
                        of_incoming([this](base::Result<> published) {
                          if (!published) return give_up_incoming(published.error());
-                         install_incoming();
+                         incoming_placed();
                        }));
+}
+
+// While the server ends, the log is closed; should it go on after all, so do we.
+void ReplicaGroup::incoming_placed() {
+  if (!ending_) return install_incoming();
+  server_.host().loop.after(kPlacedAgainMs * base::kNanosPerMilli,
+                            of_incoming([this] { incoming_placed(); }));
 }
 
 // They are on disk under their name. If another leader has come meanwhile, the core sorts it out.

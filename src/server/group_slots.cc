@@ -168,7 +168,7 @@ void ReplicaGroup::work_on_slots() {
 
 void ReplicaGroup::look_after_slots() {
   if (offered_ && !incoming_ && core_->leader() != offered_->to) forget_offer();
-  if (incoming_ && incoming_->synced && incoming_->kept.any()) use_incoming();
+  if (incoming_ && incoming_->synced && !incoming_->placing) use_incoming();
   if (!asking_ || asking_->streams) return;
   if (!wanted(*asking_->sending))
     return sending_ended(asking_->member, base::Error{"it is not wanted any more"});

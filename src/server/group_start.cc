@@ -207,6 +207,8 @@ void ReplicaGroup::begin_anew() {
 
 void ReplicaGroup::begin_from_disk() {
   server_.host().loop.cancel(timer_);
+  if (incoming_ && incoming_->open) server_.persistence().storage().disk.close(incoming_->file);
+  incoming_.reset();
   links_.reset();
   core_.reset();
   wal_.reset();
