@@ -318,6 +318,8 @@ void GroupCore::hear_reply(Member from, const GroupMessage& message) {
     if (peer.next < behind_base) fall_behind(from, peer);
     return;
   }
+  const Index claimed = std::max({message.at.index, message.index, message.synced});
+  if (claimed > log_.last().index) return;  // it cannot have what we do not
   if (peer.feed == Feed::probe && message.at.index + 1 >= peer.next) {
     peer.feed = Feed::replicate;
     peer.next = message.at.index + 1;

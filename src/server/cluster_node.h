@@ -323,6 +323,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   bool changing_group_ = false;
   std::set<cluster::GroupNumber> asking_;  // for our places in them
   size_t asked_for_place_ = 0;
+  size_t governor_turn_ = 0;                         // of the last one that took a change
   cluster::TopologyVersion replicas_moved_for_ = 0;  // once per version: it may be refused
   cluster::TopologyVersion governors_right_ = 0;     // as of this version, or being put right
   std::map<cluster::NodeIndex, base::Millis> failed_since_;

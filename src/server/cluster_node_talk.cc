@@ -83,6 +83,7 @@ void ClusterNode::begin_effort(Step step, bool founds, host::OnDone done) {
   effort->step = std::move(step);
   effort->done = std::move(done);
   effort->until = steady_ms() + kStepsMs;
+  effort->governor = governor_turn_;
   step_on(effort);
 }
 
@@ -127,13 +128,21 @@ void ClusterNode::propose_afar(const std::shared_ptr<Effort>& effort, const std:
   bus_->ask(to, Question::propose, topology().cluster_id() + change,
             [this, effort, to, alive = alive_](Result<std::string> answer) {
               if (!*alive) return;
-              if (!answer) ++effort->governor;
               const std::string error = answer ? "" : answer.error();
-              pull(to, [this, effort, error, alive = alive_](const Result<>&) {
-                if (!*alive) return;
-                if (error.empty()) return step_on(effort);
-                step_again(effort, error);
-              });
+              if (answer)
+                governor_turn_ = effort->governor;
+              else
+                ++effort->governor;
+              // Who does not answer has no news either: the next one is asked for them.
+              const NodeIndex next = governor_to_ask(effort->governor);
+              const bool unheard = error.starts_with(cluster::kUnheard);
+              if (unheard || (!answer && next == index_)) return step_again(effort, error);
+              pull(answer ? to : endpoint(next),
+                   [this, effort, error, alive = alive_](const Result<>&) {
+                     if (!*alive) return;
+                     if (error.empty()) return step_on(effort);
+                     step_again(effort, error);
+                   });
             });
 }
 

@@ -138,10 +138,31 @@ void Rebalancer::count(const SlotMove& move) {
 void Rebalancer::move_ended(const SlotMove& move, Millis now) {
   count(move);
   move_.clear();
-  if (move.state == SlotMove::State::failed) return fails(move.message, now);
+  if (move.state == SlotMove::State::failed) {
+    fails(move.message, now);
+    if (move.slots_total == 1) set_aside(move.slots.front().first, now);
+    return;
+  }
   // By somebody who does not want it.
   if (move.state == SlotMove::State::cancelled) return hands_off();
   failures_ = 0;
+}
+
+// One that cannot move shall not keep the others.
+void Rebalancer::set_aside(unsigned slot, Millis now) {
+  aside_[slot] = now + kSetAsideMs;
+  again_at_ = now + kRetryMs;
+  failures_ = 0;
+}
+
+cluster::SlotRanges Rebalancer::next_slots(const PlannedMove& move, Millis now) {
+  std::erase_if(aside_, [now](const auto& one) { return one.second <= now; });
+  const unsigned count = std::min(move.count, slots_at_once());
+  cluster::SlotOwners owners = cluster::owners_of(node_.topology());
+  const cluster::SlotOwners all = owners;
+  for (const auto& [slot, until] : aside_) owners[slot] = cluster::kNoGroup;
+  auto slots = cluster::slots_to_move(owners, move.from, move.to, count);
+  return slots.empty() ? cluster::slots_to_move(all, move.from, move.to, count) : slots;
 }
 
 // The last move's bytes are not yet within the rate.
@@ -160,7 +181,6 @@ void Rebalancer::fails(const std::string& why, Millis now) {
 // --- the next one ------------------------------------------------------------------------------
 
 unsigned Rebalancer::slots_at_once() const {
-  // One that cannot move shall not keep the others.
   const unsigned most = std::max(1u, kRebalanceSlotsAtOnce >> std::min(failures_, 6u));
   const uint64_t rate = server_.settings().cluster_rebalance_throttle;
   if (rate == 0) return most;
@@ -193,10 +213,7 @@ void Rebalancer::consider(Millis now) {
     waits_for_ = "a leader of the group that gets slots";
     return;
   }
-  const unsigned count = std::min(move.count, slots_at_once());
-  const auto slots =
-      cluster::slots_to_move(cluster::owners_of(node_.topology()), move.from, move.to, count);
-  auto begun = node_.moves().begin(slots, target);
+  auto begun = node_.moves().begin(next_slots(move, now), target);
   if (!begun) return fails(begun.error(), now);
   move_ = begun.value();
   move_since_ = now;

@@ -18,7 +18,8 @@
 //
 // Of cluster-rebalance-throttle (bytes a second; 0: no limit) a move takes as many slots as one
 // second lets through, going by the one before; the next waits until its bytes are within the rate.
-// A move that fails is followed by a pause that doubles, up to kRetryMsMax.
+// A move that fails is followed by a pause that doubles, up to kRetryMsMax, and one of fewer slots;
+// a slot whose move alone fails is left out for kSetAsideMs.
 //
 // Cost: a plan (50 us) when the topology or who is there has changed; else some comparisons ten
 // times a second.
@@ -40,6 +41,7 @@ constexpr base::Millis kHandsOffMs = 5000;
 constexpr base::Millis kHandsOffTellMs = 1000;
 constexpr base::Millis kRetryMs = 1000;
 constexpr base::Millis kRetryMsMax = 60'000;
+constexpr base::Millis kSetAsideMs = 60'000;
 
 class Rebalancer {
  public:
@@ -92,6 +94,8 @@ class Rebalancer {
   void fails(const std::string& why, base::Millis now);
   bool still_wanted(const SlotMove& move);
   void consider(base::Millis now);
+  void set_aside(unsigned slot, base::Millis now);
+  cluster::SlotRanges next_slots(const cluster::PlannedMove& move, base::Millis now);
   std::string what_to_wait_for(const cluster::PlannedMove& move, base::Millis now) const;
   unsigned slots_at_once() const;
   bool throttled(base::Millis now) const;
@@ -107,9 +111,10 @@ class Rebalancer {
   base::Millis hands_off_until_ = 0;
   base::Millis tell_at_ = 0;
   base::Millis look_at_ = 0;
-  base::Millis again_at_ = 0;  // after a failure
-  unsigned failures_ = 0;      // in a row
-  std::string error_;          // of the last one
+  base::Millis again_at_ = 0;               // after a failure
+  unsigned failures_ = 0;                   // in a row
+  std::string error_;                       // of the last one
+  std::map<unsigned, base::Millis> aside_;  // slots whose move alone failed, until then
   std::string waits_for_;
   std::string move_;  // the name of ours that is under way
   base::Millis move_since_ = 0;

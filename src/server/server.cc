@@ -338,9 +338,7 @@ void Server::end_turn() {
     group_->begin_turn_end();
   publications_.turn();
   flush_all();  // replies do not wait for the work below
-  if (expires() && periodic_work_ && paused() == PauseKind::none &&
-      expiry_due_ <= host_.clock.wall())
-    expire();
+  if (expires() && periodic_work_ && !expiry_waits() && expiry_due_ <= host_.clock.wall()) expire();
   memory_limits_->end_turn();
   serve_blocked();  // of keys that expired or were evicted
   tracking_.end_turn();

@@ -218,6 +218,12 @@ class Server {
     return asked == PauseKind::none && writes_held_ ? PauseKind::writes : asked;
   }
   void hold_writes(HoldWrites why, bool on);
+  // What deadlines write is held back, too, but not while slots are handed over: the other side
+  // counts its keys, and removes those that are due.
+  bool expiry_waits() const {
+    const bool others_hold = (writes_held_ & ~static_cast<unsigned>(HoldWrites::slots)) != 0;
+    return frozen_ || others_hold || (now_ < pause_until_ && pause_kind_ != PauseKind::none);
+  }
   // While any reason holds no command at all runs, and nothing expires: the data must not change.
   void freeze(Freeze why, bool on);
   bool frozen() const { return frozen_ != 0; }

@@ -73,6 +73,7 @@ struct SlotMoves::Unit {
   cluster::SlotList slots;
   base::Millis until = 0;     // the target may say "soon"
   base::Millis again_at = 0;  // then it is asked again
+  cluster::Index upto = 0;    // in the log, is what clients wrote of its slots
   bool lost = false;          // released, and we lead no more
   size_t at = 0;              // of slots
   uint64_t cursor = 0;        // in the slot; 0: not begun
@@ -133,7 +134,8 @@ Result<std::string> SlotMoves::begin(const cluster::SlotRanges& slots, NodeIndex
   server_.host().loop.post([this, alive = alive_] {
     if (*alive && !unit_ && current() && may_begin()) begin_unit();
   });
-  while (moves_.size() > kMovesKept && moves_.front().over()) moves_.pop_front();
+  for (auto oldest = moves_.begin(); moves_.size() > kMovesKept && oldest != moves_.end();)
+    oldest = oldest->over() ? moves_.erase(oldest) : oldest + 1;
   return moves_.back().name;
 }
 
@@ -302,19 +304,23 @@ void SlotMoves::go_on() {
     case Unit::Phase::catching_up:
       if (changed_.size() <= kFewChanges || ++unit_->rounds > kCatchUpRounds) {
         hold(true);
+        unit_->upto = node_.core()->last().index;
         unit_->phase = Unit::Phase::committing;
         return;
       }
       gather_changes(body);
       return send(std::move(body));
     case Unit::Phase::committing:  // what the target gets was acknowledged or will be
-      if (node_.core()->commit() < node_.core()->last().index) return;
+      if (node_.core()->commit() < unit_->upto) return;
       unit_->phase = Unit::Phase::last;
       [[fallthrough]];
     case Unit::Phase::last:
-      if (changed_.empty()) return check_counts();
-      gather_changes(body);
-      return send(std::move(body));
+      if (!changed_.empty()) {
+        gather_changes(body);
+        return send(std::move(body));
+      }
+      if (steady_ms() >= unit_->again_at) check_counts();
+      return;
     default:
       return;
   }
@@ -415,6 +421,7 @@ void SlotMoves::check_counts() {
     if (!answer && ++unit_->counts >= kCounts) return fail(answer.error());
     if (answer && changed_.empty()) return release();
     unit_->phase = Unit::Phase::last;
+    if (!answer) unit_->again_at = steady_ms() + kCountAgainMs;
   });
 }
 

@@ -187,7 +187,7 @@ bool SlotMoves::drop_keys(unsigned slot, base::Nanos end) {
 // Some keys of leftover slots, in every turn.
 void SlotMoves::drop_some() {
   const std::set<uint16_t>& leftover = ledger().leftover;
-  if (leftover.empty() || tidy_due_) return;
+  if (leftover.empty() || tidy_due_ || held_) return;  // who holds writes waits for the log's end
   const base::Nanos end = server_.host().clock.steady() + kMoveBudget;
   for (const uint16_t slot : leftover)
     if (!drop_keys(slot, end)) return server_.host().loop.post([] {});

@@ -228,6 +228,41 @@ def first_slot(node):
     return first, first
 
 
+def test_slots_move_though_their_keys_expire(groups):
+    """Some fall due while writes are held and both sides count what they have."""
+    source = groups.leader(0)
+    first = int(first_slot(source)[0])
+    wanted = set(range(first, first + 48))
+    tags = {}
+    for i in range(10 ** 6):
+        slot = key_slot(b"%d" % i)
+        if slot in wanted:
+            tags.setdefault(slot, "{%d}" % i)
+            if len(tags) == len(wanted):
+                break
+    over = threading.Event()
+
+    def write():
+        # Of slots that have gone it is told so, of those that are on their way sooner or later.
+        one = source.connect()
+        numbers = itertools.count()
+        while not over.is_set():
+            lines = [("SET", random.choice(list(tags.values())) + str(next(numbers)), "x", "PX", str(random.randrange(20, 400))) for _ in range(50)]
+            one.pipeline(lines)
+            time.sleep(0.005)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        time.sleep(0.5)
+        check(groups.begin_move(0, 1, len(wanted)), "no move begins")
+        eventually(groups.moves_over, "it is over", timeout=PATIENCE, pause=0.05)
+    finally:
+        over.set()
+        writer.join()
+    check_equal([(move[b"state"], move[b"message"]) for move in moves_of(source)][-1:], [(b"success", b"")])
+
+
 def test_a_source_that_dies_while_it_copies_keeps_its_slots(groups):
     source, target = groups.leader(0), groups.leader(1)
     slot = first_slot(source)[0]
