@@ -168,7 +168,7 @@ class Side:
 
     def connection(self):
         if self.name not in self.connections:
-            self.connections[self.name] = self.server.connect(resp3=self.resp3, timeout=5 if self.silences < 3 else 0.2)
+            self.connections[self.name] = self.server.connect(resp3=self.resp3, timeout=20 if self.silences < 3 else 0.2)
         return self.connections[self.name]
 
     def drop(self):
