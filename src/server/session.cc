@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "server/blocked_keys.h"
 #include "server/dispatcher.h"
 #include "server/group.h"
@@ -427,7 +428,8 @@ void Session::flush() {
 }
 
 std::span<const base::Bytes> Session::begin_flush(std::span<base::Bytes> room) {
-  flush_queued_ = false;
+  // Twice in one queue, it would send the same bytes twice.
+  QUOLL_CHECK(std::exchange(flush_queued_, false));
   if (closing_ || send_blocked_) return {};
   return room.first(gather(room.first(kGatherParts)));
 }

@@ -2,6 +2,7 @@
 """What a connection may rely on beyond the bytes of a reply: replies to one that half-closes, a
 fair share of the server beside a long pipeline, secrets that stay secret. Ours alone; where
 redis-server behaves otherwise, the test says so."""
+import select
 import socket
 import threading
 import time
@@ -127,19 +128,38 @@ def test_slow_log_hides_passwords(server):
     check(shown.count(b"(redacted)") == 6, "six arguments are hidden: %r" % shown)
 
 
-def test_slow_reader_of_many_writers(server):
-    """Its connection has room again in the middle of a turn in which others write to it: nothing comes twice."""
+class SlowReader:
+    """Of messages "<writer> <number> <padding>"."""
+
+    def __init__(self, server, writers):
+        self.connection = server.connect(timeout=30)
+        self.connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 200000)
+        self.connection.call("SUBSCRIBE", "news")
+        self.text, self.heard = bytearray(), [0] * writers
+
+    def read_some(self):
+        part = self.connection.socket.recv(16384)
+        check(part, "the connection was closed")
+        self.text += part
+        at = 0
+        while at < len(self.text) and (end := resp.end_of_reply(self.text, at)) > 0:
+            writer, number, _ = bytes(self.text[at:end]).split(b"\r\n")[6].split(b" ")
+            check_equal(int(number), self.heard[int(writer)], "the next message of writer %s" % writer.decode())
+            self.heard[int(writer)] += 1
+            at = end
+        del self.text[:at]
+
+
+def test_slow_readers_of_many_writers(server):
+    """A connection has room again in the middle of a turn in which others write to it: nothing comes twice."""
     server.connect().call("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0")
-    writers, rounds, together, ahead = 4, 150, 10, 700  # so that its connection is full most of the time
-    heard = {str(writer).encode(): 0 for writer in range(writers)}
-    reader = server.connect(timeout=30)
-    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    reader.call("SUBSCRIBE", "news")
+    writers, messages, together, ahead = 4, 1500, 5, 700  # so that the connections are full most of the time
+    readers = [SlowReader(server, writers) for _ in range(4)]
 
     def write(writer):
         one = server.connect(timeout=30)
-        for number in range(0, rounds * together, together):
-            while number - heard[str(writer).encode()] > ahead:
+        for number in range(0, messages, together):
+            while number - min(reader.heard[writer] for reader in readers) > ahead:
                 time.sleep(0.0001)
             one.send(b"".join(resp.encode(["PUBLISH", "news", "%d %d %s" % (writer, number + i, "x" * 3000)]) for i in range(together)))
             for _ in range(together):
@@ -148,15 +168,14 @@ def test_slow_reader_of_many_writers(server):
     threads = [threading.Thread(target=write, args=(writer,)) for writer in range(writers)]
     for thread in threads:
         thread.start()
-    text = bytearray()
-    while sum(heard.values()) < writers * rounds * together:
-        text += reader.socket.recv(8192)
-        time.sleep(0.0003)
-        while text and (end := resp.end_of_reply(text, 0)) > 0:
-            writer, number, _ = bytes(text[:end]).split(b"\r\n")[6].split(b" ")
-            del text[:end]
-            check_equal(int(number), heard[writer], "the next message of writer %s" % writer.decode())
-            heard[writer] += 1
+    left = {reader.connection.socket: reader for reader in readers}
+    while left:
+        ready, _, _ = select.select(list(left), [], [], 30)
+        check(ready, "messages do not come")
+        for one in ready:
+            left[one].read_some()
+            if left[one].heard == [messages] * writers:
+                del left[one]
     for thread in threads:
         thread.join()
 
