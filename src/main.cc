@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "base/allocator.h"
@@ -138,10 +139,19 @@ class PidFile {
   bool quiet_ = false;
 };
 
+// What the directive says is done now and whenever it changes.
+void follow(server::Server& server, Bytes directive, const std::function<void()>& apply) {
+  apply();
+  server.config().on_change({directive}, [apply]() -> base::Result<> {
+    apply();
+    return {};
+  });
+}
+
 // Pages that became free go back to the system from a thread of jemalloc's own: behind the deletion
 // of gigabytes that would hold up the loop for tens of milliseconds.
 void follow_background_purge(server::Server& server) {
-  auto apply = [&server]() -> base::Result<> {
+  follow(server, "jemalloc-bg-thread", [&server] {
     int64_t threads = 1;
     int64_t on = server.settings().jemalloc_bg_thread;
     // The number is refused while a thread runs, which then has been set before.
@@ -149,28 +159,7 @@ void follow_background_purge(server::Server& server) {
     auto set = base::allocator_number("background_thread", &on);
     if (!set && on)
       server::log::notice("The memory allocator has no background thread: {}", set.error());
-    return {};
-  };
-  (void)apply();
-  server.config().on_change({"jemalloc-bg-thread"}, apply);
-}
-
-void follow_source_address(server::Server& server, host::UvHost& uv) {
-  auto apply = [&server, &uv]() -> base::Result<> {
-    uv.set_source(server.settings().bind_source_addr);
-    return {};
-  };
-  (void)apply();
-  server.config().on_change({"bind-source-addr"}, apply);
-}
-
-void follow_ring(server::Server& server, host::UvHost& uv) {
-  auto apply = [&server, &uv]() -> base::Result<> {
-    uv.use_ring(server.settings().io_uring);
-    return {};
-  };
-  (void)apply();
-  server.config().on_change({"io-uring"}, apply);
+  });
 }
 
 // Rules that are wrong whatever commands exist; the others are found when the users are made.
@@ -254,8 +243,8 @@ int run(const std::vector<Bytes>& arguments, const std::string& program) {
     server::AdminPort admin(server);
     server.persistence().backups().set_upload(uv.upload());
     follow_background_purge(server);
-    follow_source_address(server, uv);
-    follow_ring(server, uv);
+    follow(server, "bind-source-addr", [&] { uv.set_source(server.settings().bind_source_addr); });
+    follow(server, "io-uring", [&] { uv.use_ring(server.settings().io_uring); });
     server.on_stop([&](int code) {
       exit_code = code;
       uv.stop();

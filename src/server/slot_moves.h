@@ -77,9 +77,9 @@ class Server;
 constexpr size_t kMoveSlotsAtOnce = 16;
 constexpr size_t kMoveBatchBytes = 256 * 1024;             // of keys and values in one question
 constexpr base::Nanos kMoveBudget = base::kNanosPerMilli;  // of a turn: to gather, install, drop
-constexpr size_t kFewChanges = 64;  // keys: then writes may wait for the rest
-constexpr unsigned kCounts = 20;    // of keys, while some expire here or there
-constexpr base::Millis kCountAgainMs = 5;
+constexpr size_t kFewChanges = 64;         // keys: then writes may wait for the rest
+constexpr unsigned kCounts = 20;           // of keys, while some expire here or there
+constexpr base::Millis kCountAgainMs = 5;  // later they are counted again
 constexpr unsigned kCatchUpRounds = 16;    // then they wait even for more
 constexpr base::Millis kHoldMaxMs = 500;   // then writes go on, and a move that is not over ends
 constexpr base::Bytes kOver = "OVER";      // is said of a unit
