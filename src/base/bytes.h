@@ -57,4 +57,30 @@ inline bool equal_short(Bytes left, Bytes right) {
   return a[0] == b[0] && a[size / 2] == b[size / 2] && a[size - 1] == b[size - 1];
 }
 
+// Copies bytes that are usually few; none may have no address.
+inline void copy_short(char* to, Bytes from) {
+  const size_t size = from.size();
+  const char* at = from.data();
+  if (size > 16) {
+    std::memcpy(to, at, size);
+  } else if (size >= 8) {
+    uint64_t ends[2];
+    std::memcpy(&ends[0], at, 8);
+    std::memcpy(&ends[1], at + size - 8, 8);
+    std::memcpy(to, &ends[0], 8);
+    std::memcpy(to + size - 8, &ends[1], 8);
+  } else if (size >= 4) {
+    uint32_t ends[2];
+    std::memcpy(&ends[0], at, 4);
+    std::memcpy(&ends[1], at + size - 4, 4);
+    std::memcpy(to, &ends[0], 4);
+    std::memcpy(to + size - 4, &ends[1], 4);
+  } else if (size > 0) {
+    const char middle = at[size / 2], last = at[size - 1];
+    to[0] = at[0];
+    to[size / 2] = middle;
+    to[size - 1] = last;
+  }
+}
+
 }  // namespace quoll::base

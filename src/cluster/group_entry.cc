@@ -33,7 +33,7 @@ char* put(char* at, Number number) {
   return at + sizeof number;
 }
 char* put_bytes(char* at, base::Bytes bytes) {
-  if (!bytes.empty()) std::memcpy(at, bytes.data(), bytes.size());
+  base::copy_short(at, bytes);
   return at + bytes.size();
 }
 

@@ -123,7 +123,7 @@ void GroupWal::append(base::Bytes encoded, Index last) {
   } else if (first <= runs_.last().index) {
     cut_collected(first);
   }
-  if (collected_.empty()) collected_.resize(kWalBatchBytes);
+  if (collected_.empty()) begin_batch();
   collected_ += encoded;
   each_entry(encoded, [this](Position entry, size_t) {
     extend(entry);
@@ -164,6 +164,12 @@ void GroupWal::cut_collected(Index index) {
   runs_.truncate(index - 1);
 }
 
+// With room for as much as the one before: growing would copy it several times.
+void GroupWal::begin_batch() {
+  collected_.reserve(batch_room_);
+  collected_.resize(kWalBatchBytes);
+}
+
 void GroupWal::flush() { step(); }
 
 // Starts whatever can be started now. Everything that ends comes back here.
@@ -192,10 +198,11 @@ void GroupWal::hand_over() {
 }
 
 void GroupWal::send_batch() {
-  if (collected_.empty()) collected_.resize(kWalBatchBytes);
+  if (collected_.empty()) begin_batch();
   const size_t bytes = collected_.size();
   encode_wal_batch({bytes - kWalBatchBytes, promised_}, file_sequence_, size_, collected_.data());
   marked_ = promised_;
+  batch_room_ = std::min(bytes + bytes / 4, kWalBatchRoomMax);
   handed_ = runs_.last();
   size_ += bytes;
   in_flight_.push_back({handed_, bytes});

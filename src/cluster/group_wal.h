@@ -59,6 +59,7 @@ namespace quoll::cluster {
 constexpr uint64_t kWalFileBytes = uint64_t{64} << 20;
 constexpr base::Nanos kWalSyncEvery = 1'000 * base::kNanosPerMilli;
 constexpr base::Nanos kWalRetryAfter = 1'000 * base::kNanosPerMilli;
+constexpr size_t kWalBatchRoomMax = 1024 * 1024;  // bytes made room for before they come
 constexpr size_t kWalAppendsMax = 16;  // on their way to a disk that gathers, if they are synced
 
 class GroupWalEvents {
@@ -160,6 +161,7 @@ class GroupWal {
   void extend(Position entry);
   void step();
   void hand_over();
+  void begin_batch();
   void send_batch();
   void appended(const base::Result<>& result);
   bool sync_due() const;
@@ -207,6 +209,7 @@ class GroupWal {
   // The log.
   EpochRuns runs_;         // all of it
   std::string collected_;  // behind handed_: room for a batch's header, then entries
+  size_t batch_room_ = 0;  // bytes, for the next one
   Position handed_;        // to the disk
   Position written_;
   Position synced_;

@@ -386,7 +386,7 @@ void Session::fail_held(const Verdict& verdict) {
   wire::OutQueue tail;
   out_.move_tail(sendable, tail);
   const std::string text = tail.text();
-  std::deque<Hold> holds = std::move(holds_);
+  base::Fifo<Hold> holds = std::move(holds_);
   holds_.clear();
   uint64_t at = sendable;
   auto copy_to = [&](uint64_t end) {

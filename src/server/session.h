@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fifo.h"
 #include "host/host.h"
 #include "server/acl_user.h"
 #include "server/output_gate.h"
@@ -257,7 +258,7 @@ class Session final : public host::PeerEvents {
   wire::CommandBatch batch_;
   size_t next_ = 0;  // command of the batch to run next
   std::deque<OwnedArgs> pending_;
-  std::deque<Hold> holds_;
+  base::Fifo<Hold> holds_;
   wire::OutQueue aside_;  // messages that arrived while a command runs
   uint64_t reply_start_ = 0;
   uint64_t muted_from_ = 0;  // while muted_: what is written behind is dropped

@@ -1,7 +1,5 @@
 #include "store/commit.h"
 
-#include <cstring>
-
 namespace quoll::store {
 
 constexpr size_t kArenaBlockBytes = 16 * 1024;  // kept between commits; larger items get their own
@@ -28,13 +26,22 @@ char* CommitBuilder::room(size_t bytes) {
 
 Bytes CommitBuilder::keep(Bytes bytes) {
   char* place = room(bytes.size());
-  if (!bytes.empty()) std::memcpy(place, bytes.data(), bytes.size());  // keyless: no address
+  base::copy_short(place, bytes);
   return {place, bytes.size()};
 }
 
 void CommitBuilder::keep_effect(DbIndex db, Args args) {
-  auto* kept = reinterpret_cast<Bytes*>(room(args.size() * sizeof(Bytes)));
-  for (size_t i = 0; i < args.size(); ++i) new (kept + i) Bytes(keep(args[i]));
+  size_t bytes = args.size() * sizeof(Bytes);
+  for (Bytes arg : args) bytes += arg.size();
+  // One piece of memory for all of it: the words behind what points to them.
+  char* place = room(bytes);
+  auto* kept = reinterpret_cast<Bytes*>(place);
+  place += args.size() * sizeof(Bytes);
+  for (size_t i = 0; i < args.size(); ++i) {
+    base::copy_short(place, args[i]);
+    new (kept + i) Bytes(place, args[i].size());
+    place += args[i].size();
+  }
   effects_.push_back({db, Args(kept, args.size()), targets_});
 }
 

@@ -4,6 +4,7 @@
 
 #include <string>
 
+using quoll::base::copy_short;
 using quoll::base::equal_short;
 
 TEST_CASE("equal_short sees every byte of every length") {
@@ -17,4 +18,18 @@ TEST_CASE("equal_short sees every byte of every length") {
       CHECK_FALSE(equal_short(text, other));
     }
   }
+}
+
+TEST_CASE("short bytes are copied whole, and nothing beside them") {
+  std::string from;
+  for (int i = 0; i < 40; ++i) from += static_cast<char>('A' + i);
+  for (size_t size = 0; size <= from.size(); ++size) {
+    CAPTURE(size);
+    std::string to(size + 2, '.');
+    copy_short(to.data() + 1, quoll::base::Bytes(from).substr(0, size));
+    CHECK(to == "." + from.substr(0, size) + ".");
+  }
+  char untouched = '.';
+  copy_short(&untouched, {});
+  CHECK(untouched == '.');
 }
