@@ -12,7 +12,7 @@ constexpr uint8_t kSoonFlag = 4;
 std::string encode_preamble(const Preamble& preamble) {
   std::string out(kGroupMagic);
   FieldWriter(out)
-      .number(kFramesVersion)
+      .number(kFramesVersion | (preamble.proves ? kProofFollows : 0))
       .number(preamble.config)
       .number(preamble.from)
       .number(preamble.to)
@@ -27,9 +27,11 @@ std::optional<Preamble> decode_preamble(base::Bytes bytes) {
   FieldReader in(bytes.substr(kGroupMagic.size()));
   Preamble preamble;
   uint32_t version;
-  if (!in.number(version) || version != kFramesVersion || !in.number(preamble.config) ||
-      !in.number(preamble.from) || !in.number(preamble.to) || !in.number(preamble.tls_port))
+  if (!in.number(version) || (version & ~kProofFollows) != kFramesVersion ||
+      !in.number(preamble.config) || !in.number(preamble.from) || !in.number(preamble.to) ||
+      !in.number(preamble.tls_port))
     return {};
+  preamble.proves = version & kProofFollows;
   preamble.id = in.rest().substr(0, kMemberIdBytes);
   return preamble;
 }

@@ -1,6 +1,8 @@
 // The bytes between two members of a group, over one connection.
 //
 //   both begin with   "QUOLLGRP" version4 config8 from1 to1 tls2 id40
+//   with a secret     nonce16, then proof32 that it is known (bus_proof.h); the version has the
+//                     bit kProofFollows then. The greeting is all in front of the proof.
 //   then frames       size4 type1 body      size: of type and body
 //
 //   type 1..8   a GroupMessage: flags1 epoch8 at16 index8 round8 number8 synced8 entries
@@ -32,6 +34,7 @@ constexpr size_t kPreambleBytes = 8 + 4 + 8 + 1 + 1 + 2 + kMemberIdBytes;
 constexpr size_t kFrameHeaderBytes = 5;
 constexpr size_t kMessageHeaderBytes = 1 + 8 + 16 + 8 + 8 + 8 + 8;
 constexpr uint32_t kFramesVersion = 4;
+constexpr uint32_t kProofFollows = uint32_t{1} << 31;
 constexpr size_t kFrameBytesMax = (size_t{1} << 30) + 4096;  // an entry of the greatest size
 
 enum class FrameType : uint8_t {
@@ -55,6 +58,7 @@ struct Preamble {
   Member to = kNoMember;
   uint16_t tls_port = 0;
   std::string id;
+  bool proves = false;  // nonce and proof follow
 };
 
 std::string encode_preamble(const Preamble& preamble);

@@ -5,28 +5,37 @@
 //
 //   dial / accept -> preamble both ways -> linked -> frames ... -> unlinked -> dial again
 //
+// Where the cluster has a secret both sides prove between the preamble and the first frame that
+// they know it: by then nobody has been displaced, told anything or heard. Another secret counts
+// for connections made from then on.
+//
 // Sending never waits: what the other side does not take yet is kept here and waiting_bytes()
 // tells how much. Who produces much looks at it.
 // Cost: one write per frame, without a copy, while the connection takes them; else one gathered
-// write per connection and turn.
+// write per connection and turn. Of those that have not yet said who they are, and proven it, there
+// are kStrangersMax, the oldest giving way to the next, each for kHandshakeMs and with less than a
+// handshake's bytes; what is wrong with them is told at intervals.
 #pragma once
 
 #include <array>
-#include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "cluster/bus_proof.h"
 #include "cluster/group_frames.h"
+#include "cluster/rare_trouble.h"
 #include "host/host.h"
 
 namespace quoll::cluster {
 
-constexpr size_t kReceiveBytes = 256 * 1024;  // of one look at a connection
-constexpr base::Millis kRedialMs = 100;      // after a connection ended
-constexpr base::Millis kDialAgainMs = 2000;  // when nobody answers
-constexpr base::Millis kHandshakeMs = 2000;  // until the preamble is there
-constexpr size_t kStrangersMax = 64;         // connections that have not yet said who they are
+constexpr size_t kReceiveBytes = 256 * 1024;    // of one look at a connection
+constexpr base::Millis kRedialMs = 100;         // after a connection ended
+constexpr base::Millis kDialAgainMs = 2000;     // when nobody answers
+constexpr base::Millis kRefusedAgainMs = 1000;  // when one of the two does not know the secret
+constexpr base::Millis kHandshakeMs = 2000;     // until the preamble is there, and the proof
+constexpr size_t kStrangersMax = 64;            // connections that have not yet said who they are
 
 class GroupLinksEvents {
  public:
@@ -47,6 +56,8 @@ class GroupLinks {
     std::string id;
     uint16_t tls_port = 0;           // of our clients
     base::Millis silence_ms = 3000;  // then a connection counts as broken
+    // Of the cluster, as of now; none: there is no proof. Asked for each connection.
+    std::function<BusSecrets()> secrets = {};
   };
   GroupLinks(const host::Host& host, Options options, GroupLinksEvents& events);
   ~GroupLinks();
@@ -85,12 +96,15 @@ class GroupLinks {
   };
   void dial(Member member);
   bool means(Member member, base::Bytes id) const;
-  void accepted(std::unique_ptr<host::Peer> peer);
-  bool greet(Link& link, const Preamble& preamble);
+  bool fits(const Link& link, const Preamble& preamble, bool dialed);
+  void adopt(Link& link, Member member);
+  void add_stranger(std::unique_ptr<host::Peer> peer);
+  enum class Trouble : uint8_t { config, node, proof, last = proof };
+  void trouble(Trouble kind, std::string text);
   void ended(Link& link);
   void bury(std::unique_ptr<Link> link);
-  Preamble preamble_for(Member member) const {
-    return {options_.config, options_.self, member, options_.tls_port, options_.id};
+  Preamble preamble_for(Member member, bool proves) const {
+    return {options_.config, options_.self, member, options_.tls_port, options_.id, proves};
   }
 
   host::Host host_;
@@ -102,8 +116,9 @@ class GroupLinks {
   Links strangers_;
   Links buried_;  // until the turn ends
   std::array<base::Millis, kMembersMax> dial_at_{};
+  std::array<RareTrouble, static_cast<size_t>(Trouble::last) + 1> rare_troubles_;
   std::vector<char> scratch_;  // what a connection receives at once
-  base::Millis now_ = 0;
+  base::Millis now_;           // steady; as of the last tick
   uint64_t told_ = 0;
   uint64_t frames_sent_ = 0;
   uint64_t frames_received_ = 0;

@@ -1,12 +1,9 @@
 #include "cluster/node_bus.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 
-#include <cstring>
+#include <algorithm>
 
-#include "base/sha256.h"
 #include "cluster/group_frames.h"
 
 namespace quoll::cluster {
@@ -21,6 +18,9 @@ constexpr uint32_t kNodeBusVersion = 1;
 constexpr size_t kBusReceiveBytes = 64 * 1024;
 constexpr size_t kBusFrameHeaderBytes = 4 + 1 + 4;
 constexpr uint32_t kWantsNoAnswer = 0;
+// Whose proof it is.
+constexpr Bytes kDialerPart = "dials";
+constexpr Bytes kAcceptorPart = "accepts";
 
 std::string key_of(const host::Endpoint& at) { return fmt::format("{}:{}", at.address, at.port); }
 
@@ -28,24 +28,6 @@ std::string without_port(std::string address) {
   address.resize(std::min(address.rfind(':'), address.size()));
   if (address.starts_with('[')) address = address.substr(1, address.size() - 2);
   return address;
-}
-
-std::string proof_of(Bytes secret, Bytes side, Bytes greeting_dialer, Bytes greeting_other) {
-  std::string text(side);
-  (text += greeting_dialer) += greeting_other;
-  base::Sha256 proof{};
-  unsigned size = 0;
-  HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()),
-       reinterpret_cast<const unsigned char*>(text.data()), text.size(), proof.data(), &size);
-  return std::string(proof.begin(), proof.end());
-}
-
-bool same_proof(Bytes a, Bytes b) {
-  base::Sha256 one{}, other{};
-  if (a.size() != one.size() || b.size() != one.size()) return false;
-  std::memcpy(one.data(), a.data(), one.size());
-  std::memcpy(other.data(), b.data(), other.size());
-  return base::same_digest(one, other);
 }
 
 }  // namespace
@@ -138,7 +120,22 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
     flush();
   }
 
-  void closed(const std::string&) override { end("the connection to " + name() + " ended"); }
+  void closed(const std::string&) override {
+    if (dialed() && !proven_ && !their_greeting_.empty() && !bus_.secrets_.front().empty())
+      bus_.trouble(name() +
+                   " ended the connection when we had proven that we know the cluster's secret: it "
+                   "may know another one");
+    end("the connection to " + name() + " ended");
+  }
+
+  // Its time for that is over.
+  void end_unproven() {
+    if (!dialed())
+      bus_.trouble(name() + (their_greeting_.empty()
+                                 ? " does not say who it is"
+                                 : " does not prove that it knows the cluster's secret"));
+    end(key_ + " does not answer");
+  }
 
  private:
   struct Waiting {
@@ -157,7 +154,7 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
     own_greeting_ += kNodeMagic;
     out.number(kNodeBusVersion);
     own_greeting_ += bus_.id_;
-    own_greeting_ += bus_.draw_nonce();
+    own_greeting_ += draw_bus_nonce(bus_.host_.process);
     out_.add(own_greeting_);
   }
 
@@ -175,7 +172,10 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
       waiting_ += frame;
   }
 
-  void refuse(const std::string& why) { end(why); }
+  void refuse(const std::string& why) {
+    if (!proven_) bus_.trouble(why);
+    end(why);
+  }
 
   // The greeting of the other side, then its proof. True: it is proven now.
   bool take_proof() {
@@ -187,15 +187,16 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
       in_.erase(0, kNodeGreetingBytes);
       if (!take_greeting()) return false;
     }
-    if (in_.size() < kNodeProofBytes) return flush(), false;
-    const std::string wanted =
-        dialed() ? proof_of(bus_.secret_, "accepts", own_greeting_, their_greeting_)
-                 : proof_of(bus_.secret_, "dials", their_greeting_, own_greeting_);
-    const bool same = same_proof(Bytes(in_).substr(0, kNodeProofBytes), wanted);
-    in_.erase(0, kNodeProofBytes);
-    if (!same) return refuse(name() + " does not know the cluster's secret"), false;
+    if (in_.size() < kBusProofBytes) return flush(), false;
+    const Bytes proof = Bytes(in_).substr(0, kBusProofBytes);
+    const std::string* secret =
+        dialed()
+            ? proven_secret(bus_.secrets_, proof, kAcceptorPart, own_greeting_, their_greeting_)
+            : proven_secret(bus_.secrets_, proof, kDialerPart, their_greeting_, own_greeting_);
+    in_.erase(0, kBusProofBytes);
+    if (!secret) return refuse(name() + " does not know the cluster's secret"), false;
     // Nothing is answered, nor a proof given to who dials, before it has given its own.
-    if (!dialed()) out_.add(proof_of(bus_.secret_, "accepts", their_greeting_, own_greeting_));
+    if (!dialed()) out_.add(bus_proof(*secret, kAcceptorPart, their_greeting_, own_greeting_));
     proven_ = true;
     return true;
   }
@@ -207,7 +208,7 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
     if (version != kNodeBusVersion) return refuse(name() + " speaks another version"), false;
     their_id_ = in.rest().substr(0, kMemberIdBytes);
     if (dialed())
-      out_.add(proof_of(bus_.secret_, "dials", own_greeting_, their_greeting_));
+      out_.add(bus_proof(bus_.secrets_.front(), kDialerPart, own_greeting_, their_greeting_));
     else
       greet();
     return true;
@@ -297,12 +298,12 @@ class NodeBus::Link final : public host::PeerEvents, public std::enable_shared_f
   friend class NodeBus;
 };
 
-NodeBus::NodeBus(const host::Host& host, std::string id, std::string secret, Serve serve)
+NodeBus::NodeBus(const host::Host& host, std::string id, Serve serve)
     : host_(host),
       id_(std::move(id)),
-      secret_(std::move(secret)),
       serve_(std::move(serve)),
-      scratch_(kBusReceiveBytes) {}
+      scratch_(kBusReceiveBytes),
+      now_(host.clock.steady() / base::kNanosPerMilli) {}
 
 NodeBus::~NodeBus() {
   *alive_ = false;
@@ -312,25 +313,28 @@ NodeBus::~NodeBus() {
 }
 
 Result<> NodeBus::listen(const host::Endpoint& at) {
-  auto listener = host_.transport.listen(
-      at, {}, [this](std::unique_ptr<host::Peer> peer) { accepted(std::move(peer)); });
+  auto listener =
+      host_.transport.listen(at, {}, [this, alive = alive_](std::unique_ptr<host::Peer> peer) {
+        if (*alive) accepted(std::move(peer));
+      });
   if (!listener) return Error{listener.error()};
   listeners_.push_back(std::move(listener.value()));
   return {};
 }
 
-std::string NodeBus::draw_nonce() {
-  std::string nonce;
-  FieldWriter out(nonce);
-  out.number(host_.process.draw_secret()).number(host_.process.draw_secret());
-  return nonce;
+void NodeBus::trouble(std::string text) {
+  if (!on_trouble_) return;
+  if (const auto told = rare_trouble_.tell(std::move(text), now_)) on_trouble_(*told);
 }
 
+// Strangers that say nothing shall not keep out those that do.
 void NodeBus::accepted(std::unique_ptr<host::Peer> peer) {
-  size_t strangers = 0;
-  for (const auto& link : accepted_) strangers += !link->proven();
-  if (strangers >= kStrangerNodesMax || accepted_.size() >= kNodesConnectedMax)
-    return peer->close();
+  const auto unproven = [](const auto& link) { return !link->proven(); };
+  if (static_cast<size_t>(std::ranges::count_if(accepted_, unproven)) >= kStrangerNodesMax) {
+    const auto oldest = *std::ranges::find_if(accepted_, unproven);
+    oldest->end_unproven();
+  }
+  if (accepted_.size() >= kNodesConnectedMax) return peer->close();
   auto link = std::make_shared<Link>(*this, "");
   accepted_.push_back(link);
   link->start(std::move(peer));
@@ -398,7 +402,10 @@ void NodeBus::tick(base::Millis now) {
     link->expire(now);
     const bool late = !link->proven() && now - link->since() > kGreetingMs;
     const bool unused = link->dialed() && link->idle() && now - link->used() > kIdleLinkMs;
-    if (late || unused) link->end(link->key() + " does not answer");
+    if (late)
+      link->end_unproven();
+    else if (unused)
+      link->end(link->key() + " does not answer");
   }
 }
 

@@ -4,20 +4,21 @@
 //   dial -> greeting both ways (who, nonce) -> proof both ways -> question 7 ... answer 7
 //
 //   greeting   "QUOLLNOD" version4 id40 nonce16
-//   proof      HMAC-SHA256(secret, side | both nonces | both ids)
+//   proof32    that the secret is known (bus_proof.h); who dials gives it first
 //   question   size4 kind1 number4 body        size: of all behind it; number 0: wants no answer
 //   answer     size4 0 number4 fine1 body      not fine: the body says why
 //
 // Whoever knows the cluster's secret may ask; without a secret everybody who reaches the port may,
-// and the proof says nothing. A question is answered once, or fails when the connection ends or
-// its time is over; then nobody knows whether it was heard, unless the error begins with kUnheard.
-// Questions over one connection arrive in order. A connection that opens with "QUOLLGRP" is one of
-// a member of a group (group_frames.h): it is handed on, with what it has sent, once its preamble
-// is there.
+// and the proof says nothing. Another secret counts for connections made from then on. A question
+// is answered once, or fails when the connection ends or its time is over; then nobody knows
+// whether it was heard, unless the error begins with kUnheard. Questions over one connection arrive
+// in order. A connection that opens with "QUOLLGRP" is one of a member of a group (group_frames.h):
+// it is handed on, with what it has sent, once its preamble is there.
 //
 // Bounds: kAskedMax questions wait for answers per node, frames have up to kNodeFrameBytesMax,
-// kStrangerNodesMax connections have not yet proven anything, kNodesConnectedMax have dialed us;
-// who does not read its answers is left at kAnswersWaitingBytesMax.
+// kStrangerNodesMax connections have not yet proven anything, the oldest giving way to the next,
+// kNodesConnectedMax have dialed us; who does not read its answers is left at
+// kAnswersWaitingBytesMax.
 #pragma once
 
 #include <array>
@@ -28,15 +29,15 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cluster/bus_proof.h"
 #include "cluster/group_types.h"
+#include "cluster/rare_trouble.h"
 #include "cluster/send_queue.h"
 #include "host/host.h"
 
 namespace quoll::cluster {
 
-constexpr size_t kNodeNonceBytes = 16;
-constexpr size_t kNodeGreetingBytes = 8 + 4 + kMemberIdBytes + kNodeNonceBytes;
-constexpr size_t kNodeProofBytes = 32;
+constexpr size_t kNodeGreetingBytes = 8 + 4 + kMemberIdBytes + kBusNonceBytes;
 constexpr size_t kNodeFrameBytesMax = 64 * 1024 * 1024;
 constexpr size_t kAskedMax = 1024;
 constexpr size_t kStrangerNodesMax = 64;
@@ -91,7 +92,11 @@ class NodeBus {
   // A connection of a member of a group, and what it has sent so far: its preamble at least.
   using OnOther = std::function<void(std::unique_ptr<host::Peer>, std::string)>;
 
-  NodeBus(const host::Host& host, std::string id, std::string secret, Serve serve);
+  // Something a person should read.
+  using OnTrouble = std::function<void(const std::string&)>;
+
+  // The secret is the empty one.
+  NodeBus(const host::Host& host, std::string id, Serve serve);
   ~NodeBus();
   NodeBus(const NodeBus&) = delete;
   NodeBus& operator=(const NodeBus&) = delete;
@@ -100,8 +105,9 @@ class NodeBus {
   // The port really listened at; 0: nowhere.
   uint16_t port() const { return listeners_.empty() ? 0 : listeners_[0]->endpoint().port; }
   void on_other(OnOther told) { on_other_ = std::move(told); }
+  void on_trouble(OnTrouble told) { on_trouble_ = std::move(told); }
   // Of connections made from now on.
-  void set_secret(std::string secret) { secret_ = std::move(secret); }
+  void set_secrets(BusSecrets secrets) { secrets_ = std::move(secrets); }
   void set_id(std::string id) { id_ = std::move(id); }
 
   void ask(const host::Endpoint& to, Question question, base::Bytes body, OnAnswer done,
@@ -124,20 +130,22 @@ class NodeBus {
   void dial(const std::string& key, const host::Endpoint& to);
   void hand_on(Link& link, std::string bytes);
   void ended(Link& link);
-  std::string draw_nonce();
+  void trouble(std::string text);
 
   host::Host host_;
   std::string id_;
-  std::string secret_;
+  BusSecrets secrets_{std::string()};
   Serve serve_;
   OnOther on_other_;
+  OnTrouble on_trouble_;
+  RareTrouble rare_trouble_;
   std::vector<std::unique_ptr<host::Listener>> listeners_;
   std::map<std::string, std::shared_ptr<Link>> dialed_;  // by address
   std::map<std::string, base::Millis> unreached_;        // until when they are not told
   std::vector<std::shared_ptr<Link>> accepted_;
   std::vector<std::shared_ptr<Link>> buried_;  // until the turn ends
   std::vector<char> scratch_;
-  base::Millis now_ = 0;
+  base::Millis now_;  // steady; as of the last tick
   uint64_t sent_ = 0;
   uint64_t received_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

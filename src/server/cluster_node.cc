@@ -60,13 +60,14 @@ ClusterNode::ClusterNode(Server& server)
   forwarding_ = std::make_unique<Forwarding>(server, *this);
   imports_ = std::make_unique<SlotImports>(server, *this);
   bus_ = std::make_unique<cluster::NodeBus>(
-      server.host(), std::string(cluster::kNodeIdBytes, '0'), std::string(),
+      server.host(), std::string(cluster::kNodeIdBytes, '0'),
       [this](const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer) {
         serve(asked, std::move(answer));
       });
   bus_->on_other([this](std::unique_ptr<host::Peer> peer, const std::string& received) {
     take_member(std::move(peer), received);
   });
+  bus_->on_trouble([](const std::string& text) { log::warning("Cluster: {}", text); });
 }
 
 ClusterNode::~ClusterNode() { *alive_ = false; }

@@ -69,8 +69,8 @@ uint64_t ClusterNode::position_of(size_t place) const {
 }
 
 void ClusterNode::secrets_changed() {
-  const bool given = server_.cluster_secrets().given();
-  bus_->set_secret(given ? server_.cluster_secrets().of({}).front() : std::string());
+  const auto& secrets = server_.cluster_secrets().of_file();
+  bus_->set_secrets(secrets.empty() ? cluster::BusSecrets{std::string()} : secrets);
   if (gossip_) gossip_->set_secrets(server_.cluster_secrets().of(topology().cluster_id()));
 }
 

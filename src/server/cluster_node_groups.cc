@@ -70,6 +70,7 @@ GroupPart ClusterNode::part_at(const NodePlace& place) const {
     if (node == cluster::kNoNode) return {};
     return endpoint(node);
   };
+  part.secrets = [&secrets = server_.cluster_secrets()] { return secrets.of_file(); };
   return part;
 }
 

@@ -2,8 +2,10 @@
 //
 // cluster-secret-file holds one or two lines, a secret each, of kGossipSecretBytesMin bytes at
 // least; spaces around them are not part of them, empty lines do not count. The first seals what we
-// say, all open what we hear. So a secret is changed without a gap, in three steps, each on all
-// nodes before the next (the file is read at start, by SIGHUP, and when the directive is changed):
+// say, all open what we hear: datagrams of gossip (cluster/gossip_cipher.h), and the proofs with
+// which connections of the bus begin (cluster/bus_proof.h). So a secret is changed without a gap,
+// in three steps, each on all nodes before the next (the file is read at start, by SIGHUP, and when
+// the directive is changed):
 //
 //   1. old     2. new     3. new
 //      new        old
@@ -34,6 +36,8 @@ class ClusterSecrets {
   base::Result<> load();
   // Whether there is a file.
   bool given() const { return !secrets_.empty(); }
+  // None without one.
+  const std::vector<std::string>& of_file() const { return secrets_; }
   // One or two, for the cluster of this id; the first seals.
   std::vector<std::string> of(base::Bytes cluster_id) const;
   // Runs after every load(); one listener.

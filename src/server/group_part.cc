@@ -19,6 +19,7 @@ cluster::GroupLinks::Options GroupPart::link_options() const {
   options.config = config_hash(group_name);
   options.id = id;
   options.silence_ms = kSilenceTimeouts * config.election_timeout_ms;
+  options.secrets = secrets;
   return options;
 }
 

@@ -25,6 +25,7 @@ struct GroupPart {
   cluster::GroupShape shape;
   bool begins = false;  // with this shape; else it is that of a group we join, for whom to talk to
   Whereabouts where;    // nodes are, by their ids
+  std::function<cluster::BusSecrets()> secrets;  // of the cluster, as of now (group_links.h)
 
   // What connections to members of the group carry.
   static uint64_t config_hash(base::Bytes group_name);

@@ -173,6 +173,7 @@ cluster::GroupLinks::Options ReplicaGroup::link_options() const {
     options.config = config_hash(config_, server_.settings().cluster_group);
     options.id = id_;
     options.silence_ms = 3 * config_.election_timeout_ms;
+    options.secrets = [&secrets = server_.cluster_secrets()] { return secrets.of_file(); };
   }
   options.tls_port = members_[config_.self].tls_port;
   return options;
