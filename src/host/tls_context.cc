@@ -118,6 +118,13 @@ void use_session_cache(SSL_CTX* context, const TlsSettings& settings) {
   SSL_CTX_set_timeout(context, static_cast<long>(settings.session_cache_timeout_seconds));
 }
 
+// Servers connect seldom, and look at each other's certificate every time.
+void use_no_sessions(SSL_CTX* context) {
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+  SSL_CTX_set_num_tickets(context, 0);
+}
+
 // What both sides need.
 Result<TlsContext> make_context(const TlsSettings& settings, const std::string& cert,
                                 const std::string& key, const std::string& password) {
@@ -138,16 +145,17 @@ Result<TlsContext> make_context(const TlsSettings& settings, const std::string& 
   return context;
 }
 
-Result<TlsContext> make_server_context(const TlsSettings& settings) {
+Result<TlsContext> make_server_context(const TlsSettings& settings, TlsClientAuth auth,
+                                       bool sessions) {
   auto made = make_context(settings, settings.cert_file, settings.key_file, settings.key_file_pass);
   if (!made) return made;
   SSL_CTX* context = made.value().get();
   int verify = SSL_VERIFY_NONE;
-  if (settings.auth_clients != TlsClientAuth::no) verify = SSL_VERIFY_PEER;
-  if (settings.auth_clients == TlsClientAuth::yes) verify |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+  if (auth != TlsClientAuth::no) verify = SSL_VERIFY_PEER;
+  if (auth == TlsClientAuth::yes) verify |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
   SSL_CTX_set_verify(context, verify, nullptr);
   if (settings.prefer_server_ciphers) SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE);
-  use_session_cache(context, settings);
+  sessions ? use_session_cache(context, settings) : use_no_sessions(context);
   if (auto done = use_dh_params(context, settings.dh_params_file); !done)
     return Error{done.error()};
   return made;
@@ -181,18 +189,25 @@ Result<> TlsContexts::configure(const TlsSettings& settings) {
   seen_ = stamps();
   if (settings.cert_file.empty()) return Error{"No tls-cert-file configured!"};
   if (settings.key_file.empty()) return Error{"No tls-key-file configured!"};
-  if (settings.auth_clients != TlsClientAuth::no && settings.ca_cert_file.empty() &&
-      settings.ca_cert_dir.empty())
+  const bool verifies = settings.auth_clients != TlsClientAuth::no || settings.between_servers;
+  if (verifies && settings.ca_cert_file.empty() && settings.ca_cert_dir.empty())
     return Error{
         "Either tls-ca-cert-file or tls-ca-cert-dir must be specified when tls-cluster, "
         "tls-replication or tls-auth-clients are enabled!"};
   ERR_clear_error();
-  auto server = make_server_context(settings);
+  auto server = make_server_context(settings, settings.auth_clients, true);
   if (!server) return Error{server.error()};
+  TlsContext mutual;
+  if (settings.between_servers) {
+    auto made = make_server_context(settings, TlsClientAuth::yes, false);
+    if (!made) return Error{made.error()};
+    mutual = made.value();
+  }
   auto client = make_client_context(settings);
   if (!client) return Error{client.error()};
   server_ = server.value();
   client_ = client.value();
+  mutual_ = std::move(mutual);
   return {};
 }
 

@@ -1,6 +1,6 @@
-// TlsContexts: what TlsSettings mean to OpenSSL: one SSL_CTX for connections that come in and one
-// for those we make. They are built and checked as a whole; a connection shares its context, which
-// lives until the last one that uses it is gone.
+// TlsContexts: what TlsSettings mean to OpenSSL: one SSL_CTX for connections that come in, one for
+// those of other servers that come in, and one for those we make. They are built and checked as a
+// whole; a connection shares its context, which lives until the last one that uses it is gone.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -26,6 +26,9 @@ class TlsContexts {
 
   const TlsContext& server() const { return server_; }
   const TlsContext& client() const { return client_; }
+  // Null unless TlsSettings::between_servers. A context of its own: who has shown no certificate at
+  // server() cannot go on with that session here.
+  const TlsContext& mutual() const { return mutual_; }
 
  private:
   // What tells two versions of a file apart.
@@ -39,6 +42,7 @@ class TlsContexts {
 
   TlsContext server_;
   TlsContext client_;
+  TlsContext mutual_;
   std::vector<std::string> files_;
   std::vector<Stamp> seen_;
 };

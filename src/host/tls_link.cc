@@ -489,6 +489,20 @@ base::Result<std::unique_ptr<Listener>> TlsTransport::listen_named(const Endpoin
   });
 }
 
+void TlsTransport::secure(std::unique_ptr<Peer> peer, Side side, OnPeer on_peer,
+                          OnFailure on_failure) {
+  const std::string address = peer->remote_address();
+  const bool dialed = side == Side::dialed;
+  const TlsContext& context = dialed ? contexts_->client() : contexts_->mutual();
+  if (!context) return on_failure(address, "TLS is not configured");  // the peer goes
+  handshakes_->begin(std::move(peer), context, dialed,
+                     [on_peer = std::move(on_peer), on_failure = std::move(on_failure), address](
+                         std::shared_ptr<TlsLink> link, const std::string& error) {
+                       if (!link) return on_failure(address, error);
+                       on_peer(std::make_unique<TlsPeer>(std::move(link)));
+                     });
+}
+
 void TlsTransport::dial(const Endpoint& to, OnDial done) {
   if (!configured()) return done(base::Error{"TLS is not configured"});
   inner_.dial(to, [handshakes = handshakes_, contexts = contexts_,

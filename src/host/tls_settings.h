@@ -19,9 +19,10 @@ struct TlsSettings {
   std::string ca_cert_file;
   std::string ca_cert_dir;
   TlsClientAuth auth_clients = TlsClientAuth::yes;
-  std::string protocols;     // "TLSv1.2 TLSv1.3"; empty: these two
-  std::string ciphers;       // up to TLS 1.2
-  std::string ciphersuites;  // TLS 1.3
+  bool between_servers = false;  // whose certificates are looked at, whatever auth_clients says
+  std::string protocols;         // "TLSv1.2 TLSv1.3"; empty: these two
+  std::string ciphers;           // up to TLS 1.2
+  std::string ciphersuites;      // TLS 1.3
   bool prefer_server_ciphers = false;
   bool session_caching = true;
   int64_t session_cache_size = 0;

@@ -53,6 +53,10 @@ class TlsTransport final : public Transport {
                                                        const ListenOptions& options,
                                                        OnNamedPeer on_peer, OnFailure on_failure);
   void dial(const Endpoint& to, OnDial done) override;
+  // TLS with another server over a connection that was dialed or accepted elsewhere. Both sides
+  // show a certificate (TlsSettings::between_servers).
+  enum class Side : uint8_t { dialed, accepted };
+  void secure(std::unique_ptr<Peer> peer, Side side, OnPeer on_peer, OnFailure on_failure);
 
   const TlsStats& stats() const;
 

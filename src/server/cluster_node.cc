@@ -60,7 +60,7 @@ ClusterNode::ClusterNode(Server& server)
   forwarding_ = std::make_unique<Forwarding>(server, *this);
   imports_ = std::make_unique<SlotImports>(server, *this);
   bus_ = std::make_unique<cluster::NodeBus>(
-      server.host(), std::string(cluster::kNodeIdBytes, '0'),
+      server.bus_host(), std::string(cluster::kNodeIdBytes, '0'),
       [this](const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer) {
         serve(asked, std::move(answer));
       });

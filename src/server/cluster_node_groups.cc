@@ -214,7 +214,7 @@ void ClusterNode::begin_witness(const NodePlace& place, const GroupShape& shape,
   GroupPart part = part_at(place);
   part.shape = shape;
   auto& witness = witnesses_[place.group];
-  witness = std::make_unique<Witness>(server_.host(), std::move(part));
+  witness = std::make_unique<Witness>(server_.bus_host(), std::move(part));
   witness->start(done);
 }
 
@@ -329,7 +329,7 @@ void ClusterNode::begin_keeper(const NodePlace& place, const GroupShape& shape,
   if (!place.founder) part.shape = shape;
   part.config.durability = cluster::Durability::fsync;
   part.config.log_keep_bytes = kKeeperLogBytes;
-  keeper_ = std::make_unique<TopologyKeeper>(server_.host(), std::move(part), record_.topology,
+  keeper_ = std::make_unique<TopologyKeeper>(server_.bus_host(), std::move(part), record_.topology,
                                              record_.position, [this] { topology_changed(); });
   keeper_->start(done);
 }

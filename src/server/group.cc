@@ -190,7 +190,8 @@ void ReplicaGroup::talk_to(const cluster::GroupShape& shape) {
 void ReplicaGroup::rename(std::string group_name) {
   if (!part_ || part_->group_name == group_name) return;
   part_->group_name = std::move(group_name);
-  if (links_) links_ = std::make_unique<cluster::GroupLinks>(server_.host(), link_options(), *this);
+  if (links_)
+    links_ = std::make_unique<cluster::GroupLinks>(server_.bus_host(), link_options(), *this);
   links_due_ = true;
 }
 

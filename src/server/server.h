@@ -16,6 +16,7 @@
 #include "host/tls_transport.h"
 #include "server/acl.h"
 #include "server/blocked_keys.h"
+#include "server/bus_transport.h"
 #include "server/cluster_secret.h"
 #include "server/cluster_view.h"
 #include "server/config.h"
@@ -110,6 +111,8 @@ class Server {
   base::Millis shut_down_in() const;
 
   host::Host& host() { return host_; }
+  // The same, but for connections of the cluster's bus.
+  const host::Host& bus_host() const { return bus_host_; }
   Config& config() { return config_; }
   const Settings& settings() const { return config_; }
   store::Store& store() { return store_; }
@@ -334,6 +337,9 @@ class Server {
   base::Millis replicas_until_ = 0;  // the end waits for replicas; 0: it does not
   Acl acl_{*this};
   host::TlsTransport tls_{host_.transport, host_.loop, host_.clock};
+  BusTransport bus_transport_{host_.transport, tls_, host_.clock, config_};
+  host::Host bus_host_{host_.clock,    host_.random,    host_.loop,    host_.disk,
+                       bus_transport_, host_.datagrams, host_.process, host_.side};
   Listeners tls_listeners_;
   ClusterSecrets cluster_secrets_{config_};
   base::Millis handshake_failure_logged_ms_ = 0;

@@ -27,6 +27,7 @@ base::Result<> Server::configure_tls() {
                          .ca_cert_file = now.tls_ca_cert_file,
                          .ca_cert_dir = now.tls_ca_cert_dir,
                          .auth_clients = now.tls_auth_clients,
+                         .between_servers = now.tls_cluster || now.tls_replication,
                          .protocols = now.tls_protocols,
                          .ciphers = now.tls_ciphers,
                          .ciphersuites = now.tls_ciphersuites,

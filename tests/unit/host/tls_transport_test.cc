@@ -1,7 +1,13 @@
 #include "host/tls_transport.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <vector>
@@ -260,6 +266,148 @@ TEST_CASE("tls: a transport that goes away takes its handshakes along") {
     REQUIRE(f.run_until([&] { return serving.stats().under_way == 1 && stranger.peer; }));
   }
   REQUIRE(f.run_until([&] { return stranger.is_closed; }));
+}
+
+namespace {
+
+// Connections that were dialed and accepted elsewhere.
+struct Servers : TlsPair {
+  std::string accept_error;
+  TlsSettings settings_of(const Files& files) const {
+    TlsSettings settings = files.settings();
+    settings.between_servers = true;
+    settings.auth_clients = TlsClientAuth::no;  // says nothing about servers
+    return settings;
+  }
+  void secure() {
+    auto listening = host.transport.listen(kLoopback, {}, [this](std::unique_ptr<Peer> peer) {
+      serving.secure(
+          std::move(peer), TlsTransport::Side::accepted,
+          [this](std::unique_ptr<Peer> done) { server.take(std::move(done)); },
+          [this](const std::string&, const std::string& error) { accept_error = error; });
+    });
+    REQUIRE(listening.ok());
+    listener = std::move(listening.value());
+  }
+  void dial_secured() {
+    host.transport.dial(listener->endpoint(), [this](base::Result<std::unique_ptr<Peer>> peer) {
+      REQUIRE(peer.ok());
+      dialing.secure(
+          std::move(peer.value()), TlsTransport::Side::dialed,
+          [this](std::unique_ptr<Peer> done) { client.take(std::move(done)); },
+          [this](const std::string&, const std::string& error) { dial_error = error; });
+    });
+  }
+};
+
+}  // namespace
+
+TEST_CASE("tls: servers show each other certificates, whatever is asked of clients") {
+  Files ours, theirs;
+  Servers f;
+  REQUIRE(f.serving.configure(f.settings_of(ours)).ok());
+  f.secure();
+  SUBCASE("they do") {
+    REQUIRE(f.dialing.configure(f.settings_of(ours)).ok());
+    f.dial_secured();
+    REQUIRE(f.run_until([&] { return f.server.peer && f.client.peer; }));
+    f.client.send("hi");
+    REQUIRE(f.run_until([&] { return f.server.bytes == "hi"; }));
+    CHECK(f.dial_error + f.accept_error == "");
+    return;
+  }
+  SUBCASE("one that its peer does not trust") {
+    TlsSettings settings = f.settings_of(theirs);
+    settings.ca_cert_file = ours.path + "/ca.crt";
+    REQUIRE(f.dialing.configure(settings).ok());
+    f.dial_secured();
+    REQUIRE(f.run_until([&] { return !f.accept_error.empty(); }));
+    CHECK(f.accept_error.find("certificate verify failed") != std::string::npos);
+  }
+  SUBCASE("one whose peer it does not trust") {
+    REQUIRE(f.dialing.configure(f.settings_of(theirs)).ok());
+    f.dial_secured();
+    REQUIRE(f.run_until([&] { return !f.dial_error.empty(); }));
+    CHECK(f.dial_error.find("certificate verify failed") != std::string::npos);
+  }
+  SUBCASE("one that speaks no TLS") {
+    Recorder stranger;
+    f.host.transport.dial(f.listener->endpoint(), [&](auto peer) {
+      stranger.take(std::move(peer.value()));
+      stranger.send("QUOLLNOD and so on");
+    });
+    REQUIRE(f.run_until([&] { return stranger.is_closed && !f.accept_error.empty(); }));
+    CHECK(stranger.bytes.find("QUOLL") == std::string::npos);
+  }
+  CHECK_FALSE(f.server.peer);
+}
+
+TEST_CASE("tls: a client that showed no certificate does not become a server by its session") {
+  Files files;
+  Servers f;
+  TlsSettings settings = f.settings_of(files);
+  settings.session_cache_timeout_seconds = 300;
+  REQUIRE(f.serving.configure(settings).ok());
+  // OpenSSL alone: our own transport never goes on with a session.
+  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+  SSL_SESSION* session = nullptr;
+  const auto connect = [&](const Endpoint& to) {
+    const int file = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(to.port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::connect(file, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    REQUIRE(fcntl(file, F_SETFL, O_NONBLOCK) == 0);
+    SSL* ssl = SSL_new(context);
+    SSL_set_fd(ssl, file);
+    if (session) SSL_set_session(ssl, session);
+    int result = 0;
+    f.run_until([&] {
+      f.host.loop.post([] {});  // one turn more
+      ERR_clear_error();
+      result = SSL_connect(ssl);
+      const int why = SSL_get_error(ssl, result);
+      return result == 1 || (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE);
+    });
+    if (!session) session = SSL_get1_session(ssl);
+    SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN);  // else the session counts as broken
+    SSL_free(ssl);
+    close(file);
+    return result == 1;
+  };
+  auto listening =
+      f.serving.listen(kLoopback, {}, [&](auto peer) { f.server.take(std::move(peer)); });
+  REQUIRE(listening.ok());
+  CHECK(connect(listening.value()->endpoint()));
+  REQUIRE(session);
+  REQUIRE(SSL_SESSION_is_resumable(session));
+  f.server.peer.reset();
+  f.secure();
+  CHECK_FALSE(connect(f.listener->endpoint()));
+  CHECK_FALSE(f.server.peer);
+  CHECK(f.accept_error.find("peer did not return a certificate") != std::string::npos);
+  SSL_SESSION_free(session);
+  SSL_CTX_free(context);
+}
+
+TEST_CASE("tls: servers need to know an authority, and nothing is secured before they do") {
+  Files files;
+  Servers f;
+  TlsSettings settings = f.settings_of(files);
+  settings.ca_cert_file.clear();
+  const auto done = f.serving.configure(settings);
+  REQUIRE_FALSE(done.ok());
+  CHECK(done.error().starts_with("Either tls-ca-cert-file or tls-ca-cert-dir must be specified"));
+  settings.between_servers = false;
+  REQUIRE(f.serving.configure(settings).ok());
+  f.secure();
+  Recorder stranger;
+  f.host.transport.dial(f.listener->endpoint(),
+                        [&](auto peer) { stranger.take(std::move(peer.value())); });
+  REQUIRE(f.run_until([&] { return stranger.peer && stranger.is_closed; }));
+  CHECK(f.accept_error == "TLS is not configured");
 }
 
 }  // namespace quoll::host
