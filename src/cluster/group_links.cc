@@ -26,7 +26,7 @@ class GroupLinks::Link final : public host::PeerEvents {
         since_(links.now_) {
     heard_ = since_;
     if (links_.options_.secrets) secrets_ = links_.options_.secrets();
-    if (dialed_) greet();
+    if (dialed_) greet(member);
     peer_->start(*this);
   }
 
@@ -92,8 +92,8 @@ class GroupLinks::Link final : public host::PeerEvents {
  private:
   bool proves() const { return !secrets_.empty(); }
 
-  void greet() {
-    own_greeting_ = encode_preamble(links_.preamble_for(member_, proves()));
+  void greet(Member to) {
+    own_greeting_ = encode_preamble(links_.preamble_for(to, proves()));
     if (proves()) own_greeting_ += draw_bus_nonce(links_.host_.process);
     queue(own_greeting_);
   }
@@ -127,13 +127,10 @@ class GroupLinks::Link final : public host::PeerEvents {
     if (!links_.fits(*this, *preamble, dialed_)) return end(), false;
     their_greeting_ = in_.substr(0, size);
     in_.erase(0, size);
-    if (!dialed_) {
-      member_ = preamble->from;
-      greet();
-      member_ = kNoMember;
-    } else if (proves()) {
+    if (!dialed_)
+      greet(preamble->from);
+    else if (proves())
       queue(bus_proof(secrets_.front(), kDialingMemberPart, own_greeting_, their_greeting_));
-    }
     if (proves()) flush();
     return true;
   }

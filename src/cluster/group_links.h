@@ -6,8 +6,8 @@
 //   dial / accept -> preamble both ways -> linked -> frames ... -> unlinked -> dial again
 //
 // Where the cluster has a secret both sides prove between the preamble and the first frame that
-// they know it: by then nobody has been displaced, told anything or heard. Another secret counts
-// for connections made from then on.
+// they know it: by then nobody has been displaced or heard, nor told more than who we are. Another
+// secret counts for connections made from then on.
 //
 // Sending never waits: what the other side does not take yet is kept here and waiting_bytes()
 // tells how much. Who produces much looks at it.

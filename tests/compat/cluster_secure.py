@@ -428,5 +428,28 @@ def test_a_secret_is_changed_in_a_group():
             check(WRONG_PROOF not in member.log() and NO_PROOF not in member.log(), member.log()[-3000:])
 
 
+def test_a_first_secret_is_given_to_a_group():
+    with SecretFile(NEW) as secret:
+        group = Group(OURS, 3, [*ARGUMENTS, "--enable-protected-configs", "local"], with_network=False)
+        try:
+            leader = group.wait_for_leader(PATIENCE)
+            check(leader, "nobody leads:\n" + group.members[0].log())
+            before = settled_connections(leader)
+            for number, member in enumerate(group.members):
+                check_equal(member.ask("CONFIG", "SET", "cluster-secret-file", secret.path), ("+", b"OK"))
+                check_equal(leader.ask("SET", "a", number), ("+", b"OK"))
+            check(set(before) <= sockets(leader), "connections ended")
+            for member in group.members:
+                member.kill()
+                member.arguments += secret.args
+                member.start()
+                check(group.wait_for_leader(PATIENCE), "nobody leads")
+                all_equal(group)
+            check_equal(answer(group.members[0].bus_port, group_preamble(False)), b"")
+            eventually(lambda: NO_PROOF in group.members[0].log(), "the log says so", timeout=PATIENCE)
+        finally:
+            group.close()
+
+
 if __name__ == "__main__":
     Results.run_module(globals(), TOGETHER)

@@ -295,6 +295,24 @@ TEST_CASE("group links: what a member once said proves nothing when it is said a
   CHECK(two.zero.ups == 1);
 }
 
+TEST_CASE("group links: a greeting that is changed on its way is not believed") {
+  Two two;
+  two.zero.secrets = {kOldSecret};
+  two.zero.links->set_member(1, two.at);  // as in a group whose nodes have no ids yet
+  const std::string own = greeting_of_one('n');
+  for (size_t at = 0; at < own.size(); ++at) {
+    std::string changed = own;
+    changed[at] = static_cast<char>(changed[at] ^ 1);
+    Stranger member(two);
+    member.send(changed);
+    REQUIRE(two.run_until([&] { return member.is_closed || member.bytes.size() > 0; }));
+    if (!member.is_closed) member.send(bus_proof(kOldSecret, "member dials", own, member.bytes));
+    CHECK(two.run_until([&] { return member.is_closed; }));
+    CHECK(member.bytes.size() <= kGreetingBytes);
+  }
+  CHECK(two.zero.ups == 0);
+}
+
 TEST_CASE("group links: who accepts must prove itself, too") {
   Two two;
   two.one.secrets = {kOldSecret};
