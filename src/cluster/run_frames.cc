@@ -28,6 +28,12 @@ bool take_command_lines(FieldReader& in, std::vector<CommandLine>& lines) {
 
 }  // namespace
 
+bool is_elsewhere(base::Bytes reply) {
+  for (const base::Bytes code : {"-MOVED ", "-TRYAGAIN ", "-CLUSTERDOWN ", "-LOADING "})
+    if (reply.starts_with(code)) return true;
+  return false;
+}
+
 void CommandLines::add(base::Args words) {
   FieldWriter out(bytes_);
   out.number(static_cast<uint32_t>(words.size()));

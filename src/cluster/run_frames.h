@@ -25,6 +25,9 @@ constexpr size_t kRunWordsMax = size_t{1} << 24;  // of all lines of one questio
 
 using CommandLine = std::vector<base::Bytes>;
 
+// A reply that says: nothing ran, and another node, or this one later, may run it.
+bool is_elsewhere(base::Bytes reply);
+
 // Lines with their number in front.
 class CommandLines {
  public:

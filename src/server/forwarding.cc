@@ -15,6 +15,7 @@ namespace quoll::server {
 
 using base::Error;
 using base::Result;
+using cluster::is_elsewhere;
 using cluster::kNoNode;
 using cluster::NodeIndex;
 using cluster::Question;
@@ -24,17 +25,14 @@ using cluster::RunQuestion;
 namespace {
 
 constexpr Bytes kTooMuch = "TRYAGAIN too much waits for other nodes";
+constexpr Bytes kSentAway = "-MOVED ";
 
 std::string as_error(Bytes text) { return fmt::format("-{}\r\n", text); }
 
-// Nothing ran, and another node, or this one later, may run it.
-bool is_elsewhere(Bytes reply) {
-  for (const Bytes code : {"-MOVED ", "-TRYAGAIN ", "-CLUSTERDOWN ", "-LOADING "})
-    if (reply.starts_with(code)) return true;
-  return false;
+// Or it is somewhere else than the node had heard of that we asked.
+bool is_on_its_way(Bytes reply) {
+  return reply.starts_with("-TRYAGAIN ") || reply.starts_with(kSentAway);
 }
-
-bool is_on_its_way(Bytes reply) { return reply.starts_with("-TRYAGAIN "); }
 
 // What makes sense though the client's connection is another node's.
 bool can_run_elsewhere(const Command& command) {
@@ -400,7 +398,14 @@ void Forwarding::settle(Request& request) {
   if (request.waits && !request.failed) return step_later(request, kForwardWaitMs);
   if (!patient) ++request.failures;
   const bool over = patient ? now() >= request.until : request.failures >= kForwardFailures;
-  if (over) return finish(request);
+  if (over) {
+    // Its client knows no other node.
+    for (Part& part : request.parts)
+      if (!part.done && part.reply.starts_with(kSentAway))
+        part.reply = as_error(
+            fmt::format("TRYAGAIN Slot {} is not where its nodes say that it is", part.use.slot));
+    return finish(request);
+  }
   for (const Ask& ask : request.asks)
     if (ask.node != node_.index() && !node_.failed(ask.node)) teller = ask.node;
   if (teller == kNoNode) return step_later(request, kForwardAgainMs);

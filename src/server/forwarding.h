@@ -9,9 +9,9 @@
 //
 // At most one hop: a node never hands on what a node asked it to run. It answers MOVED, TRYAGAIN or
 // CLUSTERDOWN, as to clients; then nothing ran, we learn from it, and ask who has the slot then,
-// here included: kForwardFailures such answers are one too many, and a slot on its way is waited
-// for as long as kForwardPatienceMs. When a connection ends behind a write, nobody knows whether
-// that ran: the reply is -UNCERTAIN, and it is not tried again. What only reads is.
+// here included: a slot on its way is waited for as long as kForwardPatienceMs, and of other
+// answers kForwardFailures are one too many. When a connection ends behind a write, nobody knows
+// whether that ran: the reply is -UNCERTAIN, and it is not tried again. What only reads is.
 //
 // A command that waits for keys (BLPOP) is not left there, where it might take what its client is
 // not there for any more: the other node says at once that it would wait, and is asked again every

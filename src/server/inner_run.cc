@@ -106,16 +106,18 @@ class InnerPeer final : public NobodyPeer {
     else if (lines_ == 1)
       tell(RunAnswer::encode(
           session.commands_run == 0 ? RunAnswer::Kind::not_run : RunAnswer::Kind::ran, replies_));
-    else if (aborted())
+    else if (const Bytes last = last_reply(); last.starts_with(kTransactionAborted))
       tell(RunAnswer::encode(RunAnswer::Kind::not_run, first_error()));
+    else if (cluster::is_elsewhere(last))  // the slot went while EXEC waited
+      tell(RunAnswer::encode(RunAnswer::Kind::not_run, last));
     else
       tell(RunAnswer::encode(RunAnswer::Kind::ran, replies_));
     session.close_soon();
   }
 
-  bool aborted() const {
+  Bytes last_reply() const {
     const auto& ends = counter_.ends();
-    return Bytes(replies_).substr(ends[ends.size() - 2]).starts_with(kTransactionAborted);
+    return Bytes(replies_).substr(ends[ends.size() - 2]);
   }
 
   Server& server_;

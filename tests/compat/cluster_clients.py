@@ -346,6 +346,51 @@ def test_slots_move_under_writers(nodes):
         writer.check(nodes)
 
 
+def test_transactions_wait_for_slots_that_move(nodes):
+    """An EXEC may wait at the node that has the slot while writes are held there, and find the slot gone."""
+    flush(nodes)
+    source, target, client = nodes
+    first = int(source.lines()[source.id].split()[8].split("-")[0])
+    tags = {}
+    for i in range(10 ** 7):
+        slot = slot_of("%d" % i)
+        if first <= slot < first + 16 and slot not in tags:
+            tags[slot] = "{%d}" % i
+            if len(tags) == 16:
+                break
+    wrong, counts, over = [], {}, threading.Event()
+
+    def count(number):
+        one = nodes[number % 3].connect()
+        keys = [tag + str(number) for tag in tags.values()]
+        while not over.is_set():
+            for key in keys:
+                replies = one.pipeline([("MULTI",), ("INCR", key), ("INCR", key), ("EXEC",)])
+                counts[key] = counts.get(key, 0) + 2
+                if replies[-1] != b"*2\r\n:%d\r\n:%d\r\n" % (counts[key] - 1, counts[key]):
+                    wrong.append((key, replies[1:]))
+                    return
+
+    threads = [threading.Thread(target=count, args=(number,)) for number in range(9)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(60):
+            eventually_all(nodes, lambda node: str(first) not in (str(entry[0]) for entry in node.call("CLUSTER", "SLOTS")
+                                                                  if entry[2][1] != source.port), "all know whose they are")
+            check_equal(source.call("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", str(first), str(first + 15), "NODE", target.id), b"OK")
+            eventually(lambda: target.owns(first), "moved", timeout=PATIENCE)
+            source, target = target, source
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    check_equal(wrong, [])
+    check(sum(counts.values()) > 500, "hardly anything ran")
+    for key, value in counts.items():
+        check_equal(int(plain(client).get(key)), value)
+
+
 # --- fan-out -----------------------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,14 @@ TEST_CASE("run_frames: a question is what was asked") {
   CHECK_FALSE(RunQuestion::decode(bytes + "x"));
 }
 
+TEST_CASE("run_frames: which replies say that nothing ran and somebody else may run it") {
+  for (const base::Bytes reply :
+       {"-MOVED 1 a:1\r\n", "-TRYAGAIN x\r\n", "-CLUSTERDOWN x\r\n", "-LOADING x\r\n"})
+    CHECK(cluster::is_elsewhere(reply));
+  for (const base::Bytes reply : {"-UNCERTAIN x\r\n", "-ERR x\r\n", "*1\r\n-MOVED 1 a:1\r\n", ""})
+    CHECK_FALSE(cluster::is_elsewhere(reply));
+}
+
 TEST_CASE("run_frames: no line, and a line of no words, is no question") {
   CHECK_FALSE(RunQuestion::decode(RunQuestion::encode(0, "u", {})));
   CommandLines empty;
