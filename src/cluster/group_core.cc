@@ -354,6 +354,10 @@ Index GroupCore::synced_by(unsigned members) const {
   return reached_in<Index>(shape().all_voters(), members, [&](Member m) { return synced(m); });
 }
 
+Index GroupCore::synced_by_quorums() const {
+  return reached<Index>(&Voters::write_quorum, [&](Member m) { return synced(m); });
+}
+
 void GroupCore::advance_commit() {
   const Index reached = stored_by_quorums();
   if (reached > commit_ && log_.epoch_at(reached) == state_.epoch) note_commit(reached);

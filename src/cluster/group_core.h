@@ -296,6 +296,8 @@ class GroupCore {
   // What so many voters that count have, or have on disk; and the round that so many answered.
   Index stored_by(unsigned members) const;
   Index synced_by(unsigned members) const;
+  // What a quorum of every configuration has on disk: what no loss of power takes away.
+  Index synced_by_quorums() const;
   uint64_t confirmed_by(unsigned members) const;
   bool heard_of(Member member, base::Millis now) const;
   // Entries that are not committed: a leader takes no more when they are many.

@@ -54,10 +54,14 @@ bool handed_over(const Topology& topology, GroupNumber from, const UnitNumber& n
   return topology.handed_over(from) > number.version;
 }
 
-bool fails(const SlotLedger::Coming& coming, const Topology& topology, GroupNumber from) {
-  // Adopting: it was the source's last word, so only the topology can end it.
-  if (coming.adopting) return !any_owned(topology, coming.slots, from);
+bool is_settled(const SlotLedger::Coming& coming, const Topology& topology, GroupNumber from) {
   return handed_over(topology, from, coming.number) || !any_owned(topology, coming.slots, from);
+}
+
+void leave_over(SlotLedger& ledger, const SlotList& slots, const Topology& topology,
+                GroupNumber own) {
+  for (const uint16_t slot : slots)
+    if (topology.owner(slot) != own) ledger.leftover.insert(slot);
 }
 
 }  // namespace
@@ -150,19 +154,22 @@ void tidy(SlotLedger& ledger, const Topology& topology, GroupNumber own,
   if (topology.version() < ledger.floor) return;
   const SlotLedger before = ledger;
   if (ledger.released && is_over(*ledger.released, topology, own)) {
-    // A target that is gone has never had them: they are ours again.
-    const SlotList& slots = ledger.released->slots;
-    const bool theirs =
-        handed_over(topology, own, ledger.released->number) || !any_owned(topology, slots, own);
-    if (theirs) ledger.leftover.insert(slots.begin(), slots.end());
+    // Those that the target has never had, and never will, are ours again.
+    leave_over(ledger, ledger.released->slots, topology, own);
     ledger.released.reset();
   }
   for (auto it = ledger.coming.begin(); it != ledger.coming.end();) {
     const auto& [from, unit] = *it;
-    const bool adopted = unit.adopting && handed_over(topology, from, unit.number);
-    const bool failed = !adopted && fails(unit, topology, from);
-    if (failed) ledger.leftover.insert(unit.slots.begin(), unit.slots.end());
-    it = adopted || failed ? ledger.coming.erase(it) : std::next(it);
+    if (!is_settled(unit, topology, from)) {
+      ++it;
+      continue;
+    }
+    // Ours though nobody has handed them over: others' keys are not in them.
+    if (handed_over(topology, from, unit.number))
+      leave_over(ledger, unit.slots, topology, own);
+    else
+      ledger.leftover.insert(unit.slots.begin(), unit.slots.end());
+    it = ledger.coming.erase(it);
   }
   std::erase_if(ledger.leftover, is_empty);
   if (ledger != before) ledger.floor = topology.version();
@@ -173,6 +180,8 @@ Result<> begin_coming(SlotLedger& ledger, const Topology& topology, GroupNumber 
   if (from == own) return Error{"the source and the target are one group"};
   if (topology.version() < ledger.floor)
     return Error{std::string(kSoon) + "the topology here is behind"};
+  if (handed_over(topology, from, number))
+    return Error{std::string(kSoon) + "the source has handed over slots since it began this"};
   if (!all_owned(topology, slots, from))
     return Error{std::string(kSoon) + "a slot is not the source's, as far as known here"};
   const auto known = ledger.coming.find(from);

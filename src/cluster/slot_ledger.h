@@ -9,7 +9,9 @@
 //   leftover   not ours; their keys that are still here are removed            both
 //   floor      the version of the topology that who wrote this knew
 //
-//   source   -> released ------------- topology: theirs -> leftover -> empty: nothing
+//   source   -> released --+---------- topology: theirs -> leftover -> empty: nothing
+//                          `---------- topology: ours, and no hand-over of before is taken any
+//                                      more (called off) -> nothing: they are served again
 //   target   -> copying -> adopting -- topology: ours ---------------> nothing: they are served
 //                  `-- the move has failed --------------> leftover -> empty: nothing
 //
@@ -22,11 +24,22 @@
 //   4. A group has released one unit at a time; units are numbered by the topology's version, which
 //      only grows, and the topology remembers per group in which version it last lost slots so.
 //      A hand-over that was decided before that is late, and is refused.
+//   5. What the topology has settled of a unit it says slot by slot: behind a hand-over of its
+//      source that is not older than the unit, each slot is whose it says, and its keys are kept
+//      there and removed elsewhere.
 //
 // By 1 to 3 no leader serves a slot that its group has given away: the name is in its log until the
 // topology says whose it is, and behind that it must know that topology. By 4 an adoption that was
-// delayed never takes a slot a second time. A leftover's keys are removed without asking anybody:
+// delayed never takes a slot a second time; so either side may call a unit off for which the other
+// one is silent (next_to_call_off() of topology_steps.h: a hand-over of no slots), and whichever
+// comes first, that or the adoption, decides. A leftover's keys are removed without asking anybody:
 // nothing was written to the slot since its name came into the ledger.
+//
+// Power. What the topology says is on disk; so what an adoption relies on must be, on as many disks
+// as a commit needs members: in the target's log the unit's keys before the source releases it,
+// and that it is adopting before the topology is asked; in the source's that it is released before
+// the target is asked. Else a group that lost its last second would find itself behind a hand-over
+// of which its log knows nothing.
 //
 // Pure. Cost: some bytes per slot that is named.
 #pragma once

@@ -162,6 +162,13 @@ NextStep next_to_hand_over(const Topology& topology, NodeIndex node, GroupNumber
   return std::optional(step(topology, std::move(change)));
 }
 
+NextStep next_to_call_off(const Topology& topology, GroupNumber from, GroupNumber to,
+                          TopologyVersion decided) {
+  const bool there = topology.groups().count(from) && topology.groups().count(to);
+  if (!there || topology.handed_over(from) > decided) return std::optional<TopologyChange>();
+  return std::optional(step(topology, HandOverSlots{from, to, decided, {}}));
+}
+
 NextStep next_to_forget(const Topology& topology, base::Bytes id) {
   const NodeIndex index = topology.index_of(id);
   if (index == kNoNode) {

@@ -51,6 +51,10 @@ NextStep next_to_drop_slots(const Topology& topology, NodeIndex node, const Slot
 // those of them that it still has. Nothing is left when it has handed over slots since.
 NextStep next_to_hand_over(const Topology& topology, NodeIndex node, GroupNumber from,
                            TopologyVersion decided, const std::vector<uint16_t>& slots);
+// No unit that the group began on this version or before is adopted any more: a hand-over of no
+// slots. Nothing is left when slots of it were handed over since, or either group is gone.
+NextStep next_to_call_off(const Topology& topology, GroupNumber from, GroupNumber to,
+                          TopologyVersion decided);
 // The node is no member, and never will be again. It must have no slots, but for
 // those that others have with it.
 NextStep next_to_forget(const Topology& topology, base::Bytes id);

@@ -102,7 +102,7 @@ void change_slots(Call& call) {
   SlotRanges slots;
   if (!take_slots(call, kRanges, slots)) return;
   if (!check_slots(call, node->topology(), slots, kAdds)) return;
-  if (!kAdds && !check_still(call, *node, slots)) return;
+  if (!check_still(call, *node, slots)) return;
   begin_change(call, *node, [node, slots = std::move(slots)](const cluster::Topology& now) {
     return kAdds ? cluster::next_to_add_slots(now, node->index(), slots)
                  : cluster::next_to_drop_slots(now, node->index(), slots);

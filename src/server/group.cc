@@ -549,6 +549,11 @@ void ReplicaGroup::want_on_disks(uint64_t token) {
   if (serving_ && index <= core_->last().index) core_->want_synced(index);
 }
 
+Index ReplicaGroup::want_all_on_disks() {
+  core_->want_synced(core_->last().index);
+  return core_->last().index;
+}
+
 // --- the log on disk, the connections ----------------------------------------------------------
 
 void ReplicaGroup::wal_written(cluster::Position upto) {

@@ -106,6 +106,8 @@ class ReplicaGroup final : public ClusterView,
   bool on_own_disk(uint64_t token) const;
   // All members' disks should have it soon.
   void want_on_disks(uint64_t token);
+  // The same of all that is in our log, where we lead; up to which entry that is.
+  cluster::Index want_all_on_disks();
 
   // CLIENT CONSISTENCY
   GroupConsistency& consistency() { return consistency_; }

@@ -146,6 +146,7 @@ void LogMember::turn() {
     wal_->append(bytes, last);
     log_bytes_ += bytes.size();
   });
+  wal_->sync_soon(core_->sync_wish());
   wal_->flush();
   follow_shape();
 }

@@ -48,6 +48,15 @@ bool past_slot(uint64_t cursor, unsigned slot) {
   return reached > own;
 }
 
+// The slots that have not gone yet: they go in the order in which they were named.
+template <class Visit>
+void each_left(const SlotMove& move, Visit&& visit) {
+  size_t at = 0;
+  for (const cluster::SlotRange& range : move.slots)
+    for (unsigned slot = range.first; slot <= range.last; ++slot)
+      if (at++ >= move.slots_done) visit(slot);
+}
+
 // Tools move thousands of slots one by one.
 void log_move(const SlotMove& move, const std::string& what) {
   if (move.slots_total > 1)
@@ -79,6 +88,8 @@ struct SlotMoves::Unit {
   uint64_t cursor = 0;        // in the slot; 0: not begun
   unsigned rounds = 0;
   unsigned counts = 0;
+  bool sent = false;    // keys
+  bool synced = false;  // what was sent before writes waited is on the target's disks
   bool asking = false;
 };
 
@@ -152,19 +163,24 @@ bool SlotMoves::cancel(Bytes name) {
     move.state = SlotMove::State::cancelled;
     move.message = "cancelled";
     move.updated = server_.now();
-    for (const cluster::SlotRange& range : move.slots)
-      for (unsigned slot = range.first; slot <= range.last; ++slot) wanted_.reset(slot);
+    want_no_more(move);
   }
   return any;
+}
+
+void SlotMoves::want_no_more(const SlotMove& move) {
+  each_left(move, [this](unsigned slot) { wanted_.reset(slot); });
 }
 
 bool SlotMoves::cancel_slot(unsigned slot) {
   if (const auto& released = ledger().released;
       released && std::ranges::binary_search(released->slots, static_cast<uint16_t>(slot)))
     return false;
-  for (const SlotMove& move : moves_)
-    for (const cluster::SlotRange& range : move.slots)
-      if (!move.over() && range.first <= slot && slot <= range.last) return cancel(move.name);
+  for (const SlotMove& move : moves_) {
+    bool wants = false;
+    if (!move.over()) each_left(move, [&](unsigned one) { wants |= one == slot; });
+    if (wants) return cancel(move.name);
+  }
   return true;
 }
 
@@ -195,17 +211,16 @@ void SlotMoves::tell_of_unit(Bytes body, const NodeBus::OnAnswer& answer) const 
 void SlotMoves::turn() {
   follow_lead();
   if (epoch_ == 0) return;
-  while (!settling_.empty() && settling_.front().index <= node_.core()->commit()) {
-    const NodeBus::OnAnswer answer = std::move(settling_.front().answer);
-    settling_.pop_front();
-    answer(std::string());
-  }
+  answer_settled();
   if (unit_ && !unit_->asking) go_on();
   if (!unit_ && current() && may_begin()) begin_unit();
   tell();
   serve_arrivals();
+  go_on_adopting();
   drop_some();
   ask_adoption();
+  forget_evicted();
+  listen_as_needed();
 }
 
 void SlotMoves::tick() {
@@ -232,17 +247,16 @@ void SlotMoves::begin_unit() {
   unit_->until = steady_ms() + kBeginMs;
   copied_.reset();
   changed_.clear();
-  for (const cluster::SlotRange& range : move.slots)
-    for (unsigned slot = range.first; slot <= range.last; ++slot) {
-      if (!wanted_[slot] || unit_->slots.size() == kMoveSlotsAtOnce) continue;
-      unit_->slots.push_back(static_cast<uint16_t>(slot));
-      copied_.set(slot);
-    }
+  each_left(move, [this](unsigned slot) {
+    if (unit_->slots.size() == kMoveSlotsAtOnce) return;
+    unit_->slots.push_back(static_cast<uint16_t>(slot));
+    copied_.set(slot);
+  });
   std::ranges::sort(unit_->slots);
   for (const uint16_t slot : unit_->slots)
     if (!node_.has_slot(slot))
       return fail(fmt::format("slot {} is not served by this node any more", slot));
-  listen(true);
+  listen_as_needed();
   begin_at_target();
 }
 
@@ -252,8 +266,10 @@ std::string SlotMoves::unit_body() const {
   return body;
 }
 
-// What the target still has of the unit's slots goes.
+// What the target still has of the unit's slots goes. One that says "soon" may know more of the
+// topology than we did.
 void SlotMoves::begin_at_target() {
+  unit_->number.version = node_.topology().version();
   std::string body = unit_body();
   FieldWriter out(body);
   out.number(uint8_t{1});
@@ -268,6 +284,15 @@ void SlotMoves::begin_at_target() {
     if (!soon || steady_ms() >= unit_->until)
       return fail(soon ? answer.error().substr(cluster::kSoon.size()) : answer.error());
     unit_->again_at = steady_ms() + kBeginAgainMs;
+  });
+}
+
+// So that writes wait for the disks of the target with what changed last alone.
+void SlotMoves::sync_at_target() {
+  unit_->asking = true;
+  ask(Question::slot_count, unit_body(), [this](const Result<std::string>& answer) {
+    if (!answer) return fail(answer.error());
+    unit_->synced = true;
   });
 }
 
@@ -303,6 +328,7 @@ void SlotMoves::go_on() {
       return;
     case Unit::Phase::catching_up:
       if (changed_.size() <= kFewChanges || ++unit_->rounds > kCatchUpRounds) {
+        if (unit_->sent && !unit_->synced) return sync_at_target();
         hold(true);
         unit_->upto = node_.core()->last().index;
         unit_->phase = Unit::Phase::committing;
@@ -380,7 +406,7 @@ void SlotMoves::send(std::string keys) {
   constexpr size_t kRoom = 4096;  // for what else is in a frame
   if (keys.size() > cluster::kNodeFrameBytesMax - kRoom)
     return fail(fmt::format("a value with {} bytes is too large to move", keys.size()));
-  unit_->asking = true;
+  unit_->asking = unit_->sent = true;
   current()->bytes_sent += keys.size();
   current()->updated = server_.now();
   ask(Question::slot_keys, unit_body() + keys, [this](Result<std::string> answer) {
@@ -388,8 +414,14 @@ void SlotMoves::send(std::string keys) {
   });
 }
 
+// As source until the slots are released: what happens here then is not the target's.
+void SlotMoves::listen_as_needed() {
+  listen((unit_ && unit_->phase != Unit::Phase::releasing) || !begun_.empty());
+}
+
 void SlotMoves::absorb(const store::Commit& commit) {
-  if (!unit_) return;
+  if (!begun_.empty()) note_evicted(commit);
+  if (!unit_ || unit_->phase == Unit::Phase::releasing) return;
   for (const store::Touch& touch : commit.touches) {
     if (touch.change == store::Change::keyless) {
       if (touch.event.name == store::kEventLibraries.name) continue;
@@ -435,9 +467,11 @@ void SlotMoves::release() {
   for (const uint16_t slot : unit_->slots)
     if (!node_.has_slot(slot))
       return fail(fmt::format("slot {} is not this group's any more", slot));
+  if (node_.topology().handed_over(node_.own_group()) > unit_->number.version)
+    return fail("slots of this group were handed over since, or their move was called off");
   unit_->phase = Unit::Phase::releasing;
   unit_->asking = true;
-  listen(false);  // what happens here from now on is not the target's
+  listen_as_needed();
   adopt_at_ = 0;
   current()->state = SlotMove::State::releasing;
   cluster::SlotLedger next = ledger();
@@ -451,21 +485,26 @@ void SlotMoves::fail(const std::string& why, SlotMove::State state) {
   if (!move) return;
   log::warning("Cluster: move {} ends: {}", move->name, why);
   hold(false);
-  listen(false);
   if (unit_) end_at_target();
   unit_.reset();
+  listen_as_needed();
   move->state = state;
   move->message = why;
   move->updated = server_.now();
-  for (const cluster::SlotRange& range : move->slots)
-    for (unsigned slot = range.first; slot <= range.last; ++slot) wanted_.reset(slot);
+  want_no_more(*move);
 }
 
 // Whether what we released has arrived; and, where we lead no more, whether it is in the log at
 // all.
 void SlotMoves::follow_release() {
   if (!unit_ || unit_->phase != Unit::Phase::releasing) return;
-  if (node_.topology().handed_over(node_.own_group()) > unit_->number.version) return finish_unit();
+  const cluster::Topology& topology = node_.topology();
+  if (topology.handed_over(node_.own_group()) > unit_->number.version) {
+    const bool gone = std::ranges::none_of(unit_->slots, [&](const uint16_t slot) {
+      return topology.owner(slot) == node_.own_group();
+    });
+    return gone ? finish_unit() : fail("the target did not adopt the slots");
+  }
   const auto& released = ledger().released;
   if (behind_ || (released && released->number == unit_->number &&
                   !cluster::is_over(*released, node_.topology(), node_.own_group())))
@@ -476,11 +515,11 @@ void SlotMoves::follow_release() {
 // What is released is decided by the log.
 void SlotMoves::lose_lead() {
   hold(false);
-  listen(false);
   if (unit_ && unit_->phase == Unit::Phase::releasing)
     unit_->lost = true;
   else if (current())
     fail("this node leads no more");
+  listen_as_needed();
 }
 
 void SlotMoves::finish_unit() {

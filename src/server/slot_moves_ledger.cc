@@ -21,7 +21,7 @@ using cluster::SlotLedger;
 
 namespace {
 
-constexpr base::Millis kAdoptAgainMs = 200;
+constexpr base::Millis kCallOffAgainMs = 1000;
 constexpr size_t kDroppedAtOnce = 16;  // keys, between two looks at the clock
 
 }  // namespace
@@ -77,12 +77,20 @@ void SlotMoves::follow_lead() {
   tidy_due_ = true;
   adopt_at_ = 0;
   old_record_at_ = 0;
+  released_at_ = 0;
   begun_.clear();
+  evicted_.clear();
+  heard_.clear();
   std::vector<NodeBus::OnAnswer> unanswered;
   for (Settling& one : settling_) unanswered.push_back(std::move(one.answer));
+  for (Settling& one : syncing_) unanswered.push_back(std::move(one.answer));
   for (Arrival& one : arrivals_) unanswered.push_back(std::move(one.answer));
+  for (auto& [from, adoption] : adoptions_)
+    for (Adoption::Waiting& one : adoption.waiting) unanswered.push_back(std::move(one.answer));
   settling_.clear();
+  syncing_.clear();
   arrivals_.clear();
+  adoptions_.clear();
   if (led) lose_lead();
   for (const NodeBus::OnAnswer& answer : unanswered)
     answer(Error{"this node does not lead the target's group any more"});
@@ -139,12 +147,26 @@ void SlotMoves::forget_old_record() {
 
 // --- behind the release ------------------------------------------------------------------------
 
+// What so many members have on disk that no loss of power takes it away.
+bool SlotMoves::is_on_disks(cluster::Index index) const {
+  const cluster::GroupCore& core = *node_.core();
+  return core.commit() >= index && core.synced_by_quorums() >= index;
+}
+
 void SlotMoves::ask_adoption() {
   const auto& released = ledger().released;
-  if (!released || adopting_ || behind_ || steady_ms() < adopt_at_ ||
-      !node_.core()->shape_settled() ||
-      cluster::is_over(*released, node_.topology(), node_.own_group()))
+  if (!released || behind_ || cluster::is_over(*released, node_.topology(), node_.own_group())) {
+    released_at_ = 0;
     return;
+  }
+  if (released_at_ == 0 || released_ != released->number) {
+    released_ = released->number;
+    released_at_ = node_.group()->want_all_on_disks();
+    target_heard_ = steady_ms();
+  }
+  if (steady_ms() - target_heard_ >= kGoneMs)
+    call_off(node_.own_group(), released->target, released->number);
+  if (adopting_ || steady_ms() < adopt_at_ || !is_on_disks(released_at_)) return;
   adopt_at_ = steady_ms() + kAdoptAgainMs;
   const NodeIndex target = node_.leader_node(released->target);
   if (target == cluster::kNoNode) return;
@@ -153,19 +175,46 @@ void SlotMoves::ask_adoption() {
   FieldWriter out(body);
   out.number(released->number.version).number(released->number.count);
   for (const uint16_t slot : released->slots) out.number(slot);
-  node_.ask(target, Question::slot_adopt, body,
-            [this, target, alive = alive_](Result<std::string> answer) {
-              if (!*alive) return;
-              if (!answer) {
-                adopting_ = false;
-                return log::warning("Cluster: slots that were released are not adopted yet: {}",
-                                    answer.error());
-              }
-              node_.pull_from(target, [this, alive](const Result<>&) {
-                if (!*alive) return;
-                adopting_ = false;
-              });
-            });
+  node_.ask(
+      target, Question::slot_adopt, body,
+      [this, target, number = released->number, alive = alive_](const Result<std::string>& answer) {
+        if (!*alive) return;
+        adopting_ = false;
+        if (released_at_ != 0 && released_ == number) adoption_answered(target, answer);
+      });
+}
+
+void SlotMoves::adoption_answered(NodeIndex target, const Result<std::string>& answer) {
+  if (answer || Bytes(answer.error()).starts_with(cluster::kSoon)) target_heard_ = steady_ms();
+  if (answer) {
+    adopting_ = true;
+    node_.pull_from(target, [this, alive = alive_](const Result<>&) {
+      if (*alive) adopting_ = false;
+    });
+    return;
+  }
+  log::warning("Cluster: slots that were released are not adopted yet: {}", answer.error());
+  // It had them on disk: then it was told, by the topology or by a later unit, that they do not
+  // come.
+  const auto& released = ledger().released;
+  if (released && answer.error() == kNotBegun)
+    call_off(node_.own_group(), released->target, released->number);
+}
+
+// Of this and an adoption the one that comes first decides.
+void SlotMoves::call_off(GroupNumber from, GroupNumber to, const cluster::UnitNumber& number) {
+  if (steady_ms() < call_off_at_ || !calling_off_.insert(from).second) return;
+  log::warning("Cluster: slots of group {} that were to go to group {} are called off", from, to);
+  node_.make_so(
+      [from, to, decided = number.version](const cluster::Topology& now) {
+        return cluster::next_to_call_off(now, from, to, decided);
+      },
+      [this, from, alive = alive_](const Result<>& done) {
+        if (!*alive) return;
+        calling_off_.erase(from);
+        call_off_at_ = steady_ms() + kCallOffAgainMs;
+        if (!done) log::verbose("Cluster: {}", done.error());
+      });
 }
 
 // False: time is over, and there are more.

@@ -24,8 +24,6 @@ using cluster::UnitNumber;
 
 namespace {
 
-constexpr Bytes kNotBegun = "the target does not know of this move: another node leads it, perhaps";
-
 // In order, none twice.
 bool take_slots_named(FieldReader& in, cluster::SlotList& slots) {
   for (uint16_t slot = 0; !in.empty(); slots.push_back(slot))
@@ -58,7 +56,8 @@ void SlotMoves::serve(Question question, NodeIndex node, Bytes body, NodeBus::On
   }
   if (question == Question::slot_count) {
     const std::string wrong = count_keys(from, number, in.rest());
-    return wrong.empty() ? answer(std::string()) : answer(Error{wrong});
+    if (!wrong.empty()) return answer(Error{wrong});
+    return syncing_.push_back({node_.group()->want_all_on_disks(), std::move(answer)});
   }
   Arrival arrival{Arrival::Word::released, from, number, {}, std::move(answer)};
   uint8_t begins = 0;
@@ -74,6 +73,17 @@ void SlotMoves::serve(Question question, NodeIndex node, Bytes body, NodeBus::On
 
 void SlotMoves::answer_when_committed(NodeBus::OnAnswer answer) {
   settling_.push_back({node_.core()->last().index, std::move(answer)});
+}
+
+void SlotMoves::answer_settled() {
+  std::vector<NodeBus::OnAnswer> settled;
+  const auto take = [&](std::deque<Settling>& from, const auto& is_settled) {
+    for (; !from.empty() && is_settled(from.front().index); from.pop_front())
+      settled.push_back(std::move(from.front().answer));
+  };
+  take(settling_, [this](cluster::Index at) { return at <= node_.core()->commit(); });
+  take(syncing_, [this](cluster::Index at) { return is_on_disks(at); });
+  for (const NodeBus::OnAnswer& answer : settled) answer(std::string());
 }
 
 // False: it has been answered.
@@ -117,7 +127,8 @@ void SlotMoves::serve_arrivals() {
     Arrival over = std::move(arrivals_[i]);
     arrivals_.erase(arrivals_.begin() + static_cast<ptrdiff_t>(i));
     if (over.word == Arrival::Word::released) {
-      adopt(std::move(over));
+      adoption_of(over.from, over.number)
+          .waiting.push_back({std::move(over.answer), steady_ms() + kAdoptAnswerMs});
     } else if (comes(over.slots.empty() ? 0 : over.slots.front(), over.from, over.number)) {
       answer_when_committed(std::move(over.answer));
     } else {
@@ -133,7 +144,29 @@ bool SlotMoves::clear_for(const Arrival& arrival, base::Nanos end) {
   for (const uint16_t slot : arrival.slots)
     if (!drop_keys(slot, end)) return false;
   begun_[arrival.from] = arrival.number;
+  std::erase_if(evicted_, [&](const std::string& key) {
+    return std::ranges::binary_search(arrival.slots, base::key_slot(key));
+  });
+  listen_as_needed();
   return true;
+}
+
+// Of slots that come: their source has them still.
+void SlotMoves::note_evicted(const store::Commit& commit) {
+  for (const store::Touch& touch : commit.touches) {
+    if (touch.change != store::Change::evicted || touch.db != 0) continue;
+    const unsigned slot = base::key_slot(touch.key);
+    for (const auto& [from, number] : begun_)
+      if (comes(slot, from, number)) evicted_.emplace(touch.key);
+  }
+}
+
+void SlotMoves::forget_evicted() {
+  std::erase_if(begun_, [this](const auto& one) {
+    const auto unit = ledger().coming.find(one.first);
+    return unit == ledger().coming.end() || unit->second.number != one.second;
+  });
+  if (begun_.empty()) evicted_.clear();
 }
 
 bool SlotMoves::comes(unsigned slot, GroupNumber from, const UnitNumber& number) const {
@@ -149,16 +182,21 @@ void SlotMoves::ask_about_units() {
   if (epoch_ == 0 || behind_) return;
   const base::Millis now = steady_ms();
   for (const auto& [from, unit] : ledger().coming) {
-    base::Millis& heard = heard_.try_emplace(from, now).first->second;
+    if (unit.adopting) continue;
+    const base::Millis heard = heard_.try_emplace(from, now).first->second;
+    if (now - heard >= kGoneMs) call_off(from, node_.own_group(), unit.number);
+    base::Millis& asked = asked_[from];
     const NodeIndex source = node_.leader_node(from);
-    if (unit.adopting || now - heard < kSilentMs || source == cluster::kNoNode) continue;
-    heard = now;
+    if (now - std::max(heard, asked) < kSilentMs || source == cluster::kNoNode) continue;
+    asked = now;
     std::string body;
     cluster::FieldWriter(body).number(unit.number.version).number(unit.number.count);
     node_.ask(source, Question::slot_unit, body,
               [this, from = from, number = unit.number,
                alive = alive_](const Result<std::string>& answer) {
-                if (!*alive || epoch_ == 0 || !answer || answer.value() != kOver) return;
+                if (!*alive || epoch_ == 0 || !answer) return;
+                heard_[from] = steady_ms();
+                if (answer.value() != kOver) return;
                 arrivals_.push_back({Arrival::Word::fails, from, number, {}, [](const auto&) {}});
                 server_.host().loop.post([] {});
               });
@@ -185,6 +223,7 @@ Result<> SlotMoves::install(GroupNumber from, const UnitNumber& number, Bytes ke
     if (!in.bytes(key) || !in.number(deadline) || !in.bytes(payload))
       return Error{"these are no keys"};
     if (!comes(base::key_slot(key), from, number)) return Error{std::string(kNotBegun)};
+    if (!evicted_.empty()) evicted_.erase(std::string(key));
     const std::string until = std::to_string(deadline == store::kNoDeadline ? 0 : deadline);
     const Result<> done = payload.empty()
                               ? run({"DEL", key})
@@ -195,14 +234,17 @@ Result<> SlotMoves::install(GroupNumber from, const UnitNumber& number, Bytes ke
 }
 
 //   per slot: slot2 keys8
-// Both sides have the same number of keys in each slot; else why not.
+// Both sides have the same number of keys in each slot, but for those that were evicted here; else
+// why not.
 std::string SlotMoves::count_keys(GroupNumber from, const UnitNumber& number, Bytes counts) const {
   FieldReader in(counts);
   uint64_t keys = 0;
   uint16_t slot = 0;
+  std::map<uint16_t, uint64_t> evicted;
+  for (const std::string& key : evicted_) ++evicted[base::key_slot(key)];
   while (in.number(slot) && in.number(keys)) {
     if (!comes(slot, from, number)) return std::string(kNotBegun);
-    const uint64_t here = server_.store().keys_in_slot(0, slot);
+    const uint64_t here = server_.store().keys_in_slot(0, slot) + evicted[slot];
     if (here != keys)
       return fmt::format("slot {} has {} keys at its source and {} at its target", slot, keys,
                          here);
@@ -210,19 +252,76 @@ std::string SlotMoves::count_keys(GroupNumber from, const UnitNumber& number, By
   return {};
 }
 
-// Answered once the topology says so here. Who leads us next has it from the log that they come.
-void SlotMoves::adopt(Arrival arrival) {
-  const auto answer = std::move(arrival.answer);
+// --- adoption ----------------------------------------------------------------------------------
+
+SlotMoves::Adoption& SlotMoves::adoption_of(GroupNumber from, const UnitNumber& number) {
+  Adoption& adoption = adoptions_[from];
+  if (adoption.at != 0 && adoption.number == number) return adoption;
+  for (const Adoption::Waiting& one : std::exchange(adoption.waiting, {}))
+    one.answer(Error{std::string(kNotBegun)});
+  adoption = {};
+  adoption.number = number;
+  adoption.at = node_.group()->want_all_on_disks();
+  return adoption;
+}
+
+// What the ledger says is being adopted, whoever led us when its source said that it may: until the
+// topology says so here.
+void SlotMoves::go_on_adopting() {
+  if (behind_) return;
+  const base::Millis now = steady_ms();
+  const cluster::Topology& topology = node_.topology();
+  for (const auto& [from, unit] : ledger().coming)
+    if (unit.adopting && topology.handed_over(from) <= unit.number.version)
+      adoption_of(from, unit.number);
+  std::vector<std::pair<NodeBus::OnAnswer, Result<std::string>>> answers;
+  for (auto it = adoptions_.begin(); it != adoptions_.end();) {
+    auto& [from, adoption] = *it;
+    const auto unit = ledger().coming.find(from);
+    const bool over = topology.handed_over(from) > adoption.number.version;
+    const bool goes_on = !over && unit != ledger().coming.end() && unit->second.adopting &&
+                         unit->second.number == adoption.number;
+    std::erase_if(adoption.waiting, [&](Adoption::Waiting& one) {
+      if (goes_on && now < one.until) return false;
+      if (over)
+        answers.emplace_back(std::move(one.answer), std::string());
+      else if (goes_on)
+        answers.emplace_back(std::move(one.answer),
+                             Error{std::string(cluster::kSoon) + adoption.error});
+      else
+        answers.emplace_back(std::move(one.answer), Error{std::string(kNotBegun)});
+      return true;
+    });
+    if (!goes_on) {
+      it = adoptions_.erase(it);
+      continue;
+    }
+    if (!adoption.asking && now >= adoption.again_at && is_on_disks(adoption.at)) {
+      adoption.asking = true;
+      adopt(from, unit->second.slots);
+    }
+    ++it;
+  }
+  for (const auto& [answer, what] : answers) answer(what);
+}
+
+void SlotMoves::adopt(GroupNumber from, const cluster::SlotList& slots) {
+  const UnitNumber number = adoptions_[from].number;
   node_.make_so(
-      [this, own = node_.own_group(), from = arrival.from, decided = arrival.number.version,
-       slots = std::move(arrival.slots)](const cluster::Topology& now) -> cluster::NextStep {
+      [this, own = node_.own_group(), from, decided = number.version,
+       slots](const cluster::Topology& now) -> cluster::NextStep {
         if (cluster::group_of(now, node_.index()) != own)
           return Error{"this node is in another group than the keys"};
         return cluster::next_to_hand_over(now, node_.index(), from, decided, slots);
       },
-      [answer](const Result<>& adopted) {
-        if (!adopted) return answer(Error{adopted.error()});
-        answer(std::string());
+      [this, from, number, alive = alive_](const Result<>& adopted) {
+        if (!*alive) return;
+        const auto it = adoptions_.find(from);
+        if (it == adoptions_.end() || it->second.number != number) return;
+        it->second.asking = false;
+        it->second.again_at = steady_ms() + kAdoptAgainMs;
+        it->second.error = adopted ? std::string() : adopted.error();
+        server_.host().loop.post([] {});  // a turn, to answer in
       });
 }
 

@@ -14,19 +14,22 @@ import threading
 import time
 
 from redis.cluster import ClusterNode, RedisCluster
+from redis.crc import key_slot
 from redis.exceptions import RedisClusterException, RedisError
 
 import resp
 from server import OURS, Results, check, check_equal, eventually, free_port
+from weak_disk import WeakDisk
 
 PATIENCE = 60  # seconds: the machine may be busy
 
 
 class Node:
-    def __init__(self, *args):
+    def __init__(self, *args, weak=None):
         self.port, self.bus_port = free_port(), free_port()
         self.dir = tempfile.mkdtemp(prefix="quoll-node-")
         self.args = args
+        self.weak = weak  # see weak_disk.py
         self.child = None
         self.start()
 
@@ -35,7 +38,7 @@ class Node:
             self.child = subprocess.Popen(
                 [OURS, "--port", str(self.port), "--cluster-port", str(self.bus_port), "--cluster-enabled", "yes",
                  *([] if "--bind" in self.args else ["--bind", "127.0.0.1"]), "--dir", self.dir, "--enable-debug-command", "yes", *self.args],
-                stdout=log, stderr=log)
+                stdout=log, stderr=log, env=self.weak.environment(self) if self.weak else None)
         eventually(self.answers, "a node answers", timeout=PATIENCE)
 
     def answers(self):
@@ -94,11 +97,11 @@ class Node:
 class Nodes:
     """So many new nodes; formed: those of one cluster that has all slots."""
 
-    def __init__(self, count, formed=None, args=()):
+    def __init__(self, count, formed=None, args=(), weak=None):
         self.nodes = []
         try:
             for _ in range(count):
-                self.nodes.append(Node(*args))
+                self.nodes.append(Node(*args, weak=weak))
             if formed is None:
                 formed = count
             if formed:
@@ -369,6 +372,167 @@ def test_a_move_is_cancelled():
         check_equal(len(source.call("CLUSTER", "GETKEYSINSLOT", str(slot), "10")), 10)
         check_equal(many.get("{tag}7"), b"v" * 2000)
         eventually(lambda: target.call("DBSIZE") == 0, "the target keeps nothing", timeout=PATIENCE)
+
+
+def moves_of(node):
+    return [dict(zip(*[iter(move)] * 2)) for move in node.call("CLUSTER", "GETSLOTMIGRATIONS")]
+
+
+def last_state(node):
+    return moves_of(node)[0][b"state"]
+
+
+OVER = (b"success", b"failed", b"cancelled")
+
+
+def all_hold_the_topology(nodes):
+    """So that any one may end."""
+    eventually_all(nodes, lambda node: b"topology_voters:3\r" in node.call("INFO", "cluster"), "three hold the topology")
+
+
+def keys_in(slots, per_slot=1):
+    """Names of keys, so many for each of the slots."""
+    wanted, found = {slot: per_slot for slot in slots}, []
+    for i in range(10 ** 7):
+        name = "k%d" % i
+        slot = key_slot(name.encode())
+        if wanted.get(slot):
+            wanted[slot] -= 1
+            found.append(name)
+            if len(found) == per_slot * len(slots):
+                return found
+    raise AssertionError("not enough names")
+
+
+def move(source, target, first, last):
+    source.call("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", str(first), str(last), "NODE", target.id)
+
+
+def moved(source, target, first, last):
+    """Such a move to its end, begun again as long as the other side cannot."""
+    def over():
+        if target.owns(first) and target.owns(last):
+            return True
+        if not moves_of(source) or last_state(source) in OVER:
+            source.connect().raw("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", str(first), str(last), "NODE", target.id)
+        return False
+    eventually(over, "the slots move", timeout=PATIENCE, pause=0.05)
+
+
+def values(nodes, names):
+    eventually_all(nodes, lambda node: node.info()["cluster_state"] == "ok", "all serve")
+    many = client(nodes[0])
+    eventually(lambda: all(readable(many, name) for name in names), "all can be read", timeout=PATIENCE)
+    return [many.get(name) for name in names]
+
+
+def test_nothing_is_given_away_before_it_is_on_disk():
+    """A node may lose power within the second behind which it syncs, and all that it has not synced."""
+    with WeakDisk() as disk, Nodes(3, weak=disk) as (source, target, third):
+        names, many = keys_in(range(48), 5), client(source)
+        for name in names:
+            many.set(name, name)
+        wanted = [name.encode() for name in names]
+        # What the target has got is not on its disk: the source keeps it, and its clients do not wait.
+        with disk.still(target):
+            move(source, target, 0, 47)
+            eventually(lambda: last_state(source) in OVER, "the move is over", timeout=PATIENCE)
+            check_equal((last_state(source), moves_of(source)[0][b"longest_pause_ms"]), (b"failed", 0))
+        check_equal((source.owns(0), many.get(names[0])), (True, wanted[0]))
+        moved(source, target, 0, 47)
+        target.kill()
+        disk.lose_power(target)
+        target.start()
+        check_equal(values((source, target, third), names), wanted, "what came")
+        # That it gives something up is not on its disk: nobody has taken it.
+        eventually(lambda: source.call("DBSIZE") == 0, "the source has dropped it", timeout=PATIENCE)
+        with disk.still(target):
+            target.call("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", "0", "15", "NODE", source.id)
+            eventually(lambda: last_state(target) == b"failover-granted", "it is released", timeout=PATIENCE)
+            time.sleep(1)
+            check_equal((last_state(target), source.owns(0)), (b"failover-granted", False))
+            target.kill()
+            check(disk.lose_power(target) > 0, "nothing was lost")
+        target.start()
+        check_equal(values((source, target, third), names), wanted, "what stayed")
+        check(target.owns(0), "it was the target's once")
+        moved(target, source, 0, 15)
+        check_equal(values((source, target, third), names), wanted, "all of it")
+        eventually(lambda: sum(node.call("DBSIZE") for node in (source, target, third)) == len(names), "nothing is left over", timeout=PATIENCE)
+
+
+def test_a_target_that_never_comes_back_leaves_the_slots_to_the_source():
+    with WeakDisk() as disk, Nodes(3, args=["--cluster-require-full-coverage", "no"], weak=disk) as (source, target, third):
+        all_hold_the_topology((source, target, third))
+        names = keys_in(range(16), 5)
+        for name in names:
+            source.call("SET", name, name)
+        with disk.still(source):
+            move(source, target, 0, 15)
+            eventually(lambda: last_state(source) == b"failover-granted", "it is released", timeout=PATIENCE)
+            check(source.connect().raw("GET", names[0]).startswith(b"-TRYAGAIN"), "it is served")
+            target.kill()
+        one = source.connect()
+        eventually(lambda: one.raw("GET", names[0]).startswith(b"$"), "the source serves them again", timeout=2 * PATIENCE)
+        check_equal([one.call("GET", name).decode() for name in names], names)
+        check_equal((last_state(source), moves_of(source)[0][b"message"]), (b"failed", b"the target did not adopt the slots"))
+        # It does come back: nothing of it is the target's, and all of it can be moved elsewhere.
+        target.start()
+        eventually(lambda: target.call("DBSIZE") == 0, "the target keeps nothing", timeout=PATIENCE)
+        check(source.owns(0) and not target.owns(0), "who has it")
+        moved(source, third, 0, 15)
+        check_equal(values((source, target, third), names), [name.encode() for name in names])
+
+
+def test_a_source_that_never_comes_back_leaves_the_target_free():
+    with Nodes(3, args=["--cluster-require-full-coverage", "no"]) as (source, target, third):
+        all_hold_the_topology((source, target, third))
+        tag = "{%s}" % keys_in([5])[0]
+        for i in range(300):
+            source.call("SET", tag + str(i), "v" * 100000)
+        move(source, target, 0, 9)
+        counting = target.connect()
+        eventually(lambda: counting.call("CLUSTER", "COUNTKEYSINSLOT", "5") > 10, "keys come", timeout=PATIENCE, pause=0.001)
+        source.kill()
+        check(counting.raw("FLUSHALL").startswith(b"-TRYAGAIN"), "keys that come are nobody's to remove")
+        eventually(lambda: counting.raw("FLUSHALL") == b"+OK\r\n", "it is free", timeout=2 * PATIENCE)
+        source.start()
+        eventually_all((source, target, third), lambda node: node.info()["cluster_state"] == "ok", "all serve")
+        check_equal((source.owns(0), source.call("DBSIZE"), target.call("DBSIZE")), (True, 300, 0))
+        moved(source, target, 0, 9)
+        check_equal(len(client(third).get(tag + "299")), 100000)
+
+
+def test_slots_move_to_a_node_that_is_full():
+    """What it evicts of them meanwhile is no more than what it would have evicted a moment later."""
+    with Nodes(3) as (source, target, _):
+        value = "v" * 1000
+        for name in keys_in(range(64), 20):
+            source.call("SET", name, value)
+        filler = target.connect()
+        filler.call("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
+        used = next(int(line.split(b":")[1]) for line in filler.call("INFO", "memory").splitlines() if line.startswith(b"used_memory:"))
+        filler.call("CONFIG", "SET", "maxmemory", str(used + 1_000_000))
+        tag = next("{%s}" % name for name in ("t%d" % i for i in range(10 ** 6)) if target.owns(key_slot(name.encode())))
+        filler.pipeline([("SET", tag + str(i), value) for i in range(3000)])
+        move(source, target, 0, 63)
+        eventually(lambda: last_state(source) in OVER, "it is over", timeout=PATIENCE)
+        check_equal((last_state(source), moves_of(source)[0][b"message"]), (b"success", b""))
+        stats = dict(line.split(b":") for line in target.call("INFO", "stats").splitlines() if b":" in line)
+        check(int(stats[b"evicted_keys"]) > 1000, "nothing was evicted")
+
+
+def test_a_slot_that_came_back_goes_where_the_second_move_says():
+    with Nodes(3) as (source, one, other):
+        move(source, one, 0, 3999)
+        eventually(lambda: one.owns(15), "the first ones have gone", timeout=PATIENCE, pause=0.01)
+        moved(one, source, 3, 3)
+        check(last_state(source) not in OVER, "it does not go on")
+        move(source, other, 3, 3)
+        eventually(lambda: all(move[b"state"] in OVER for move in moves_of(source)), "both are over", timeout=3 * PATIENCE, pause=0.1)
+        check_equal([(move[b"state"], move[b"slots_done"]) for move in moves_of(source)], [(b"success", 1), (b"success", 4000)])
+        check_equal((one.owns(3), other.owns(3), one.owns(4), one.owns(3999)), (False, True, True, True))
+        checked(source)
 
 
 def main():

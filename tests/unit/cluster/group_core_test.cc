@@ -910,12 +910,14 @@ TEST_CASE("group core: entries and rounds by how many members have them") {
   GroupCore& leader = story.core(0);
   CHECK(leader.stored_by(3) == 2);
   CHECK(leader.synced_by(3) == 2);
+  CHECK(leader.synced_by_quorums() == 2);
   story.disconnect(0, 2);
   story.write(0, "b");
   story.read(0);
   CHECK(leader.stored_by(2) == 3);
   CHECK(leader.stored_by(3) < 3);
   CHECK(leader.synced_by(3) < 3);
+  CHECK(leader.synced_by_quorums() == 3);
   CHECK(leader.confirmed_by(2) == leader.round());
   CHECK(leader.confirmed_by(3) < leader.round());
 }

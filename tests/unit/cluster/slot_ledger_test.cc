@@ -31,6 +31,9 @@ class Slots {
     INFO(applied.error());
     REQUIRE(applied.ok());
   }
+  void call_off(GroupNumber from, GroupNumber to, UnitNumber number) {
+    must(HandOverSlots{from, to, number.version, {}});
+  }
   void hand_over(GroupNumber from, GroupNumber to, UnitNumber number, const SlotList& slots) {
     HandOverSlots change{from, to, number.version, {}};
     for (const uint16_t slot : slots) change.ranges.emplace_back(slot, slot);
@@ -114,6 +117,46 @@ TEST_CASE("slot ledger: a target that is gone leaves the slots to the source") {
   tidy(source, slots.now, 0, full);
   CHECK(source.names_nothing());
   CHECK(source.floor == slots.now.version());
+}
+
+TEST_CASE("slot ledger: what was called off is the source's again, on either side") {
+  Slots slots;
+  SlotLedger source, target;
+  const UnitNumber unit = slots.unit(1);
+  REQUIRE(begin_coming(target, slots.now, 1, 0, unit, {5, 6}).ok());
+  SUBCASE("before the target has heard of the release") {}
+  SUBCASE("while it asks the topology") { CHECK(adopt_coming(target, 0, unit, {5, 6})); }
+  release(source, unit, 1, {5, 6});
+  const Topology before = slots.now;
+  slots.call_off(0, 1, unit);
+  // Neither of them acts on what it does not know yet.
+  tidy(source, before, 0, full);
+  CHECK(source.released);
+  CHECK(withheld(source, slots.now)[5]);
+  CHECK(is_over(*source.released, slots.now, 0));
+  tidy(source, slots.now, 0, full);
+  CHECK(source.names_nothing());
+  CHECK(source.floor == slots.now.version());
+  tidy(target, slots.now, 1, full);
+  CHECK(target.coming.empty());
+  CHECK(target.leftover == std::set<uint16_t>{5, 6});
+  // What was begun before is too late for either; the next one is not.
+  CHECK(begin_coming(target, slots.now, 1, 0, {unit.version, 2}, {5}).error().starts_with(kSoon));
+  CHECK(begin_coming(target, slots.now, 1, 0, slots.unit(2), {5}).ok());
+}
+
+TEST_CASE("slot ledger: slots that the topology says were handed to us are never emptied") {
+  Slots slots;
+  SlotLedger target;
+  const UnitNumber unit = slots.unit(1);
+  REQUIRE(begin_coming(target, slots.now, 1, 0, unit, {5, 6}).ok());
+  // That it is being adopted is not in this log.
+  slots.hand_over(0, 1, unit, {5});
+  CHECK(withheld(target, slots.now)[5]);
+  tidy(target, slots.now, 1, full);
+  CHECK(target.coming.empty());
+  CHECK(target.leftover == std::set<uint16_t>{6});
+  CHECK_FALSE(withheld(target, slots.now)[5]);
 }
 
 TEST_CASE("slot ledger: a unit comes, is adopted, and is served once the topology says so") {

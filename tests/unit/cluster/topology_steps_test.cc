@@ -83,6 +83,29 @@ TEST_CASE("topology_steps: a node that is reached elsewhere says so with a highe
   CHECK(topology.find(1)->port == 7001);
 }
 
+TEST_CASE("topology_steps: of an adoption and its calling off only one comes about") {
+  Topology topology = of_two();
+  const TopologyVersion decided = topology.version();
+  const auto hand_over = [&](const Topology& now) {
+    return next_to_hand_over(now, 1, 0, decided, {90});
+  };
+  const auto call_off = [&](const Topology& now) { return next_to_call_off(now, 0, 1, decided); };
+  SUBCASE("called off") {
+    CHECK(make(topology, call_off) == 1);
+    CHECK(make(topology, hand_over) == 0);
+    CHECK(topology.owner(90) == 0);
+  }
+  SUBCASE("adopted") {
+    CHECK(make(topology, hand_over) == 1);
+    CHECK(make(topology, call_off) == 0);
+    CHECK(topology.owner(90) == 1);
+  }
+  SUBCASE("by nobody, for a group that is not there") {
+    CHECK(make(topology,
+               [&](const Topology& now) { return next_to_call_off(now, 0, 7, decided); }) == 0);
+  }
+}
+
 TEST_CASE("topology_steps: slots are added, dropped and handed over") {
   Topology topology = of_two();
   CHECK(make(topology, [](const Topology& now) {
