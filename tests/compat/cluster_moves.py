@@ -77,7 +77,8 @@ class Groups:
                    for node in self.nodes)
 
     def moves_over(self):
-        return all(move[b"state"] in (b"success", b"failed", b"cancelled") for node in self.nodes for move in moves_of(node))
+        nodes = [node for node in self.nodes if node.child.poll() is None]
+        return all(move[b"state"] in (b"success", b"failed", b"cancelled") for node in nodes for move in moves_of(node))
 
     def begin_move(self, source, target, count):
         """Of the source's first slots, if somebody leads it and has no other move."""
@@ -261,6 +262,24 @@ def test_slots_move_though_their_keys_expire(groups):
         over.set()
         writer.join()
     check_equal([(move[b"state"], move[b"message"]) for move in moves_of(source)][-1:], [(b"success", b"")])
+
+
+def test_slots_move_though_the_target_has_its_witness_alone(groups):
+    """What writes wait for is on its disk soon, too."""
+    replica = next(node for node in groups.groups[1] if node is not groups.leader(1))
+    replica.kill()
+    try:
+        writer = Writers(groups, "witness", 1)
+        writer.go_on()
+        eventually(lambda: groups.begin_move(0, 1, 160), "a move begins", timeout=PATIENCE, pause=0.05)
+        source = groups.leader(0)
+        eventually(groups.moves_over, "it is over", timeout=PATIENCE, pause=0.05)
+        writer.stop()
+        check_equal([(move[b"state"], move[b"message"]) for move in moves_of(source)][:1], [(b"success", b"")])
+    finally:
+        replica.start()
+    eventually(groups.serving, "all serve", timeout=2 * PATIENCE, pause=0.1)
+    eventually(lambda: members_agree(groups), "leaders and replicas have the same", timeout=PATIENCE, pause=0.1)
 
 
 def test_a_source_that_dies_while_it_copies_keeps_its_slots(groups):

@@ -484,6 +484,34 @@ def test_a_target_that_never_comes_back_leaves_the_slots_to_the_source():
         check_equal(values((source, target, third), names), [name.encode() for name in names])
 
 
+def test_a_target_adopts_what_its_source_cannot_ask_for_any_more():
+    with Nodes(4, args=["--cluster-require-full-coverage", "no"]) as nodes:
+        eventually(lambda: sum(b"topology_voters:3\r" in node.call("INFO", "cluster") for node in nodes) == 3, "three hold the topology",
+                   timeout=PATIENCE)
+        governors = [node for node in nodes if b"topology_voters:3\r" in node.call("INFO", "cluster")]
+        source, target = governors[0], next(node for node in nodes if node not in governors)
+        first = int(source.lines()[source.id].split()[8].split("-")[0])
+        names = keys_in(range(first, first + 16), 3)
+        for name in names:
+            source.call("SET", name, name)
+        for node in governors[1:]:
+            node.child.send_signal(signal.SIGSTOP)
+        try:
+            move(source, target, first, first + 15)
+            eventually(lambda: "are not adopted yet" in source.log(), "the target was asked", timeout=PATIENCE)
+            source.kill()
+            target.kill()
+            target.start()
+        finally:
+            for node in governors[1:]:
+                node.child.send_signal(signal.SIGCONT)
+        one = target.connect()
+        eventually(lambda: one.raw("GET", names[0]).startswith(b"$"), "they are the target's", timeout=PATIENCE)
+        check_equal([one.call("GET", name).decode() for name in names], names)
+        source.start()
+        eventually(lambda: source.call("DBSIZE") == 0 and not source.owns(first), "who comes back knows", timeout=PATIENCE)
+
+
 def test_a_source_that_never_comes_back_leaves_the_target_free():
     with Nodes(3, args=["--cluster-require-full-coverage", "no"]) as (source, target, third):
         all_hold_the_topology((source, target, third))
