@@ -188,7 +188,8 @@ def test_three_nodes_are_a_cluster():
             node.start()
         eventually_all(nodes, lambda node: node.info()["cluster_state"] == "ok", "all serve again")
         check_equal(nodes[1].lines().keys(), before)
-        check_equal([int(client(nodes[2]).get("key%d" % i)) for i in range(300)], list(range(300)))
+        many = client(nodes[2])
+        check_equal([int(many.get("key%d" % i)) for i in range(300)], list(range(300)))
 
 
 def test_gossip_tells_who_is_dead():
