@@ -468,6 +468,10 @@ std::vector<ClusterShard> ClusterNode::shards() const {
     ClusterShard shard = std::move(by_group[number]);
     for (const NodeIndex node : group.members) shard.members.push_back(place_of(node));
     shard.leader = leader_of_group(number);
+    // One alone is nobody's replica, also before it has elected itself: tools would take it for
+    // one.
+    const bool led = shard.leader < members_.size();
+    if (!led && shard.members.size() == 1) shard.leader = shard.members[0];
     const auto known = leaders_.find(number);
     shard.epoch = known == leaders_.end() ? 0 : known->second.epoch;
     shards.push_back(std::move(shard));
