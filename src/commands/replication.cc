@@ -274,22 +274,55 @@ void replconf(Call& call) {
   call.reply.ok();
 }
 
-// True: it may be served.
-bool may_sync(Call& call) {
+// Tools say that they want the RDB alone, or begin with SYNC (redis-cli --cluster backup) and go
+// once they have it. Replicas say where they are first, also those that go back to SYNC after an
+// error.
+bool wants_rdb_alone(Call& call, bool by_sync) {
+  const Replica* known = call.server.replication().replicas().find(call.session);
+  if (!known) return by_sync;
+  const bool nameless = known->listening_port == 0 && known->announced_ip.empty();
+  return known->only_rdb || (by_sync && nameless);
+}
+
+// Why a member of a group does not give its data; empty: it does.
+Bytes refusal_of_member(Call& call, bool by_sync) {
+  const ClusterView& cluster = *call.server.cluster();
+  const ReplicaGroup* group = call.server.group();
+  if (!wants_rdb_alone(call, by_sync))
+    return "ERR a member of a replica group feeds no replicas: they would see what is not "
+           "committed";
+  if (!group) return "NOMASTERLINK Can't SYNC while the log of the group is being read";
+  if (group->members()[group->self()].witness) return "ERR a witness has no data";
+  const bool follows = group->readable() && group->leader() < group->members().size();
+  if (!cluster.serves() && !follows)
+    return "NOMASTERLINK Can't SYNC while not connected with my master";
+  return {};
+}
+
+Bytes refusal_of_sync(Call& call, bool by_sync) {
   Replication& replication = call.server.replication();
-  if (call.server.group()) {
-    call.reply.error(
-        "ERR a member of a replica group feeds no replicas: they would see what is not committed");
+  const Replica* known = replication.replicas().find(call.session);
+  if (call.server.cluster()) {
+    if (Bytes refusal = refusal_of_member(call, by_sync); !refusal.empty()) return refusal;
+  } else if (replication.following() && !replication.link().connected()) {
+    return "NOMASTERLINK Can't SYNC while not connected with my master";
+  } else if (replication.failover().state() != Failover::State::none) {
+    return "NOMASTERLINK Can't SYNC while failing over";
+  }
+  // What is left of the data is never a file with a length.
+  if (known && known->no_data && !known->takes_mark)
+    return "ERR Filtered replica requires EOF capability";
+  return {};
+}
+
+// True: it may be served.
+bool may_sync(Call& call, bool by_sync) {
+  if (Bytes refusal = refusal_of_sync(call, by_sync); !refusal.empty()) {
+    call.reply.error(refusal);
     return false;
   }
-  const bool linked = !replication.following() || replication.link().connected();
-  if (!linked)
-    call.reply.error("NOMASTERLINK Can't SYNC while not connected with my master");
-  else if (replication.failover().state() != Failover::State::none)
-    call.reply.error("NOMASTERLINK Can't SYNC while failing over");
-  else
-    return true;
-  return false;
+  if (call.server.cluster()) call.server.replication().replicas().of(call.session).only_rdb = true;
+  return true;
 }
 
 // PSYNC id offset FAILOVER: our primary wants us to take over.
@@ -312,11 +345,11 @@ void psync(Call& call) {
   int64_t next;
   if (!call.integer(2, next)) return;
   if (call.argc() > 3 && same_word(call.arg(3), "failover") && !take_over(call)) return;
-  if (may_sync(call)) call.server.replication().serve(call.session, call.arg(1), next);
+  if (may_sync(call, false)) call.server.replication().serve(call.session, call.arg(1), next);
 }
 
 void sync(Call& call) {
-  if (!call.session.is_replica() && may_sync(call))
+  if (!call.session.is_replica() && may_sync(call, true))
     call.server.replication().serve(call.session, {}, 0);
 }
 

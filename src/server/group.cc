@@ -308,6 +308,8 @@ void ReplicaGroup::stop_serving() {
   if (!pending_.empty() && server_.changes().stream().on()) server_.changes().stream().restart();
   pending_.clear();
   marks_.clear();
+  for (const Settling& one : std::exchange(settling_, {}))
+    one.done(base::Error{"another member leads the group"});
   versions_.forget();
   const store::Seq last = server_.store().commits().last_seq();
   server_.persistence().unsettled().settle(last);
@@ -350,6 +352,28 @@ Ticket ReplicaGroup::confirmation() {
   return {token(core_->confirm_read()), Need::leadership};
 }
 
+// As with a read, somebody else may have led for long already.
+void ReplicaGroup::when_settled(host::OnDone done) {
+  if (!serving_) {
+    if (readable()) return done({});
+    return done(base::Error{"the data are not those of the group"});
+  }
+  const Index last = core_->last().index;
+  const bool sure = core_->lease_holds(steady_ms());
+  settling_.push_back({last, sure ? 0 : core_->confirm_read(), std::move(done)});
+  server_.host().loop.post([] {});  // the round begins at the end of a turn
+}
+
+// What waits for the front one for longer is not held up: both positions only grow.
+void ReplicaGroup::tell_settled() {
+  while (!settling_.empty() && settling_.front().index <= core_->commit() &&
+         settling_.front().round <= core_->confirmed_round()) {
+    const host::OnDone done = std::move(settling_.front().done);
+    settling_.pop_front();
+    done({});
+  }
+}
+
 // Behind a change of the transaction that runs, its own entry.
 uint64_t ReplicaGroup::version(store::DbIndex db, base::Bytes key) {
   const Index last = core_->last().index;
@@ -376,6 +400,7 @@ void ReplicaGroup::settle() {
     server_.gate().advance(Need::members, reached);
   }
   server_.gate().advance(Need::leadership, token(core_->confirmed_round()));
+  tell_settled();
   if (!consistency_.idle()) consistency_.advance(*core_, server_.gate());
 }
 

@@ -94,6 +94,9 @@ class ReplicaGroup final : public ClusterView,
 
   // What the reply of a read that runs now waits for, beside the entries of its keys.
   Ticket confirmation();
+  // The same for all data as they are now: `done` is told when others may see them, which is at
+  // once where nothing is applied but what is committed. An error: they must not.
+  void when_settled(host::OnDone done);
   // The entry of a commit of ours: what CLUSTER OUTCOME is asked for.
   std::string entry_name(store::Seq seq) const;
   // CLUSTER OUTCOME: COMMITTED, LOST, PENDING, or an error.
@@ -186,6 +189,11 @@ class ReplicaGroup final : public ClusterView,
     uint64_t count;
     store::Seq last() const { return seq + count - 1; }
   };
+  struct Settling {  // see when_settled()
+    cluster::Index index;
+    uint64_t round;
+    host::OnDone done;
+  };
   struct Mark {  // what waited at a tick
     base::Millis at;
     store::Seq seq;
@@ -269,6 +277,7 @@ class ReplicaGroup final : public ClusterView,
   void begin_serving();
   void stop_serving();
   void settle();
+  void tell_settled();
   std::optional<cluster::Index> pending_index(store::Seq seq) const;
   void fail_replies(store::Seq upto, uint64_t round, bool all);
   std::string error_of(const Ticket& ticket, bool wrote);
@@ -373,6 +382,7 @@ class ReplicaGroup final : public ClusterView,
   bool handed_over_ = false;             // a member was asked to lead
   std::deque<Pending> pending_;
   std::deque<Mark> marks_;
+  std::deque<Settling> settling_;
   GroupConsistency consistency_{config_};
   KeyVersions versions_;
   cluster::Member leader_seen_ = cluster::kNoMember;

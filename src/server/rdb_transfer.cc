@@ -84,15 +84,26 @@ void RdbTransfer::append(std::string piece) {
   const uint64_t start = end_;
   end_ += piece.size();
   pieces_.push_back({start, std::move(piece)});
-  for (Reader* reader : readers_) reader->wake();
+  wake_readers();
 }
 
 void RdbTransfer::end() {
   complete_ = true;
+  wake_readers();
+}
+
+void RdbTransfer::let_go() {
+  held_back_ = false;
+  wake_readers();
+}
+
+void RdbTransfer::wake_readers() {
+  if (held_back_) return;
   for (Reader* reader : readers_) reader->wake();
 }
 
 size_t RdbTransfer::gather(const Reader& reader, std::span<base::Bytes> parts) const {
+  if (held_back_) return 0;
   auto piece = std::upper_bound(pieces_.begin(), pieces_.end(), reader.at,
                                 [](uint64_t at, const Piece& one) { return at < one.start; });
   if (piece == pieces_.begin()) return 0;

@@ -7,6 +7,9 @@
 // Streamed while the snapshot walks ("$EOF:mark" ... mark), or, when a replica asks for the length
 // beforehand, spooled to a file first and read from there.
 //
+// Held back, it gives no bytes to anybody: what it shows may not be seen yet. The walk rests once
+// much has gathered.
+//
 // Cost: no copy per replica. Memory: what the slowest reader has not taken; the walk rests, and
 // the file is not read on, while that is much.
 #pragma once
@@ -46,6 +49,9 @@ class RdbTransfer : public std::enable_shared_from_this<RdbTransfer> {
                                                  std::function<void(std::string)> failed);
   bool streamed() const { return !mark_.empty(); }
 
+  void hold_back() { held_back_ = true; }
+  void let_go();
+
   size_t gather(const Reader& reader, std::span<base::Bytes> parts) const;
   void consumed(Reader& reader, size_t bytes);
   bool complete() const { return complete_; }
@@ -64,6 +70,7 @@ class RdbTransfer : public std::enable_shared_from_this<RdbTransfer> {
 
   void append(std::string piece);
   void end();
+  void wake_readers();
   void trim();
   void open_spool();
   void read_spool();
@@ -74,6 +81,7 @@ class RdbTransfer : public std::enable_shared_from_this<RdbTransfer> {
   uint64_t start_ = 0;
   uint64_t end_ = 0;
   bool complete_ = false;
+  bool held_back_ = false;
   std::string mark_;
   std::string spool_path_;
   std::function<void(std::string)> failed_;

@@ -4,6 +4,7 @@
 
 #include "cluster/replica_dialect.h"
 #include "persist/rdb_save.h"
+#include "server/group.h"
 #include "server/log.h"
 #include "server/replication.h"
 #include "server/script_host.h"
@@ -14,7 +15,6 @@ namespace quoll::server {
 namespace {
 
 constexpr unsigned kRdbVersionNewest = 12;
-constexpr base::Millis kRdbOnlyPatienceMs = 5000;  // until the client that has its RDB must be gone
 
 std::string mark_of(host::Random& random) {
   std::string mark;
@@ -88,6 +88,11 @@ void Replica::end_rdb() {
   // One that finds the mark by looking at the end of what came must not get anything behind it
   // before it says that it is done.
   state = streamed || only_rdb ? State::settling : State::online;
+  if (only_rdb) {
+    log::notice("RDB transfer completed, rdb only replica ({}) should be disconnected asap",
+                name_of(*this));
+    return session.close_after_reply();
+  }
   if (state != State::online) return;
   ack_ms = server.now();  // from here on it is due to acknowledge
   log::notice("Synchronization with replica {} succeeded", name_of(*this));
@@ -154,20 +159,23 @@ void Replicas::synchronize(Replica& replica) {
   if (sync_due()) request_snapshot();
 }
 
-// Whether those who wait need not wait for others any longer.
+// Whether those who wait need not wait for others any longer. Replicas come together, after a
+// restart of theirs or ours; tools do not.
 bool Replicas::sync_due() const {
   if (requested_) return false;
   const Settings& settings = server_.settings();
   int64_t waiting = 0;
+  bool hurry = false;
   base::Millis since = server_.now();
   each([&](const Replica& replica) {
     if (replica.state != Replica::State::waiting) return;
     ++waiting;
+    hurry |= replica.only_rdb || !replica.takes_mark;
     since = std::min(since, replica.since_ms);
   });
   if (waiting == 0) return false;
   const int64_t enough = settings.repl_diskless_sync_max_replicas;
-  return !settings.repl_diskless_sync || (enough > 0 && waiting >= enough) ||
+  return !settings.repl_diskless_sync || hurry || (enough > 0 && waiting >= enough) ||
          server_.now() - since >= settings.repl_diskless_sync_delay_seconds * 1000;
 }
 
@@ -186,7 +194,7 @@ Persistence::Stream Replicas::begin_transfer() {
   each([&](Replica& replica) {
     if (replica.state != Replica::State::waiting) return;
     marked = marked && replica.takes_mark;
-    stream.rdb_version = std::min(stream.rdb_version, replica.rdb_version);
+    stream.rdb_version = std::min(stream.rdb_version, rdb_version_for(replica));
     replica.transfer = transfer_;
     replica.reader.wake = [&replica] { replica.session.output_written(); };
     transfer_->add(replica.reader);
@@ -197,6 +205,7 @@ Persistence::Stream Replicas::begin_transfer() {
     transfer_.reset();
     return {};
   }
+  hold_back(transfer_);
   replication_.feed().forget_database();  // the replicas' streams begin in database 0
   log::notice("Starting BGSAVE for SYNC with target: {}, offset {}, RDB version {}",
               marked ? "replicas sockets" : "disk", replication_.offset(), stream.rdb_version);
@@ -215,6 +224,23 @@ Persistence::Stream Replicas::begin_transfer() {
   return stream;
 }
 
+// A tool writes a file, which must hold everything; what will read it, it does not know.
+unsigned Replicas::rdb_version_for(const Replica& replica) const {
+  const bool needs_newest = replica.only_rdb && server_.store().has_field_deadlines();
+  return needs_newest ? kRdbVersionNewest : replica.rdb_version;
+}
+
+// In a group: until the data as of now may be seen. Who waits for them in vain is dropped.
+void Replicas::hold_back(const std::shared_ptr<RdbTransfer>& transfer) {
+  ReplicaGroup* group = server_.group();
+  if (!group) return;
+  transfer->hold_back();
+  group->when_settled([this, transfer](const base::Result<>& settled) {
+    if (settled) return transfer->let_go();
+    fail_transfer(transfer.get(), settled.error());
+  });
+}
+
 // Where the data that follows stand in the stream.
 void Replicas::greet(Replica& replica) {
   replica.state = Replica::State::transfer;
@@ -230,6 +256,7 @@ void Replicas::send_without_data(Replica& replica) {
   replica.reader.wake = [&replica] { replica.session.output_written(); };
   transfer->add(replica.reader);
   greet(replica);
+  hold_back(transfer);
   replication_.feed().forget_database();
   persist::SaveOptions options;
   options.version = cluster::kReplicaRdbVersion;
@@ -261,7 +288,7 @@ void Replicas::fail_transfer(const RdbTransfer* transfer, const std::string& rea
   each([&](Replica& replica) {
     if (replica.transfer && replica.transfer.get() == transfer) failed.push_back(&replica.session);
   });
-  for (Session* session : failed) session->close_soon();
+  for (Session* session : failed) session->end();
 }
 
 void Replicas::disconnect_all() {
@@ -287,7 +314,7 @@ void Replicas::acknowledge(Replica& replica, uint64_t offset, uint64_t durable) 
   replica.progress_ms = replica.ack_ms = server_.now();
   replica.acked = std::max(replica.acked, std::min(offset, replication_.offset()));
   replica.durable = std::max(replica.durable, durable);
-  if (replica.state != Replica::State::settling || replica.only_rdb) return;
+  if (replica.state != Replica::State::settling) return;
   replica.state = Replica::State::online;
   replica.session.output_written();
   log::notice("Synchronization with replica {} succeeded", name_of(replica));
@@ -401,10 +428,6 @@ void Replicas::check_timeout(Replica& replica) {
   if (replica.state != State::transfer) heard = std::max(heard, replica.session.received_ms);
   const base::Millis idle = server_.now() - heard;
   const base::Millis patience = server_.settings().repl_timeout_seconds * 1000;
-  if (replica.state == State::settling && replica.only_rdb && idle > kRdbOnlyPatienceMs) {
-    log::notice("Freeing the client {}, which has its RDB", name_of(replica));
-    return replica.session.close_soon();
-  }
   // While it waits for the snapshot to begin, or for its next bytes, the delay is ours. One that
   // came by SYNC never acknowledges.
   const bool waits = replica.state == State::waiting || replica.awaits_bytes() ||

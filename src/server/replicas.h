@@ -7,6 +7,9 @@
 //
 // Replicas that wait at the same time share one walk over the data and its bytes (RdbTransfer).
 //
+// A member of a group has no stream for others. Tools that want the RDB alone get it, once what it
+// shows is committed.
+//
 // Bounds: a replica may lag by client-output-buffer-limit replica, RDB and stream taken together;
 // beyond it is dropped. It never holds up clients or other replicas and its lag counts for itself.
 #pragma once
@@ -44,7 +47,7 @@ struct Replica final : OutSource {
   bool takes_mark = false;    // capa eof: needs no length beforehand
   bool psync2 = false;        // understands +CONTINUE with a new id
   bool quoll = false;         // understands all our effects and RDB versions
-  bool only_rdb = false;      // wants the RDB, not the stream
+  bool only_rdb = false;      // wants the RDB, not the stream: then its connection ends
   bool no_data = false;       // wants an RDB without keys,
   bool no_functions = false;  // and without libraries
   bool old_sync = false;      // came by SYNC: hears neither offsets nor ids
@@ -108,6 +111,8 @@ class Replicas {
   bool sync_due() const;
   void request_snapshot();
   Persistence::Stream begin_transfer();
+  unsigned rdb_version_for(const Replica& replica) const;
+  void hold_back(const std::shared_ptr<RdbTransfer>& transfer);
   void greet(Replica& replica);
   void send_without_data(Replica& replica);
   void end_transfer(const base::Result<>& result);

@@ -284,7 +284,7 @@ void Replication::serve(Session& session, Bytes id, int64_t next) {
   if (!id.empty() && id != "?") ++counters.partial_refused;
   if (id.empty()) replica.old_sync = true;
   ++counters.full;
-  open_feed();
+  if (!server_.group()) open_feed();
   replicas_.synchronize(replica);
 }
 

@@ -13,13 +13,16 @@ that a client publishes outside of a transaction or script comes from no change,
   group_outputs.py [WORD...]      tests whose names hold a word
 """
 import contextlib
+import os
 import re
 import socket
+import subprocess
+import tempfile
 import time
 
 import resp
 from group_members import Group
-from server import OURS, Results, check, check_equal, eventually
+from server import OURS, REFERENCE, Results, ServerUnderTest, check, check_equal, eventually, free_port
 
 WAIT = 30.0  # seconds for what must come in the end
 QUIET = 0.2  # seconds in which what must not come would have come
@@ -246,6 +249,19 @@ def readers_of_changes(stage):
     yield [(writer, rb"\+OK"), (waiting, rb"changed"), (asking, rb"changed")]
 
 
+def snapshots_for_tools(stage):
+    writer, plain, streamed, functions = (stage.open() for _ in range(4))
+    for one in (streamed, functions):
+        one.ask("REPLCONF", "rdb-only", "1", "capa", "eof")
+    functions.ask("REPLCONF", "rdb-filter-only", "functions")
+    yield
+    writer.send("SET", "{o}snapshot", "shown")
+    stage.settle()
+    for one in (plain, streamed, functions):
+        one.send("SYNC")
+    yield [(writer, rb"\+OK"), (plain, rb"\$\d+\r\nREDIS.*shown"), (streamed, rb"\$EOF.*shown"), (functions, rb"\$EOF:.*REDIS")]
+
+
 def keyspace_events(stage):
     writer, listener, pattern = stage.open(), stage.open(), stage.open(resp3=True)
     listener.ask("SUBSCRIBE", "__keyspace@0__:{o}event")
@@ -278,7 +294,8 @@ def events_of_keys_that_expire(stage):
 
 WAYS = [reply_of_a_write, reply_of_a_write_in_resp3, reply_of_a_write_that_found_another, reply_of_a_read, replies_about_all_keys,
         reply_of_a_version, replies_of_transactions, reply_of_an_aborted_transaction, replies_of_scripts, messages_from_scripts,
-        messages_from_transactions, messages_of_shards, invalidations, clients_that_wait, readers_of_changes]
+        messages_from_transactions, messages_of_shards, invalidations, clients_that_wait, readers_of_changes,
+        snapshots_for_tools]
 EVENT_WAYS = [keyspace_events, events_of_keys_that_are_missed, events_of_keys_that_expire]
 
 
@@ -405,8 +422,56 @@ def test_nobody_replicates_from_a_member():
         for member in scene.group.members:
             kind, text = member.ask("PSYNC", "?", "-1")
             check(kind == "-" and b"feeds no replicas" in text, text)
-            kind, text = member.ask("SYNC")
-            check(kind == "-" and b"feeds no replicas" in text, text)
+            replica = Seen(member)  # goes back to SYNC then
+            replica.ask("REPLCONF", "listening-port", "1", "capa", "eof")
+            for sync in (["PSYNC", "?", "-1"], ["SYNC"]):
+                kind, text = resp.tree(replica.connection.raw(*sync))
+                check(kind == "-" and b"feeds no replicas" in text, text)
+            replica.close()
+
+
+def test_tools_get_a_snapshot_from_any_member():
+    with standing([], ["--rdb-version", "12"]) as scene, tempfile.TemporaryDirectory() as directory:
+        writer = scene.stage.open()
+        for i in range(100):
+            writer.ask("SET", "{o}%d" % i, i)
+        writer.ask("FUNCTION", "LOAD", "#!lua name=tool\nredis.register_function('f', function() return 1 end)")
+        for member in scene.group.members:
+            eventually(lambda: b"keys=101," in member.ask("INFO", "keyspace")[1], "it has the keys", WAIT)
+            path = os.path.join(directory, "dump.rdb")
+            for what, keys in (("--rdb", 101), ("--functions-rdb", 0)):
+                done = subprocess.run(["redis-cli", "-h", member.host, "-p", str(member.port), what, path], stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, timeout=WAIT, check=False)
+                check(done.returncode == 0 and b"success" in done.stdout, done.stdout)
+                with ServerUnderTest(REFERENCE, ["--dir", directory]) as server:
+                    check_equal(server.connect().call("DBSIZE"), keys)
+                    check_equal(server.connect().call("FCALL", "f", 0), 1)
+
+
+def first_byte_of_a_snapshot(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT) as connection:
+        connection.sendall(b"SYNC\r\n")
+        return connection.recv(1)
+
+
+def test_who_has_no_data_or_no_leader_gives_none():
+    ports = [(free_port(), free_port()) for _ in range(3)]
+    members = ["127.0.0.1:%d@%d" % pair for pair in ports]
+    members[2] += "/witness"
+    with contextlib.ExitStack() as stack:
+        group = [stack.enter_context(ServerUnderTest(OURS, ["--cluster-enabled", "yes", "--cluster-group", " ".join(members)], port=port))
+                 for port, _ in ports]
+        for member in group[:2]:
+            eventually(lambda: first_byte_of_a_snapshot(member) == b"$", "who has data gives them", WAIT)
+        check_equal(group[2].connect().error("SYNC"), "ERR a witness has no data")
+        told = group[0].connect().call("INFO", "cluster").decode()
+        leader = group[int(re.search(r"group_leader:(\d)", told)[1])]
+        follower = next(member for member in group[:2] if member is not leader)
+        for member in group:
+            if member is not follower:
+                member.child.kill()
+        eventually(lambda: first_byte_of_a_snapshot(follower) == b"-", "what it has may be old", WAIT)
+        check_equal(follower.connect().error("SYNC"), "NOMASTERLINK Can't SYNC while not connected with my master")
 
 
 if __name__ == "__main__":
