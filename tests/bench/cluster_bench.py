@@ -1,12 +1,14 @@
 #!/usr/bin/python3
-"""What a replica group of three costs, beside the same server alone, as one table.
+"""What a replica group of three costs, beside the same server alone, and what a cluster of three groups costs
+beside a Redis Cluster of three masters, as tables.
 
-  scripts/bench-cluster [PART...] [--rounds N] [--scale X] [--keys N]     parts: cost failover sync
+  scripts/bench-cluster [PART...] [--rounds N] [--scale X] [--keys N]     parts: cost failover sync ring grow
 
-All three members run on this machine, with W=2 in memory. The two take turns and medians are taken,
+All members run on this machine, with W=2 in memory. The two take turns and medians are taken,
 because machines are noisy. Where there are two cores the leader (and the server alone) has one, and
-the other members share the other one with the load. --scale 0.1 runs `cost` ten times smaller;
---keys is how many `sync` sends.
+the other members share the other one with the load; in `ring` the nodes of both clusters share one, and
+the load has the other. --scale 0.1 runs `cost` and `ring` ten times smaller; --keys is how many `sync` sends.
+`grow` lets nodes join a cluster of ours.
 """
 import argparse
 import contextlib
@@ -22,6 +24,7 @@ import workloads
 from group_members import Group
 from measuring import CORES, OURS, Table, cpu_seconds, info, load, load_core, resp, rss_bytes, start
 from persistence_bench import MEMORY_PAUSE, VALUE, key, p999, probe_process, write_load
+from ring_parts import measure_grow, measure_ring
 
 KEYS = 1000000
 PIPELINES = {1: 100000, 16: 1000000, 100: 2000000}  # commands per measurement
@@ -292,7 +295,7 @@ def measure_sync(table, arguments):
 
 
 def main():
-    parts = {"cost": measure_cost, "failover": measure_failover, "sync": measure_sync}
+    parts = {"cost": measure_cost, "failover": measure_failover, "sync": measure_sync, "ring": measure_ring, "grow": measure_grow}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="part", help="of: " + ", ".join(parts))
     parser.add_argument("--rounds", type=int, default=5)
@@ -303,12 +306,14 @@ def main():
     if unknown:
         parser.error("no part is called %s" % ", ".join(unknown))
     load_core()
-    table = Table("alone", "leader")
+    group, ring = Table("alone", "leader"), Table()
     for name in arguments.parts or parts:
         print("%s ..." % name, file=sys.stderr)
-        parts[name](table, arguments)
+        parts[name](ring if name in ("ring", "grow") else group, arguments)
     print("\n%d rounds, scale %g, %d cores" % (arguments.rounds, arguments.scale, len(CORES)))
-    table.show()
+    for table in (group, ring):
+        if table.rows:
+            table.show()
 
 
 if __name__ == "__main__":
