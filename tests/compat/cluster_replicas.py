@@ -24,8 +24,8 @@ class Cluster:
         try:
             for _ in range(count):
                 self.nodes.append(self.start())
-        except BaseException:
-            self.__exit__()
+        except BaseException as error:
+            self.__exit__(type(error))
             raise
 
     def start(self, *args):
@@ -35,9 +35,9 @@ class Cluster:
     def __enter__(self):
         return self
 
-    def __exit__(self, *unused):
+    def __exit__(self, kind=None, *_):
         for node in self.nodes:
-            node.stop()
+            node.stop(keep_log=kind is not None)
 
     def create(self, replicas=0):
         command = ["redis-cli", "--cluster", "create"]
