@@ -111,21 +111,31 @@ NextStep next_to_join(const Topology& topology, const NodeClaim& claim) {
       return Error{"this node was removed from the cluster"};
     return std::optional(step(topology, JoinMember{claim.member}));
   }
-  const TopologyMember& known = *topology.find(index);
-  const TopologyMember& told = claim.member;
-  if (!describes(known, told) && told.incarnation > known.incarnation)
-    return std::optional(step(topology, MoveMember{index, told.bus, told.port, told.tls_port,
-                                                   told.hostname, told.incarnation}));
-  if (known.leaves) return std::optional<TopologyChange>();
+  if (NextStep moved = next_to_announce(topology, claim); !moved || moved.value()) return moved;
+  if (topology.find(index)->leaves) return std::optional<TopologyChange>();
   if (group_of(topology, index) == kNoGroup)
     return std::optional(
         step(topology, SetGroups{{{free_group(topology, index), RingGroup{{index}, {}}}}}));
+  // One that is in another's group by now has no slots of its own.
+  if (topology.groups().at(group_of(topology, index)).members.size() > 1)
+    return std::optional<TopologyChange>();
   SlotRanges missing;
   for (const SlotRange& range : claim.slots)
     for (unsigned slot = range.first; slot <= range.last && slot < base::kKeySlots; ++slot)
       if (topology.owner(slot) == kNoGroup)
         missing.push_back({static_cast<uint16_t>(slot), static_cast<uint16_t>(slot)});
   return next_to_add_slots(topology, index, missing);
+}
+
+NextStep next_to_announce(const Topology& topology, const NodeClaim& claim) {
+  const NodeIndex index = topology.index_of(claim.member.id);
+  if (index == kNoNode) return Error{"ERR Unknown node " + claim.member.id};
+  const TopologyMember& known = *topology.find(index);
+  const TopologyMember& told = claim.member;
+  if (describes(known, told) || told.incarnation <= known.incarnation)
+    return std::optional<TopologyChange>();
+  return std::optional(step(topology, MoveMember{index, told.bus, told.port, told.tls_port,
+                                                 told.hostname, told.incarnation}));
 }
 
 NextStep next_to_add_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots) {

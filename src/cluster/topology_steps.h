@@ -43,6 +43,9 @@ NextStep next_to_found(const Topology& topology, const std::string& cluster_id,
                        const NodeClaim& claim);
 // The node is a member as it describes itself, with a group and the slots it claims.
 NextStep next_to_join(const Topology& topology, const NodeClaim& claim);
+// A member is known as it describes itself. It may be without a group (replica_plan.h), and stays
+// so.
+NextStep next_to_announce(const Topology& topology, const NodeClaim& claim);
 // Slots that nobody has go to the node's group.
 NextStep next_to_add_slots(const Topology& topology, NodeIndex node, const SlotRanges& slots);
 // Slots of the node's group are nobody's.

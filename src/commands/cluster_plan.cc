@@ -119,7 +119,11 @@ std::vector<std::string> lines_of(const ClusterNode& node, const cluster::SlotPl
   std::vector<std::string> lines;
   for (const cluster::PlannedMove& move : plan.moves)
     lines.push_back(cluster::describe(move, plan, name));
-  if (replica)
+  if (replica && replica->empty)
+    lines.push_back(fmt::format("empty {}: becomes a replica of {}, in the place of {}",
+                                name_of(node, replica->node), name(replica->to),
+                                name_of(node, replica->instead)));
+  else if (replica)
     lines.push_back(fmt::format("replica {}: {} -> {}, which has no other one left",
                                 name_of(node, replica->node), name(replica->from),
                                 name(replica->to)));
@@ -155,13 +159,11 @@ void cluster_plan(Call& call) {
   if (!take_what_if(call, *node, what_if)) return;
   const cluster::Topology& topology = node->topology();
   const std::set<GroupNumber> away = node->groups_away();
-  const cluster::SlotPlan plan = cluster::plan_slots(cluster::owners_of(topology),
-                                                     cluster::slot_groups(topology, away, what_if));
-  const Settings& settings = call.server.settings();
-  std::optional<cluster::ReplicaMove> replica;
-  if (settings.cluster_allow_replica_migration)
-    replica = cluster::next_replica_move(topology, node->dead(), node->leaders(),
-                                         static_cast<unsigned>(settings.cluster_migration_barrier));
+  const std::optional<cluster::ReplicaMove> replica = node->replica_move();
+  std::set<GroupNumber> without_share = away;
+  if (replica && replica->empty) without_share.insert(replica->from);
+  const cluster::SlotPlan plan = cluster::plan_slots(
+      cluster::owners_of(topology), cluster::slot_groups(topology, without_share, what_if));
   wire::ReplyWriter& reply = call.reply;
   reply.map(6);
   put_number(reply, "version", static_cast<int64_t>(topology.version()));

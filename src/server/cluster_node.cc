@@ -126,6 +126,7 @@ void ClusterNode::begin_alone() {
   record_.released.clear();
   record_.dropping.clear();
   failed_since_.clear();
+  there_since_.clear();
   dead_.clear();
   record_.drop_places(NodePlace::Kind::keeper);
   if (NodePlace* place = record_.place_of(NodePlace::Kind::data)) place->group = kNoGroup;
@@ -423,7 +424,10 @@ size_t ClusterNode::leader() const {
 bool ClusterNode::serves() const { return group_ && held_group_ == own_group_ && group_->serves(); }
 bool ClusterNode::may_commit() const { return group_ && group_->may_commit(); }
 std::string ClusterNode::quorum() const { return group_ ? group_->quorum() : std::string(); }
-bool ClusterNode::readable() const { return group_ && group_->readable(); }
+// What we have of a group that is not ours any more is no longer brought up to date.
+bool ClusterNode::readable() const {
+  return group_ && held_group_ == own_group_ && group_->readable();
+}
 uint64_t ClusterNode::epoch() const { return topology().version(); }
 
 size_t ClusterNode::leader_of(unsigned slot) const {
@@ -433,7 +437,7 @@ size_t ClusterNode::leader_of(unsigned slot) const {
 // Nobody has told who leads: it will be the first member.
 size_t ClusterNode::leader_of_group(GroupNumber number) const {
   if (number == kNoGroup) return members_.size();
-  if (number == held_group_) return leader();
+  if (number == held_group_ && held_group_ == own_group_) return leader();
   if (const auto known = leaders_.find(number); known != leaders_.end())
     return place_of(known->second.node);
   const auto group = topology().groups().find(number);

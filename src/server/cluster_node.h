@@ -38,6 +38,7 @@
 #include <vector>
 
 #include "cluster/node_bus.h"
+#include "cluster/replica_plan.h"
 #include "cluster/topology_steps.h"
 #include "server/cluster_gossip.h"
 #include "server/cluster_view.h"
@@ -68,6 +69,8 @@ constexpr base::Bytes kNotMember = "NOTMEMBER";  // the group goes on without yo
 constexpr base::Millis kMeetMs = 30'000;         // as long a join is tried
 constexpr base::Millis kMeetAgainMs = 300;
 constexpr size_t kMeetingsMax = 4096;  // that wait for their turn
+// So long a node must have been there to be given the place of another one.
+constexpr base::Millis kSettledMs = 5000;
 
 class ClusterNode final : public ClusterView, public ClusterGossipEvents, public PublicationRoute {
  public:
@@ -119,9 +122,12 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   bool failed(cluster::NodeIndex node) const;
   // Groups of which nobody is there who could give or take slots.
   std::set<cluster::GroupNumber> groups_away() const;
-  // For longer than cluster-replace-after.
-  const std::set<cluster::NodeIndex>& dead() const { return dead_; }
-  std::set<cluster::NodeIndex> leaders() const;
+  // Who is to be a replica elsewhere, so that a group has as many members as it should. `asks`: of
+  // those that this group wants, which we lead, and of nodes that have been there for a moment.
+  std::optional<cluster::ReplicaMove> replica_move(
+      cluster::GroupNumber asks = cluster::kNoGroup) const;
+  // Of an empty node that is to be a replica elsewhere: it gets no slots. kNoGroup: none.
+  cluster::GroupNumber group_that_goes() const { return group_that_goes_; }
   // Slots are moved by hand here.
   void tell_hands_off();
 
@@ -228,7 +234,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   std::string group_name(const NodePlace& place) const;
   GroupPart part_at(const NodePlace& place) const;
   void start_group(const host::OnDone& done);
-  void begin_group(const NodePlace& place, const cluster::GroupShape& shape,
+  void begin_group(const NodePlace& place, const cluster::GroupShape& shape, bool with_rdb,
                    const host::OnDone& done);
   void groups_changed();
   void start_keeper(const host::OnDone& done);
@@ -243,6 +249,10 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void end_groups(const host::OnDone& done);
   void follow_groups();
   void follow_own_group();
+  bool leads_held() const;
+  bool may_still_be_counted() const;
+  void hand_over_held();
+  void begin_own_group();
   void follow_witnesses();
   void lead_group();
   void settle_holders();
@@ -323,13 +333,17 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   bool changing_group_ = false;
   std::set<cluster::GroupNumber> asking_;  // for our places in them
   size_t asked_for_place_ = 0;
-  size_t governor_turn_ = 0;                         // of the last one that took a change
-  cluster::TopologyVersion replicas_moved_for_ = 0;  // once per version: it may be refused
-  cluster::TopologyVersion governors_right_ = 0;     // as of this version, or being put right
+  size_t governor_turn_ = 0;                      // of the last one that took a change
+  cluster::TopologyVersion governors_right_ = 0;  // as of this version, or being put right
   std::map<cluster::NodeIndex, base::Millis> failed_since_;
-  std::set<cluster::NodeIndex> dead_;
+  std::map<cluster::NodeIndex, base::Millis> there_since_;
+  std::set<cluster::NodeIndex> dead_;                  // for longer than cluster-replace-after
+  std::optional<cluster::ReplicaMove> replica_moved_;  // that was asked for last
+  base::Millis replica_again_at_ = 0;
+  cluster::GroupNumber group_that_goes_ = cluster::kNoGroup;
   bool healing_ = false;  // a change of ours is under way
   bool weighing_ = false;
+  bool beginning_group_ = false;
   bool leaves_ = false;  // we do, as was seen last
   bool departing_ = false;
   bool settling_ = false;  // what the topology says of our group's holders

@@ -94,9 +94,8 @@ void ClusterNode::announce_self() {
   announced_ = true;
   announced_as_ = announcement();
   cluster::NodeClaim own = claim();
-  own.slots.clear();
   if (own.member.bus != known->bus && gossip_) gossip_->move(own.member.bus);
-  make_so([own](const cluster::Topology& now) { return cluster::next_to_join(now, own); },
+  make_so([own](const cluster::Topology& now) { return cluster::next_to_announce(now, own); },
           [this, alive = alive_](const Result<>& told) {
             if (*alive && !told) announced_ = false;
           });

@@ -102,15 +102,16 @@ void ClusterNode::start_group(const host::OnDone& done) {
     record_.set_place({.kind = NodePlace::Kind::data,
                        .founder = true,
                        .dir = "group-" + record_.id.substr(0, kNameDigits)});
-  begin_group(*record_.place_of(NodePlace::Kind::data), {}, done);
+  begin_group(*record_.place_of(NodePlace::Kind::data), {}, true, done);
 }
 
-void ClusterNode::begin_group(const NodePlace& place, const GroupShape& shape,
+// `with_rdb`: a group that begins takes over what the server had saved when it was alone.
+void ClusterNode::begin_group(const NodePlace& place, const GroupShape& shape, bool with_rdb,
                               const host::OnDone& done) {
   GroupPart part = part_at(place);
   if (!place.founder) part.shape = shape;
   group_ = std::make_unique<ReplicaGroup>(server_, std::move(part));
-  if (place.founder) group_->begin_with_rdb();
+  if (place.founder && with_rdb) group_->begin_with_rdb();
   server_.group_started(group_.get());
   held_group_ = place.group;
   group_->start(done);
@@ -131,7 +132,7 @@ void ClusterNode::change_group(NodePlace ours, const GroupShape& shape) {
     forget_data();
     told_epoch_ = 0;
     record_.set_place(ours);
-    begin_group(ours, shape, [](const Result<>& begun) {
+    begin_group(ours, shape, false, [](const Result<>& begun) {
       if (!begun) log::warning("Cluster: {}", begun.error());
     });
     refresh();
@@ -154,22 +155,72 @@ void ClusterNode::follow_groups() {
   name_witness();
 }
 
+// The group whose log we lead, be it that we are no member of it any more, as the topology has it:
+// until another one can lead it, nobody else makes it so.
+bool ClusterNode::leads_held() const {
+  return group_ && held_group_ != kNoGroup && group_->serves();
+}
+
+// The log of the group that we have the data of, though it is not ours any more, may count on us.
+bool ClusterNode::may_still_be_counted() const {
+  const auto held = topology().groups().find(held_group_);
+  return held_group_ != own_group_ && held != topology().groups().end() &&
+         cluster::contains(held->second.holders, index_);
+}
+
+// It has been given to others, and we lead it before its log knows: nobody serves it so.
+void ClusterNode::hand_over_held() {
+  if (leads_held() && held_group_ != own_group_ &&
+      cluster::has_others(topology(), held_group_, index_, dead_))
+    group_->hand_over();
+}
+
 void ClusterNode::follow_own_group() {
+  if (changing_group_ || !group_ || !core_of(*group_)) return;
+  hand_over_held();
+  if (may_still_be_counted()) return;
+  if (own_group_ == kNoGroup) return begin_own_group();
   const auto group = topology().groups().find(own_group_);
-  if (changing_group_ || !group_ || !core_of(*group_) || group == topology().groups().end()) return;
+  if (group == topology().groups().end()) return;
+  // Nobody has its log, and nobody has lost anything by that.
+  if (held_group_ != own_group_ && group->second == cluster::RingGroup{{index_}, {}} &&
+      cluster::slots_of(topology(), own_group_).empty())
+    return begin_own_group();
   const bool led = group_->leader() < group_->members().size();
   if (held_group_ == own_group_ && (group_->part()->begins || led)) return;
-  const auto held = topology().groups().find(held_group_);
-  if (held_group_ != own_group_ && held != topology().groups().end() &&
-      cluster::contains(held->second.holders, index_))
-    return;  // whose log still counts on us
-  const std::vector<NodeIndex>& members = group->second.members;
+  std::vector<NodeIndex> members = group->second.members;
+  for (const NodeIndex node : group->second.holders)  // one that goes may still lead it
+    if (!cluster::contains(members, node)) members.push_back(node);
   ask_for_place(own_group_, members[asked_for_place_++ % members.size()]);
+}
+
+// Another node has taken our place while we were dead. What we have is forgotten, and only then we
+// have a group of our own, empty as that of a node that has just come.
+void ClusterNode::begin_own_group() {
+  if (index_ == cluster::kNoNode || topology().find(index_)->leaves || beginning_group_) return;
+  const NodePlace& place = *record_.place_of(NodePlace::Kind::data);
+  if (!place.founder || place.group != kNoGroup) {
+    log::notice("Cluster: another node has taken our place: this one is empty from now on");
+    return change_group({.kind = NodePlace::Kind::data,
+                         .founder = true,
+                         .dir = fmt::format("group-{}-{}", record_.id.substr(0, kNameDigits),
+                                            topology().version())},
+                        {});
+  }
+  if (own_group_ != kNoGroup) return;  // it is this one (groups_changed)
+  beginning_group_ = true;
+  make_so(
+      [this](const cluster::Topology& now) { return cluster::next_to_begin_group(now, index_); },
+      [this, alive = alive_](const Result<>& begun) {
+        if (!*alive) return;
+        beginning_group_ = false;
+        if (!begun) log::verbose("Cluster: {}", begun.error());
+      });
 }
 
 // The shape follows the topology, a step at a time.
 void ClusterNode::lead_group() {
-  if (!serves() || held_group_ == kNoGroup) return;
+  if (!leads_held()) return;
   const cluster::GroupCore& core = *core_of(*group_);
   const auto wanted = cluster::wanted_members(topology(), held_group_, core.shape(), dead_);
   const auto next = cluster::next_shape(
@@ -220,7 +271,7 @@ void ClusterNode::begin_witness(const NodePlace& place, const GroupShape& shape,
 
 // Our witness has not been heard of: it may not know yet that it is one.
 void ClusterNode::name_witness() {
-  if (!serves() || held_group_ == kNoGroup) return;
+  if (!leads_held()) return;
   const GroupShape& shape = core_of(*group_)->shape();
   for (cluster::Member m = 0; m < group_->members().size(); ++m) {
     if (!shape.is_witness(m) || group_->members()[m].connected) continue;
@@ -447,7 +498,7 @@ void ClusterNode::serve_take_in(const NodeBus::Asked& asked, Bytes body,
   GroupNumber group = 0;
   if (!in.number(group)) return answer(Error{"this names no group"});
   const bool topology = group == kNoGroup && keeper_ && keeper_->leads();
-  const bool data = group != kNoGroup && group == held_group_ && serves();
+  const bool data = group != kNoGroup && group == held_group_ && leads_held();
   if (!topology && !data) return answer(Error{std::string(kNotLeader)});
   const cluster::GroupCore& core = topology ? *keeper_->core() : *core_of(*group_);
   const auto place = core.shape().place_of(asked.id);

@@ -1,14 +1,15 @@
 // ClusterNode: what becomes of the parts of nodes that are dead for too long, or leave.
 //
 //   gossip says fail -> for cluster-replace-after -> dead: whoever holds the topology, and whoever
-//                       leads a group, names others in its place; a spare replica takes its place
+//                       leads a group, names others in its place. Who leads a group with data has
+//                       a spare replica, or an empty node, take the place (replica_plan.h): nobody
+//                       else knows that it has the quorum to take one in
 //   CLUSTER LEAVE    -> slots and parts go elsewhere -> we give up our group -> are no member ->
 //   new
 //
 // Who is dead decides only what is proposed: whether it can be agreed on is the matter of those who
 // are there, and nobody who votes is replaced before the next one has caught up.
 #include "cluster/leave_steps.h"
-#include "cluster/replica_plan.h"
 #include "server/cluster_node.h"
 #include "server/group.h"
 #include "server/log.h"
@@ -44,17 +45,32 @@ std::set<GroupNumber> ClusterNode::groups_away() const {
   return away;
 }
 
-std::set<NodeIndex> ClusterNode::leaders() const {
-  std::set<NodeIndex> leaders;
+std::optional<cluster::ReplicaMove> ClusterNode::replica_move(GroupNumber asks) const {
+  const Settings& settings = server_.settings();
+  if (!settings.cluster_allow_replica_migration) return {};
+  cluster::NodesSeen seen{dead_, {}, {}};
+  for (const NodeIndex node : indexes_) {
+    const auto since = there_since_.find(node);
+    const bool there = since != there_since_.end();
+    const bool came = asks != kNoGroup && there && steady_ms() - since->second < kSettledMs;
+    if (!there || came) seen.away.insert(node);
+  }
   for (const auto& [number, group] : topology().groups())
-    if (const NodeIndex leader = leader_node(number); leader != kNoNode) leaders.insert(leader);
-  return leaders;
+    if (const NodeIndex leader = leader_node(number); leader != kNoNode)
+      seen.leaders.insert(leader);
+  return cluster::next_replica_move(
+      topology(), seen, static_cast<unsigned>(settings.cluster_migration_barrier), asks);
 }
 
 void ClusterNode::look_who_is_dead() {
   const Millis now = steady_ms();
   const Millis after = server_.settings().cluster_replace_after * 1000;
   std::erase_if(failed_since_, [this](const auto& one) { return !failed(one.first); });
+  std::erase_if(there_since_, [this](const auto& one) {
+    return failed(one.first) || !topology().find(one.first);
+  });
+  for (const NodeIndex node : indexes_)
+    if (!failed(node)) there_since_.emplace(node, now);
   std::set<NodeIndex> dead;
   for (const NodeIndex node : indexes_) {
     if (node == index_ || !failed(node)) continue;
@@ -76,7 +92,7 @@ bool ClusterNode::goes_on(const cluster::GroupShape& shape) const {
   });
 }
 
-// --- by who leads those that hold the topology -------------------------------------------------
+// --- by who leads a group, or those that hold the topology -------------------------------------
 
 void ClusterNode::put_right(Step step) {
   healing_ = true;
@@ -88,8 +104,10 @@ void ClusterNode::put_right(Step step) {
 }
 
 void ClusterNode::heal() {
-  if (!keeper_ || !keeper_->leads() || healing_ || topology().cluster_id().empty()) return;
-  if (move_replica() || forget_dead()) return;
+  if (healing_ || topology().cluster_id().empty()) return;
+  const auto move = replica_move();
+  group_that_goes_ = move && move->empty ? move->from : kNoGroup;
+  if (move_replica() || !keeper_ || !keeper_->leads() || forget_dead()) return;
   // Who is away for a moment is not in the plan.
   if (rebalancer_->ordered() && groups_away().empty() && rebalancer_->plan().moved == 0)
     put_right([](const cluster::Topology& now) {
@@ -97,15 +115,16 @@ void ClusterNode::heal() {
     });
 }
 
+// One that does not come about is asked for again in a while.
 bool ClusterNode::move_replica() {
-  const Settings& settings = server_.settings();
-  if (!settings.cluster_allow_replica_migration) return false;
-  const auto barrier = static_cast<unsigned>(settings.cluster_migration_barrier);
-  const auto move = cluster::next_replica_move(topology(), dead_, leaders(), barrier);
-  if (!move || replicas_moved_for_ == topology().version()) return false;
-  replicas_moved_for_ = topology().version();
-  log::notice("Cluster: node {} is to be a replica in group {} instead of group {}",
-              topology().find(move->node)->id, move->to, move->from);
+  if (!serves() || own_group_ == kNoGroup) return false;
+  const auto move = replica_move(own_group_);
+  if (!move || (move == replica_moved_ && steady_ms() < replica_again_at_)) return false;
+  if (move != replica_moved_)
+    log::notice("Cluster: node {} is to be a replica in group {} instead of group {}",
+                topology().find(move->node)->id, move->to, move->from);
+  replica_moved_ = move;
+  replica_again_at_ = steady_ms() + kStepsMs;
   put_right([move = *move](const cluster::Topology& now) {
     return cluster::next_to_move_replica(now, move);
   });
@@ -158,12 +177,10 @@ void ClusterNode::follow_leaving() {
   const cluster::TopologyMember* own = topology().find(index_);
   leaves_ = own && own->leaves;
   if (!leaves_) return;
-  // It has given up its place, and leads again before the group's log knows.
-  if (group_ && group_->serves() && held_group_ != own_group_ && held_group_ != kNoGroup &&
-      cluster::has_others(topology(), held_group_, index_, dead_)) {
-    group_->hand_over();
+  // It has given up its place, and leads again before the group's log knows (hand_over_held).
+  if (leads_held() && held_group_ != own_group_ &&
+      cluster::has_others(topology(), held_group_, index_, dead_))
     return;
-  }
   const bool others = cluster::has_others(topology(), own_group_, index_, dead_);
   if (others && serves()) {
     group_->hand_over();

@@ -271,7 +271,6 @@ void ClusterNode::serve_join(const NodeBus::Asked& asked, NodeBus::OnAnswer answ
       claim->member.bus = *seen;
   // Where it found us is our address, if we do not know it.
   cluster::NodeClaim own = this->claim();
-  own.slots.clear();
   if (own.member.bus.unknown())
     if (auto found = cluster::parse_node_address(asked.own_address, own.member.bus.port)) {
       own.member.bus = *found;
@@ -279,7 +278,7 @@ void ClusterNode::serve_join(const NodeBus::Asked& asked, NodeBus::OnAnswer answ
     }
   make_so(
       [own, claim = *claim](const cluster::Topology& now) {
-        cluster::NextStep next = cluster::next_to_join(now, own);
+        cluster::NextStep next = cluster::next_to_announce(now, own);
         return !next || next.value() ? next : cluster::next_to_join(now, claim);
       },
       [this, answer = std::move(answer), alive = alive_](Result<> joined) {

@@ -47,6 +47,8 @@ bool Rebalancer::may_move(const PlannedMove& move) const {
 const cluster::SlotPlan& Rebalancer::plan() {
   const cluster::Topology& now = node_.topology();
   std::set<cluster::GroupNumber> away = node_.groups_away();
+  // A group that has lost a member comes before one that could have a share.
+  if (node_.group_that_goes() != cluster::kNoGroup) away.insert(node_.group_that_goes());
   if (planned_for_ != now.version() || planned_away_ != away) {
     planned_for_ = now.version();
     planned_away_ = std::move(away);

@@ -4,6 +4,9 @@ under writers; parts of the dead go to the living.
 
   cluster_heals.py [WORD...]     tests whose names hold a word
 """
+import signal
+import time
+
 from redis.crc import key_slot
 from redis.exceptions import RedisClusterException, RedisError
 
@@ -275,6 +278,135 @@ def test_a_spare_replica_goes_where_one_died():
 
 def test_a_spare_replica_goes_though_the_dead_one_is_back():
     spare_replica_goes(back_at_once=True)
+
+
+def follows(node, leader):
+    return leader.lines()[node.id].split()[3] == leader.id
+
+
+def is_empty_master(node):
+    """As a node that has just come: it serves, and has no slots and no keys."""
+    line = node.lines()[node.id].split()
+    return line[2] == "myself,master" and line[3] == "-" and len(line) == 8 and keys_of(node) == 0
+
+
+def takes_place(the_witness, back_at_once):
+    """A replica dies where there is no spare one: a node without slots takes its place, be it the group's witness."""
+    args = ["--cluster-replace-after", "1", "--cluster-require-full-coverage", "no"]
+    with Nodes(1, formed=0, args=args) as nodes:
+        nodes[0].call("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
+        for _ in range(3):
+            join(nodes, *args)
+        leader, dead = nodes[:2]
+        dead.call("CLUSTER", "REPLICATE", leader.id)
+        eventually(lambda: three_vote(leader), "a group of three voters", timeout=PATIENCE)
+        witness = next(filter(is_witness, nodes[2:]))
+        empty, other = nodes[2:] if (nodes[2] is witness) == the_witness else reversed(nodes[2:])
+        other.call("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
+        eventually_all(nodes, lambda node: node.info()["cluster_slots_assigned"] == str(SLOTS), "all know of the slots")
+        many = client(leader)
+        keys = ["key%d" % i for i in range(300) if key_slot(b"key%d" % i) < 8192]
+        for key in keys:
+            many.set(key, "old")
+        eventually(lambda: keys_of(dead) == len(keys), "the replica has the keys", timeout=PATIENCE)
+        dead.kill()
+        for key in keys:
+            many.set(key, "new")
+        eventually(lambda: follows(empty, leader), "the empty one is to be the replica", timeout=PATIENCE, pause=0.1)
+        if back_at_once:
+            dead.start()
+        eventually(lambda: reads(empty, keys[0], b"new") and keys_of(empty) == len(keys), "it has the data", timeout=PATIENCE, pause=0.1)
+        eventually(lambda: three_vote(leader) and three_vote(empty), "it votes", timeout=PATIENCE, pause=0.1)
+        if not back_at_once:
+            dead.start()
+        # The dead one has forgotten everything, and is as good as any other empty node.
+        eventually(lambda: is_empty_master(dead), "it is an empty node", timeout=PATIENCE, pause=0.1)
+        reader = dead.connect()
+        reader.call("READONLY")
+        check_equal(reader.raw("GET", keys[0]), b"-MOVED %d %s\r\n" % (key_slot(keys[0].encode()), leader.address.encode()))
+        eventually(lambda: b"ERR" not in other.connect().raw("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", "8192", "8192", "NODE", dead.id),
+                   "a slot goes there", timeout=PATIENCE, pause=0.1)
+        eventually(lambda: dead.owns(8192), "it has a slot", timeout=PATIENCE, pause=0.1)
+        # They can do without the one that had the data when the other died.
+        leader.kill()
+        eventually(lambda: "master" in empty.lines()[empty.id].split()[2], "the new replica leads", timeout=PATIENCE, pause=0.1)
+        for key in keys:
+            eventually(lambda: empty.connect().raw("GET", key) == b"$3\r\nnew\r\n", "%s is there" % key, timeout=PATIENCE)
+
+
+def test_an_empty_node_takes_the_place_of_a_dead_one():
+    takes_place(the_witness=False, back_at_once=False)
+
+
+def test_an_empty_node_takes_the_place_of_a_dead_one_that_is_back():
+    takes_place(the_witness=False, back_at_once=True)
+
+
+def test_a_witness_takes_the_place_of_a_dead_one():
+    takes_place(the_witness=True, back_at_once=False)
+
+
+def log_end(node):
+    return int(fields(node)["group_log_last"])
+
+
+def test_who_was_replaced_leads_until_the_new_one_can():
+    """It comes back before the new one has the data, and the leader dies: nobody else has all that was written."""
+    args = ["--cluster-replace-after", "1", "--cluster-require-full-coverage", "no"]
+    with Nodes(1, formed=0, args=args) as nodes:
+        nodes[0].call("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
+        for _ in range(3):
+            join(nodes, *args)
+        leader, back, *others = nodes
+        back.call("CLUSTER", "REPLICATE", leader.id)
+        eventually(lambda: three_vote(leader), "a group of three voters", timeout=PATIENCE)
+        empty = next(node for node in others if not is_witness(node))
+        next(filter(is_witness, others)).call("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
+        many = client(leader)
+        keys = ["key%d" % i for i in range(300) if key_slot(b"key%d" % i) < 8192]
+        back.kill()
+        for key in keys:
+            many.set(key, "new")
+        eventually(lambda: follows(empty, leader), "the empty one is to be the replica", timeout=PATIENCE)
+        empty.child.send_signal(signal.SIGSTOP)
+        back.start()
+        eventually(lambda: log_end(back) == log_end(leader), "it has what was written", timeout=PATIENCE, pause=0.05)
+        leader.kill()
+        # Unless the new one votes already: then it is waited for.
+        for _ in range(50):
+            if fields(back)["group_leader"] == fields(back)["group_member"]:
+                break
+            time.sleep(0.1)
+        empty.child.send_signal(signal.SIGCONT)
+        for key in keys:
+            eventually(lambda: empty.connect().raw("GET", key) == b"$3\r\nnew\r\n", "%s is there" % key, timeout=PATIENCE)
+        # It is an empty node now, and takes the place of the one that was the leader.
+        eventually(lambda: follows(back, empty) and three_vote(empty), "it is a replica again", timeout=PATIENCE, pause=0.1)
+        eventually(lambda: reads(back, keys[0], b"new"), "it has the data again", timeout=PATIENCE, pause=0.1)
+
+
+def test_a_lost_member_is_replaced_before_the_cluster_grows():
+    args = ["--cluster-replace-after", "1", "--cluster-rebalance", "auto"]
+    with Nodes(1, formed=0, args=args) as nodes:
+        for _ in range(2):
+            join(nodes, *args)
+        leader, dead, other = nodes
+        name = dead.id
+        leader.call("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
+        other.call("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
+        dead.call("CLUSTER", "REPLICATE", leader.id)
+        eventually(lambda: three_vote(leader), "a group of three voters", timeout=PATIENCE)
+        dead.kill()
+        eventually(lambda: "fail" in leader.lines()[name].split()[2].split(","), "the dead is known", timeout=PATIENCE)
+        fresh = Node("--cluster-join", "%s@%d" % (other.address, other.bus_port), *args)
+        nodes.append(fresh)
+        eventually(lambda: fresh.info()["cluster_known_nodes"] == "4", "it joined", timeout=PATIENCE)
+        eventually(lambda: follows(fresh, leader), "it is a replica", timeout=PATIENCE, pause=0.1)
+        eventually(lambda: three_vote(leader) and three_vote(fresh), "it votes", timeout=PATIENCE, pause=0.1)
+        check_equal(moved([leader, other]), 0)
+        # The dead one is the next to have a share.
+        dead.start()
+        eventually(lambda: dead.slots() == 5461, "it has a share", timeout=2 * PATIENCE, pause=0.1)
 
 
 if __name__ == "__main__":

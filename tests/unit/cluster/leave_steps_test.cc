@@ -1,64 +1,12 @@
-// Nodes that leave, and replicas that go where they are wanted: changes of the topology one behind
-// the other (leave_steps.h, replica_plan.h).
+// Nodes that leave: changes of the topology one behind the other (leave_steps.h).
 #include "cluster/leave_steps.h"
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
-
-#include "cluster/replica_plan.h"
+#include "tests/unit/cluster/grouped_topology.h"
 
 namespace quoll::cluster {
 namespace {
-
-std::string leaver_id(unsigned node) {
-  return std::string(kNodeIdBytes, static_cast<char>('0' + node));
-}
-
-void will(Topology& topology, decltype(TopologyChange::body) body) {
-  const auto applied = topology.apply({topology.version(), std::move(body)});
-  REQUIRE_MESSAGE(applied.ok(), applied.error());
-}
-
-// Groups of so many members each, all slots evenly theirs; node n is on host n of rack n % 3.
-Topology grouped(const std::vector<unsigned>& sizes) {
-  Topology topology;
-  will(topology, FoundCluster{std::string(kNodeIdBytes, 'c'), {}});
-  SetGroups groups;
-  AssignSlots slots;
-  NodeIndex node = 0;
-  for (GroupNumber g = 0; g < sizes.size(); ++g) {
-    RingGroup group;
-    for (unsigned i = 0; i < sizes[g]; ++i, ++node) {
-      TopologyMember member;
-      member.id = leaver_id(node);
-      member.bus = NodeAddress::v4(10, 0, 0, static_cast<uint8_t>(node + 1), 17000);
-      member.location = {"dc", "rack" + std::to_string(node % 3), "host" + std::to_string(node)};
-      will(topology, JoinMember{member});
-      group.members.push_back(node);
-    }
-    groups.groups.emplace_back(g, group);
-    const auto first = static_cast<uint16_t>(g * base::kKeySlots / sizes.size());
-    const auto last = static_cast<uint16_t>((g + 1) * base::kKeySlots / sizes.size() - 1);
-    slots.ranges.push_back({first, last, kNoGroup, g});
-  }
-  will(topology, groups);
-  will(topology, slots);
-  will(topology, SetGovernors{topology.wanted_governors({})});
-  return topology;
-}
-
-template <class Next>
-std::string make_all(Topology& topology, Next&& next) {
-  for (int steps = 0; steps < 100; ++steps) {
-    const NextStep step = next(topology);
-    if (!step.ok()) return step.error();
-    if (!step.value()) return "";
-    const auto applied = topology.apply(*step.value());
-    REQUIRE_MESSAGE(applied.ok(), applied.error());
-  }
-  return "no end";
-}
 
 auto departing(unsigned node) {
   return [node](const Topology& now) { return next_to_depart(now, leaver_id(node)); };
@@ -158,48 +106,6 @@ TEST_CASE("leave steps: a group weighs what the least of those does that stay") 
   CHECK(slot_groups(topology, {1})[1].away);
 }
 
-TEST_CASE("replica plan: a group without replicas gets one of those that have several") {
-  Topology topology = grouped({2, 3, 4});  // 0 1 | 2 3 4 | 5 6 7 8
-  const std::set<NodeIndex> leaders{0, 2, 5};
-  CHECK(!next_replica_move(topology, {}, leaders, 1));
-  const auto move = next_replica_move(topology, {1}, leaders, 1);
-  REQUIRE(move);
-  CHECK(move->from == 2);
-  CHECK(move->to == 0);
-  CHECK(move->node == 7);  // 6 is in the rack of 0; of 7 and 8 the lowest id
-  CHECK(move->instead == 1);
-  CHECK(make_all(topology, [&](const Topology& now) { return next_to_move_replica(now, *move); }) ==
-        "");
-  CHECK(topology.groups().at(0).members == std::vector<NodeIndex>{0, 7});
-  CHECK(topology.groups().at(2).members == std::vector<NodeIndex>{5, 6, 8, 1});
-  CHECK(!next_replica_move(topology, {1}, leaders, 1));
-  // Both logs still count on those who go.
-  CHECK(topology.groups().at(0).holders == std::vector<NodeIndex>{0, 1});
-  CHECK(topology.groups().at(2).holders == std::vector<NodeIndex>{5, 6, 7, 8});
-  CHECK(!next_replica_move(topology, {1, 7}, leaders, 1));
-  for (const GroupNumber group : {0, 2})
-    CHECK(make_all(topology, [group](const Topology& now) {
-            return next_to_settle_holders(now, group, now.groups().at(group));
-          }) == "");
-  // The barrier keeps what others need.
-  CHECK(next_replica_move(topology, {1, 7}, leaders, 1));
-  CHECK(!next_replica_move(topology, {1, 7}, leaders, 2));
-}
-
-TEST_CASE("replica plan: not a leader, not for a group that never had replicas, or has no slots") {
-  Topology topology = grouped({1, 3, 2});  // 0 | 1 2 3 | 4 5
-  CHECK(!next_replica_move(topology, {}, {0, 1, 4}, 0));
-  const auto move = next_replica_move(topology, {4}, {0, 2, 5}, 1);  // 5 leads now
-  REQUIRE(move);
-  CHECK((move->node == 1 || move->node == 3));
-  CHECK(move->instead == 4);
-  CHECK(!next_replica_move(topology, {4, 5}, {0, 2}, 1));  // nobody of it is left
-  will(topology, LeaveMember{5, true});
-  const auto leaves = next_replica_move(topology, {}, {0, 2, 4}, 1);
-  REQUIRE(leaves);
-  CHECK(leaves->instead == kNoNode);  // it goes by itself
-}
-
 TEST_CASE("leave steps: the dead hold the topology no more, unless there are too few others") {
   Topology topology = grouped({1, 1, 1, 1});
   REQUIRE(topology.governors().size() == 3);
@@ -237,28 +143,6 @@ TEST_CASE(
   CHECK(ids({1}, shape) == Ids{leaver_id(0), leaver_id(1), leaver_id(2)});
   shape.now.places = 0b101;  // n1 learns
   CHECK(ids({1}, shape) == Ids{leaver_id(0)});
-}
-
-TEST_CASE("replica plan: whoever gives a replica waits neither for who comes instead nor for it") {
-  Topology topology = grouped({2, 3, 1});  // 0 1 | 2 3 4 | 5
-  const auto move = next_replica_move(topology, {1}, {0, 2, 5}, 1);
-  REQUIRE(move);
-  const NodeIndex stays = move->node == 3 ? 4 : 3;
-  CHECK(make_all(topology, [&](const Topology& now) { return next_to_move_replica(now, *move); }) ==
-        "");
-  GroupShape shape;
-  shape.add(0, leaver_id(2)).add(1, leaver_id(3)).add(2, leaver_id(4));
-  shape.now.places = 0b111;
-  // n1 is back, but group 0's log counts on it until it has the one that goes there; and that one
-  // must be without our data first, before it is a witness of ours.
-  const WantedMembers wanted = wanted_members(topology, 1, shape, {0, 5});
-  REQUIRE(wanted.size() == 2);
-  CHECK(wanted[0].id == leaver_id(2));
-  CHECK(wanted[1].id == leaver_id(stays));
-  CHECK(make_all(topology, [](const Topology& now) {
-          return next_to_settle_holders(now, 0, now.groups().at(0));
-        }) == "");
-  CHECK(wanted_members(topology, 1, shape, {0, 5}).size() == 3);
 }
 
 }  // namespace quoll::cluster

@@ -73,6 +73,19 @@ TEST_CASE("topology_steps: who joins gets a group, and of its slots those that n
         }) == 0);
 }
 
+TEST_CASE(
+    "topology_steps: who has become another one's replica brings no slots to that one's group") {
+  Topology topology = of_one();
+  make(topology, [](const Topology& now) { return next_to_join(now, claim_of('b')); });
+  make(topology, [&](const Topology& now) {
+    return next_to_replicate(now, now.index_of(claim_of('b').member.id), claim_of('a').member.id);
+  });
+  CHECK(make(topology, [](const Topology& now) {
+          return next_to_join(now, claim_of('b', {{500, 510}}));
+        }) == 0);
+  CHECK(topology.owner(500) == kNoGroup);
+}
+
 TEST_CASE("topology_steps: a node that is reached elsewhere says so with a higher incarnation") {
   Topology topology = of_two();
   NodeClaim moved = claim_of('b');
