@@ -300,6 +300,7 @@ def takes_place(the_witness, back_at_once):
         leader, dead = nodes[:2]
         dead.call("CLUSTER", "REPLICATE", leader.id)
         eventually(lambda: three_vote(leader), "a group of three voters", timeout=PATIENCE)
+        eventually(lambda: sum(map(holds_topology, nodes)) == 3, "three hold the topology", timeout=PATIENCE)
         witness = next(filter(is_witness, nodes[2:]))
         empty, other = nodes[2:] if (nodes[2] is witness) == the_witness else reversed(nodes[2:])
         other.call("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
@@ -360,6 +361,7 @@ def test_who_was_replaced_leads_until_the_new_one_can():
         leader, back, *others = nodes
         back.call("CLUSTER", "REPLICATE", leader.id)
         eventually(lambda: three_vote(leader), "a group of three voters", timeout=PATIENCE)
+        eventually(lambda: sum(map(holds_topology, nodes)) == 3, "three hold the topology", timeout=PATIENCE)
         empty = next(node for node in others if not is_witness(node))
         next(filter(is_witness, others)).call("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
         many = client(leader)
