@@ -4,6 +4,33 @@
 
 namespace quoll::cluster {
 
+using base::Error;
+using base::Result;
+
+namespace {
+
+// What every member and every restart takes it for. Shapes of groups that sync may be ones that
+// others may not.
+bool is_sound(const Entry& entry) {
+  switch (entry.header.kind) {
+    case EntryKind::noop:
+      return true;
+    case EntryKind::effects:
+      return are_effects(entry.payload);
+    case EntryKind::rejoin:
+      return decode_rejoin(entry.payload).has_value();
+    case EntryKind::shape: {
+      const auto shape = decode_shape(entry.payload);
+      return shape && check_shape(*shape, Durability::fsync);
+    }
+    case EntryKind::slots:
+      return decode_ledger(entry.payload).has_value();
+  }
+  return false;
+}
+
+}  // namespace
+
 GroupCore::GroupCore(const GroupConfig& group, SavedState state, GroupLog log, uint64_t seed,
                      base::Millis now, std::optional<GroupShape> first)
     : group_(group),
@@ -165,42 +192,81 @@ void GroupCore::disk_works(Position durable, Index covered) {
 
 // --- what arrives ------------------------------------------------------------------------------
 
-void GroupCore::receive(Member from, const GroupMessage& message, base::Millis now) {
+Result<> GroupCore::receive(Member from, const GroupMessage& message, base::Millis now) {
   now_ = now;
   QUOLL_CHECK(from < kMembersMax && from != group_.self);
+  if (message.epoch > state_.epoch && message.epoch - state_.epoch > kEpochsAheadMax)
+    return Error{"its epoch is beyond what elections bring about"};
   switch (message.kind) {
     case GroupMessage::Kind::hello:
-      return hear_hello(from, message);
+      hear_hello(from, message);
+      return {};
     case GroupMessage::Kind::prevote:
-      return hear_prevote(from, message);
+      hear_prevote(from, message);
+      return {};
     case GroupMessage::Kind::prevote_reply:
-    case GroupMessage::Kind::vote_reply: {
-      const bool pre = message.kind == GroupMessage::Kind::prevote_reply;
-      if (!message.flag && message.epoch > state_.epoch)
-        return become_follower(message.epoch, kNoMember);
-      const bool ours = pre ? prevoting_ && message.epoch == state_.epoch + 1
-                            : role_ == Role::candidate && message.epoch == state_.epoch;
-      if (!ours || !message.flag || !is_meant(from)) return;
-      votes_ |= 1u << from;
-      return count_votes();
-    }
+    case GroupMessage::Kind::vote_reply:
+      hear_answer(from, message);
+      return {};
     case GroupMessage::Kind::vote:
-      return hear_vote(from, message);
+      hear_vote(from, message);
+      return {};
     case GroupMessage::Kind::append:
       return hear_append(from, message);
     case GroupMessage::Kind::append_reply:
-      return hear_reply(from, message);
+      hear_reply(from, message);
+      return {};
     case GroupMessage::Kind::transfer:
       if (message.epoch == state_.epoch && leader_ == from && may_campaign()) campaign(true);
-      return;
+      return {};
   }
+  return Error{"it is of no kind"};
 }
 
-void GroupCore::hear_append(Member from, const GroupMessage& message) {
-  if (message.epoch < state_.epoch)
-    return say(from, this->message(GroupMessage::Kind::append_reply));
+Result<> GroupCore::hear_append(Member from, const GroupMessage& message) {
+  if (message.epoch < state_.epoch) {
+    say(from, this->message(GroupMessage::Kind::append_reply));
+    return {};
+  }
   // Two leaders in one epoch would be the end of everything.
-  QUOLL_CHECK(!(leads() && message.epoch == state_.epoch));
+  if (leads() && message.epoch == state_.epoch) return Error{"it leads in the epoch that is ours"};
+  if (auto fine = read_append(from, message); !fine) return fine;
+  take_append(from, message);
+  return {};
+}
+
+// No leader lacks what is committed, nor takes back what it has said in its epoch; and its log ends
+// with its epoch at the latest.
+Result<> GroupCore::read_append(Member from, const GroupMessage& message) {
+  read_.clear();
+  const bool anew = message.epoch > state_.epoch || role_ != Role::follower || leader_ != from;
+  const Index certain = anew ? commit_ : std::max(commit_, known_);
+  const Position base = log_.base();
+  Position before = message.at;
+  if (before.epoch > message.epoch || replaces(before, certain))
+    return Error{"its log is not the one that we share with the group"};
+  Entry entry;
+  for (base::Bytes rest = message.entries; !rest.empty(); rest.remove_prefix(entry.bytes)) {
+    if (decode_entry(rest, entry) != EntryFault::none) return Error{"its entries are damaged"};
+    const Position at = entry.header.at;
+    const bool behind_base = before.index == base.index && base.index <= commit_;
+    const bool follows = at.index == before.index + 1 && at.epoch >= before.epoch &&
+                         at.epoch <= message.epoch && !(behind_base && at.epoch < base.epoch);
+    if (!follows) return Error{"its entries do not follow each other"};
+    if (replaces(at, certain)) return Error{"it replaces entries that are there to stay"};
+    if (!is_sound(entry)) return Error{"an entry of its is none"};
+    read_.push_back(entry);
+    before = at;
+  }
+  return {};
+}
+
+// What our log holds there is another entry, though it is one of those that are certain.
+bool GroupCore::replaces(Position at, Index certain) const {
+  return at.index > log_.base().index && at.index <= certain && !holds(at);
+}
+
+void GroupCore::take_append(Member from, const GroupMessage& message) {
   if (message.epoch > state_.epoch || role_ != Role::follower || leader_ != from || prevoting_)
     become_follower(message.epoch, from);
   leader_heard_ = now_;
@@ -220,7 +286,7 @@ void GroupCore::hear_append(Member from, const GroupMessage& message) {
   }
   refuse_ = false;
   known_ = std::max(known_, before.index);
-  if (!message.entries.empty()) take_entries(message);
+  take_entries();
   if (message.soon) sync_asked_ = log_.last().index;
   note_commit(std::min(message.index, known_));
   // Entries are answered when they are written, unless the leader asks more than that.
@@ -228,18 +294,13 @@ void GroupCore::hear_append(Member from, const GroupMessage& message) {
   if (asked || reply_round_ > replied_round_) reply_due_ = true;
 }
 
-void GroupCore::take_entries(const GroupMessage& message) {
-  base::Bytes rest = message.entries;
-  Index expected = message.at.index + 1;
-  Entry entry;
-  while (!rest.empty() && decode_entry(rest, entry) == EntryFault::none &&
-         entry.header.at.index == expected) {
-    if (expected == log_.base().index && contradicts_base(entry.header.at)) return forget();
-    take_entry(entry, rest.substr(0, entry.bytes));
+void GroupCore::take_entries() {
+  for (const Entry& entry : read_) {
+    const Position at = entry.header.at;
+    if (at.index == log_.base().index && contradicts_base(at)) return forget();
+    take_entry(entry, {entry.payload.data() - kEntryHeaderBytes, entry.bytes});
     // What lies before a base that may not be committed is known when the base is.
-    if (expected <= commit_ || expected >= log_.base().index) known_ = std::max(known_, expected);
-    ++expected;
-    rest.remove_prefix(entry.bytes);
+    if (at.index <= commit_ || at.index >= log_.base().index) known_ = std::max(known_, at.index);
   }
 }
 

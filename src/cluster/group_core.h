@@ -103,6 +103,10 @@
 // put in place when entries of a later leader are in our log already (overtaken()), and who puts
 // them in place does not stand for election.
 //
+// What others say is looked at before anything follows from it: whoever reaches the port may say
+// what no member ever would, and what an entry may not be would end us, and every restart. Such a
+// message changes nothing, and its connection is not to be trusted (receive()).
+//
 // Time: steady ms, from the driver. Chance: a seed. Nothing here blocks or allocates per entry but
 // the log itself.
 // Cost: a flush is O(members) and copies no entry; a propose is the entry's encoding.
@@ -128,6 +132,9 @@ constexpr size_t kCaughtUpBytes = 1024 * 1024;         // of our log that a comi
 constexpr base::Millis kRoundPatienceMs = 3;           // then a round asks everybody
 // Of the election timeout: how often a leader gives a sign of life.
 constexpr base::Millis kHeartbeatsPerTimeout = 8;
+// No elections bring a group so far while a member is away; and numbers do not come to their end.
+constexpr Epoch kEpochsAheadMax = Epoch{1} << 32;
+constexpr Index kIndexMax = Index{1} << 62;
 constexpr size_t kSentRoundsMax = 1024;    // of which the lease is counted, unanswered
 constexpr base::Millis kClockGrainMs = 2;  // what a difference of two readings in ms may be off by
 
@@ -153,8 +160,8 @@ class GroupCore {
 
   // --- what happened
   void tick(base::Millis now);
-  // The message's epoch may depose us.
-  void receive(Member from, const GroupMessage& message, base::Millis now);
+  // The message's epoch may depose us. An error: no member says this; nothing has changed.
+  base::Result<> receive(Member from, const GroupMessage& message, base::Millis now);
   // A connection to the member stands: messages go both ways, in order, none is lost before
   // unlinked(). `id`: of the node that has, or says it has, the place.
   void linked(Member member, base::Bytes id = {});
@@ -180,8 +187,9 @@ class GroupCore {
   // The data are the log's up to the applied entry again (true), or not (false).
   void data_stands(bool stands) { data_stands_ = stands; }
   bool data_stands() const { return data_stands_; }
-  // All data as of this entry come, and with them the group's shape as of it. What take_state()
-  // hands out then is to be on disk before they are.
+  // Whether who leads in our epoch can have all data as of this entry, and this shape as of it.
+  base::Result<> check_arriving(Position at, const GroupShape& shape) const;
+  // They come. What take_state() hands out then is to be on disk before they are.
   void arrives(Position at, const GroupShape& shape);
   // They are too late: what a leader of epoch `sender` sent is not what our log has.
   bool overtaken(Position at, Epoch sender) const {
@@ -408,9 +416,13 @@ class GroupCore {
   void begin_feeding(Peer& peer);
   void hear_hello(Member from, const GroupMessage& message);
   void hear_prevote(Member from, const GroupMessage& message);
+  void hear_answer(Member from, const GroupMessage& message);  // to a prevote or a vote
   void hear_vote(Member from, const GroupMessage& message);
-  void hear_append(Member from, const GroupMessage& message);
-  void take_entries(const GroupMessage& message);
+  base::Result<> hear_append(Member from, const GroupMessage& message);
+  base::Result<> read_append(Member from, const GroupMessage& message);
+  void take_append(Member from, const GroupMessage& message);
+  bool replaces(Position at, Index certain) const;
+  void take_entries();
   void take_entry(const Entry& entry, base::Bytes bytes);
   void drop_behind(Index index);
   bool contradicts_base(Position at) const;
@@ -535,6 +547,7 @@ class GroupCore {
   Index sync_asked_ = 0;
   // As a follower: up to where our log is known to be the leader's, and what we owe it.
   Index known_ = 0;
+  std::vector<Entry> read_;  // of the append that is being heard
   bool reply_due_ = false;
   bool refuse_ = false;
   Index refuse_hint_ = 0;

@@ -110,6 +110,17 @@ void GroupCore::hear_prevote(Member from, const GroupMessage& message) {
   say(from, reply);
 }
 
+void GroupCore::hear_answer(Member from, const GroupMessage& message) {
+  const bool pre = message.kind == GroupMessage::Kind::prevote_reply;
+  if (!message.flag && message.epoch > state_.epoch)
+    return become_follower(message.epoch, kNoMember);
+  const bool ours = pre ? prevoting_ && message.epoch == state_.epoch + 1
+                        : role_ == Role::candidate && message.epoch == state_.epoch;
+  if (!ours || !message.flag || !is_meant(from)) return;
+  votes_ |= 1u << from;
+  count_votes();
+}
+
 void GroupCore::hear_vote(Member from, const GroupMessage& message) {
   if (promised() && !leads() && !message.flag)
     return say(from, this->message(GroupMessage::Kind::vote_reply));

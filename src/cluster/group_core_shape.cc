@@ -8,6 +8,7 @@ namespace quoll::cluster {
 namespace {
 
 using base::Error;
+using base::Result;
 
 GroupShape decoded(base::Bytes bytes) {
   auto shape = decode_shape(bytes);
@@ -105,6 +106,15 @@ void GroupCore::drop_old_shapes() {
     dropped = true;
   }
   if (dropped) look_who_is_meant();
+}
+
+Result<> GroupCore::check_arriving(Position at, const GroupShape& shape) const {
+  if (at.epoch > state_.epoch || at.index > kIndexMax)
+    return Error{"they are as of an entry that its leader cannot have"};
+  if (replaces(at, commit_)) return Error{"they are not those of the group's log"};
+  if (auto fine = check_shape(shape, Durability::fsync); !fine)
+    return Error{"no group is like that: " + fine.error()};
+  return {};
 }
 
 void GroupCore::arrives(Position at, const GroupShape& shape) {

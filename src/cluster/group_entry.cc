@@ -118,6 +118,21 @@ std::optional<uint32_t> effect_count(base::Bytes payload) {
   return get<uint32_t>(payload, 0);
 }
 
+bool are_effects(base::Bytes payload) {
+  uint32_t count = 0, database = 0, words = 0, size = 0;
+  size_t at = 0;
+  if (!take(payload, at, count)) return false;
+  for (; count > 0; --count) {
+    if (!take(payload, at, database) || !take(payload, at, words)) return false;
+    if (words == 0 || words > kWordsMax) return false;
+    for (; words > 0; --words) {
+      if (!take(payload, at, size) || payload.size() - at < size) return false;
+      at += size;
+    }
+  }
+  return at == payload.size();
+}
+
 bool take_effect(base::Bytes payload, size_t& at, EntryEffect& effect) {
   uint32_t database, words;
   if (!take(payload, at, database) || !take(payload, at, words)) return false;

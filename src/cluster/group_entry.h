@@ -78,6 +78,8 @@ bool each_effect(base::Bytes payload, Visit&& visit);
 // fault.
 bool take_effect(base::Bytes payload, size_t& at, EntryEffect& effect);
 std::optional<uint32_t> effect_count(base::Bytes payload);
+// Whether each_effect() says that the payload is whole, without a look at the words.
+bool are_effects(base::Bytes payload);
 
 template <class Visit>
 bool each_effect(base::Bytes payload, Visit&& visit) {

@@ -110,6 +110,15 @@ class GroupLinks::Link final : public host::PeerEvents {
     return (!proves() || take_proof()) && link_up();
   }
 
+  // What no member sends. It would be sent again at once.
+  void refuse() {
+    links_.events_.link_trouble("member " + std::to_string(member_) + " of the group at " +
+                                peer_->remote_address() +
+                                " sent what is no frame of a member: its connection ends");
+    end();
+    links_.dial_at_[member_] = links_.now_ + kDialAgainMs;
+  }
+
   bool take_preamble() {
     if (in_.size() < kPreambleBytes) return false;
     const auto preamble = decode_preamble(in_);
@@ -168,12 +177,12 @@ class GroupLinks::Link final : public host::PeerEvents {
     while (in_.size() - at >= kFrameHeaderBytes) {
       uint32_t size;
       std::memcpy(&size, in_.data() + at, sizeof size);
-      if (size == 0 || size > kFrameBytesMax) return end();
+      if (size == 0 || size > kFrameBytesMax) return refuse();
       if (in_.size() - at < size + 4) break;
       const auto type = static_cast<FrameType>(in_[at + 4]);
       ++links_.frames_received_;
       const base::Bytes body(in_.data() + at + kFrameHeaderBytes, size - 1);
-      if (!links_.events_.link_frame(member_, type, body)) return end();
+      if (!links_.events_.link_frame(member_, type, body)) return refuse();
       if (closed_) return;
       at += size + 4;
     }

@@ -197,7 +197,26 @@ void ReplicaGroup::rename(std::string group_name) {
 
 void ReplicaGroup::leave() {
   if (serving_) stop_serving();
+  writing_dropped_ = true;
   server_.host().loop.cancel(timer_);
+}
+
+bool ReplicaGroup::let_go() {
+  forget_offer();
+  if (incoming_ && incoming_->open) server_.persistence().storage().disk.close(incoming_->file);
+  incoming_.reset();
+  if (asking_ && !asking_->streams)
+    sending_ended(asking_->member, base::Error{"the group is left"});
+  for (const auto& sending : sending_)
+    if (sending) sending->failure = "the group is left";
+  if (written_ && !publishing_) writing_.reset();
+  if (is_busy()) return false;
+  slots_.end();
+  links_.reset();
+  core_.reset();
+  wal_.reset();
+  versions_.forget();
+  return true;
 }
 
 base::Result<> ReplicaGroup::change_shape(const cluster::GroupShape& target) {
@@ -626,13 +645,15 @@ void ReplicaGroup::link_down(Member member) {
 
 bool ReplicaGroup::link_frame(Member member, cluster::FrameType type, base::Bytes body) {
   using enum cluster::FrameType;
+  const bool coming = incoming_ && incoming_->from == member && !incoming_->over;
   switch (type) {
     case sync_begin:
       return incoming_begins(member, body);
     case sync_data:
-      return !incoming_ || incoming_->from != member || incoming_->placing || incoming_bytes(body);
+      return !coming || incoming_bytes(body);
     case sync_end:
-      if (incoming_ && incoming_->from == member) return incoming_->placing || incoming_ends(body);
+      if (coming) return incoming_ends(body);
+      if (incoming_ && incoming_->from == member && incoming_->placing) return true;
       // The beginning was not for us, then, or we had not yet heard who leads.
       if (core_->leader() == member || core_->leader() == kNoMember) want_data();
       return true;
@@ -668,8 +689,14 @@ bool ReplicaGroup::link_frame(Member member, cluster::FrameType type, base::Byte
   }
   cluster::GroupMessage message;
   if (!cluster::decode_message(type, body, message)) return false;
-  core_->receive(member, message, steady_ms());
-  return true;
+  const base::Result<> heard = core_->receive(member, message, steady_ms());
+  return heard || refuse(member, heard.error());
+}
+
+// What no member says: its connection ends.
+bool ReplicaGroup::refuse(Member from, const std::string& why) {
+  log::warning("Group: what member {} sends is refused: {}", from, why);
+  return false;
 }
 
 void ReplicaGroup::link_trouble(const std::string& text) { log::warning("Group: {}", text); }

@@ -146,6 +146,8 @@ class ReplicaGroup final : public ClusterView,
   void rename(std::string group_name);
   // Somebody else is to serve the data: nothing is noted of what the store does from now on.
   void leave();
+  // Behind leave(): what takes room is given back. False: something of ours is still on its way.
+  bool let_go();
 
   // Leadership goes to another member: writes wait until one has the whole log and leads, an
   // election timeout at most. False: nobody else could lead.
@@ -289,12 +291,14 @@ class ReplicaGroup final : public ClusterView,
   void follow_links();
   cluster::GroupLinks::Options link_options() const;
   void send(cluster::Member to, const cluster::GroupMessage& message);
+  bool refuse(cluster::Member from, const std::string& why);
 
   // group_start.cc
   void checkpoint_found(const host::OnDone& done);
   void log_read(cluster::GroupWal::Recovery recovery, const host::OnDone& done);
   void take_over_rdb(host::OnDone done);
   void join(cluster::SavedState state, const host::OnDone& done);
+  bool is_busy() const;
   void consider_beginning_anew();
   void begin_anew();
   void begin_from_disk();

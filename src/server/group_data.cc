@@ -168,6 +168,7 @@ bool ReplicaGroup::incoming_begins(Member from, base::Bytes body) {
   const auto shape = cluster::decode_shape(shape_bytes);
   if (!shape) return false;
   if (core_->leader() != from || loading_ || (incoming_ && incoming_->placing)) return true;
+  if (auto fine = core_->check_arriving(at, *shape); !fine) return refuse(from, fine.error());
   if (incoming_) give_up_incoming("they begin anew");
   if (in.empty()) {
     forget_offer();

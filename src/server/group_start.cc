@@ -181,10 +181,13 @@ cluster::GroupLinks::Options ReplicaGroup::link_options() const {
 
 // Data that are not the log's are repaired by the leader. Where that is we, or a witness, or
 // nobody, they are made anew of our own checkpoint and log, as at a start.
+bool ReplicaGroup::is_busy() const {
+  return loading_ || incoming_ || writing_ || publishing_ ||
+         std::ranges::any_of(sending_, [](const auto& one) { return one != nullptr; });
+}
+
 void ReplicaGroup::consider_beginning_anew() {
-  const bool busy = loading_ || incoming_ || writing_ || publishing_ ||
-                    std::ranges::any_of(sending_, [](const auto& one) { return one != nullptr; });
-  if (witness() || busy || core_->data_stands()) {
+  if (witness() || is_busy() || core_->data_stands()) {
     stuck_since_ = 0;
     return;
   }
@@ -319,7 +322,7 @@ void ReplicaGroup::checkpoint_published(base::Result<> published) {
   publishing_ = false;
   if (published) {
     ++counters_.checkpoints;
-    trim_log(writing_->at.index);
+    if (!ending_) trim_log(writing_->at.index);
   } else {
     log::warning("Group: the checkpoint could not be put in place: {}", published.error());
   }

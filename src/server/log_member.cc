@@ -34,8 +34,13 @@ bool LogMember::left_out() const {
 
 // --- start and end -----------------------------------------------------------------------------
 
-void LogMember::start(host::OnDone done) {
-  host_.disk.make_dir(part_.dir, [this, alive = alive_, done = std::move(done)](Result<> made) {
+void LogMember::start(host::OnDone ready) {
+  const host::OnDone done = [this, alive = alive_, ready = std::move(ready)](Result<> started) {
+    if (!*alive) return;
+    over_ = !started;
+    ready(std::move(started));
+  };
+  host_.disk.make_dir(part_.dir, [this, alive = alive_, done](Result<> made) {
     if (!*alive) return;
     if (!made) return done(Error{"Can't make the directory " + part_.dir + ": " + made.error()});
     wal_ = std::make_unique<cluster::GroupWal>(host_.disk, host_.loop, part_.dir, *this);
@@ -99,11 +104,12 @@ void LogMember::end(host::OnDone done) {
   core_->transfer();
   begin_turn_end();
   ending_ = true;
+  if (const auto coming = std::exchange(incoming_, nullptr)) links_->drop(coming->from);
   cluster::SavedState state = core_->state();
   state.unsynced_boot.clear();
   wal_->close(
       [this, done = std::move(done)](Result<> closed) {
-        ending_ = closed.ok();
+        ending_ = over_ = closed.ok();
         if (closed) links_.reset();
         done(std::move(closed));
       },
@@ -230,15 +236,25 @@ bool LogMember::incoming_begins(Member from, base::Bytes body) {
   if (!in.position(at) || !in.bytes(shape_bytes)) return false;
   auto shape = cluster::decode_shape(shape_bytes);
   if (!shape) return false;
+  if (core_->leader() != from) {  // what it sends is not for us, though another's may be
+    if (incoming_ && incoming_->from == from) incoming_.reset();
+    return true;
+  }
   incoming_.reset();
-  if (core_->leader() == from)
-    incoming_ =
-        std::make_shared<Incoming>(Incoming{from, core_->epoch(), at, std::move(*shape), {}, 0});
+  if (auto fine = core_->check_arriving(at, *shape); !fine) return refuse(from, fine.error());
+  incoming_ = std::make_shared<Incoming>(Incoming{from, core_->epoch(), at, std::move(*shape), {}});
   return true;
+}
+
+// What no member says: its connection ends.
+bool LogMember::refuse(Member from, const std::string& why) {
+  log::warning("Cluster: what member {} of {} sends is refused: {}", from, part_.dir, why);
+  return false;
 }
 
 bool LogMember::incoming_ends(base::Bytes body) {
   if (!FieldReader(body).number(incoming_->commit)) return false;
+  incoming_->over = true;
   core_->arrives(incoming_->at, incoming_->shape);
   save_state([this, incoming = incoming_] {
     if (incoming_ == incoming) install();
@@ -246,15 +262,22 @@ bool LogMember::incoming_ends(base::Bytes body) {
   return true;
 }
 
-// What came is the leader's; should another have come meanwhile, the core sorts it out.
+// What came is the leader's; should another have come meanwhile, the core sorts it out. Who sent
+// what is of no use here is left: it sends again to who comes back.
 void LogMember::install() {
   const auto all = std::exchange(incoming_, nullptr);
-  if (core_->epoch() != all->epoch) return;
+  if (core_->epoch() != all->epoch) {
+    log::notice("Cluster: all data from member {} of {} are given up: another one leads", all->from,
+                part_.dir);
+    return links_->drop(all->from);
+  }
   if (core_->commit() <= all->at.index) {
     const Position before = std::exchange(applied_, all->at);
     if (!take_data(all->data)) {
       applied_ = before;
-      return log::warning("Cluster: data that cannot be read came from member {}", all->from);
+      log::warning("Cluster: all data from member {} of {}, as of entry {}, cannot be read",
+                   all->from, part_.dir, all->at.index);
+      return links_->drop(all->from);
     }
     if (!core_->holds(all->at)) wal_->restart(all->at);
     core_->installed(all->at, all->commit, all->shape);
@@ -275,7 +298,7 @@ void LogMember::link_down(Member member) {
 }
 
 bool LogMember::link_frame(Member member, FrameType type, base::Bytes body) {
-  const bool coming = incoming_ && incoming_->from == member;
+  const bool coming = incoming_ && incoming_->from == member && !incoming_->over;
   switch (type) {
     case FrameType::sync_begin:
       return incoming_begins(member, body);
@@ -305,8 +328,8 @@ bool LogMember::link_frame(Member member, FrameType type, base::Bytes body) {
   }
   cluster::GroupMessage message;
   if (!cluster::decode_message(type, body, message)) return false;
-  core_->receive(member, message, steady_ms());
-  return true;
+  const Result<> heard = core_->receive(member, message, steady_ms());
+  return heard || refuse(member, heard.error());
 }
 
 void LogMember::link_trouble(const std::string& text) { log::warning("Cluster: {}", text); }

@@ -37,6 +37,8 @@ class LogMember : public cluster::GroupWalEvents, public cluster::GroupLinksEven
   void start(host::OnDone done);
   // Leadership is handed on, if we have it; the log is written and synced.
   void end(host::OnDone done);
+  // It is closed, or could not be started.
+  bool over() const { return over_; }
   // A connection of another member, and what it has sent so far.
   void take(std::unique_ptr<host::Peer> peer, base::Bytes received);
   // Nodes may be elsewhere.
@@ -108,6 +110,8 @@ class LogMember : public cluster::GroupWalEvents, public cluster::GroupLinksEven
   bool ending_ = false;
 
  private:
+  bool over_ = false;
+
   struct Incoming {  // all data, on their way to us
     cluster::Member from;
     cluster::Epoch epoch;
@@ -115,6 +119,7 @@ class LogMember : public cluster::GroupWalEvents, public cluster::GroupLinksEven
     cluster::GroupShape shape;
     std::string data;
     cluster::Index commit = 0;
+    bool over = false;  // that was all
   };
 
   void log_read(cluster::GroupWal::Recovery recovery, const host::OnDone& done);
@@ -128,6 +133,7 @@ class LogMember : public cluster::GroupWalEvents, public cluster::GroupLinksEven
   void send_all(cluster::Member to);
   bool incoming_begins(cluster::Member from, base::Bytes body);
   bool incoming_ends(base::Bytes body);
+  bool refuse(cluster::Member from, const std::string& why);
   void install();
 
   GroupPart part_;

@@ -414,7 +414,9 @@ void GroupWorld::send(Member from, Member to, const GroupMessage& message) {
   copy.entries = *bytes;
   auto arrive = [this, from, to, life = direction.life, copy, bytes] {
     if (link(from, to).life != life || !nodes_[to].core) return;
-    nodes_[to].core->receive(from, copy, steady(to));
+    if (auto heard = nodes_[to].core->receive(from, copy, steady(to)); !heard)
+      fail("member " + std::to_string(to) + " refuses what " + std::to_string(from) +
+           " says: " + heard.error());
     if (nodes_[to].messages_left > 0 && --nodes_[to].messages_left == 0)
       at(now_, [this, to] { fall_from_power(to); });
   };

@@ -133,6 +133,8 @@ void GroupWorld::receive_all(const std::shared_ptr<AllData>& all) {
   all->over = link(all->from, all->to).life != all->life || core.epoch() != all->epoch ||
               node.disk_fails || node.placing || core.commit() > all->at.index;
   if (all->over) return;
+  if (auto fine = core.check_arriving(all->at, all->shape); !fine)
+    return fail("member " + std::to_string(all->to) + " refuses all data: " + fine.error());
   core.arrives(all->at, all->shape);
   save_then(all->to, [this, all, arrived = ++node.arrived] {
     const GroupCore& now = *nodes_[all->to].core;

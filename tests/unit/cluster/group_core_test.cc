@@ -211,7 +211,7 @@ TEST_CASE("group core: what comes while entries are on their way goes together")
     reply.flag = true;
     reply.epoch = leader.epoch();
     reply.at.index = reply.index = has;
-    leader.receive(from, reply, kNow);
+    CHECK(leader.receive(from, reply, kNow).ok());
   };
   entries_sent(kNow - 1);  // a sign of life is due
   leader.propose({&effect, 1}, 0);
@@ -249,7 +249,7 @@ TEST_CASE("group core: fewer entries than were sent last wait for others, but no
       reply.flag = true;
       reply.epoch = leader.epoch();
       reply.at.index = reply.index = leader.last().index;
-      leader.receive(from, reply, now);
+      CHECK(leader.receive(from, reply, now).ok());
     }
   };
   leader.propose({&effect, 1}, 0);
@@ -307,7 +307,7 @@ TEST_CASE("group core: reads that come while a round is under way share the next
     reply.epoch = leader.epoch();
     reply.at.index = reply.index = leader.last().index;
     reply.round = round;
-    leader.receive(from, reply, kNow);
+    CHECK(leader.receive(from, reply, kNow).ok());
   };
   rounds_sent(kNow - 1);  // a sign of life is due
   CHECK(leader.confirm_read() == 1);
@@ -350,7 +350,7 @@ TEST_CASE("group core: what is sent before a round begins does not confirm it") 
     reply.flag = follows;
     reply.epoch = leader.epoch();
     reply.round = round;
-    leader.receive(from, reply, kNow);
+    CHECK(leader.receive(from, reply, kNow).ok());
   };
   leader.confirm_read();
   rounds_sent();
@@ -392,7 +392,7 @@ TEST_CASE("group core: when the member that was asked is silent, the round asks 
   reply.epoch = leader.epoch();
   reply.at.index = reply.index = leader.last().index;
   reply.round = 2;
-  leader.receive(2, reply, kNow + kRoundPatienceMs);
+  CHECK(leader.receive(2, reply, kNow + kRoundPatienceMs).ok());
   CHECK(leader.confirmed_round() == 2);
   leader.confirm_read();
   CHECK(asked(kNow + kRoundPatienceMs) == std::vector<Member>{2});  // who answered last
@@ -778,9 +778,9 @@ TEST_CASE("group core: a lease holds for a part of what the members have promise
   // Who heard the leader votes for nobody else before its promise is over.
   GroupCore& bound = story.core(1);
   const GroupMessage vote = vote_for(2, bound.last(), false);
-  bound.receive(2, vote, now + timeout - 1);
+  CHECK(bound.receive(2, vote, now + timeout - 1).ok());
   CHECK(bound.epoch() == 1);
-  bound.receive(2, vote, now + timeout);
+  CHECK(bound.receive(2, vote, now + timeout).ok());
   CHECK(bound.epoch() == 2);
   CHECK(bound.state().vote == 2);
 }
@@ -793,9 +793,9 @@ TEST_CASE("group core: a promise outlives the process that gave it") {
   story.restart(1);
   GroupCore& bound = story.core(1);
   const GroupMessage vote = vote_for(2, bound.last(), false);
-  bound.receive(2, vote, story.now() + leased_group().election_timeout_ms - 1);
+  CHECK(bound.receive(2, vote, story.now() + leased_group().election_timeout_ms - 1).ok());
   CHECK(bound.epoch() == 1);
-  bound.receive(2, vote, story.now() + leased_group().election_timeout_ms);
+  CHECK(bound.receive(2, vote, story.now() + leased_group().election_timeout_ms).ok());
   CHECK(bound.epoch() == 2);
 }
 
@@ -807,7 +807,7 @@ TEST_CASE("group core: who hands leadership on gives up its lease, and releases 
   REQUIRE(story.core(0).transfer());
   CHECK_FALSE(story.core(0).lease_holds(story.now()));
   GroupCore& bound = story.core(2);
-  bound.receive(1, vote_for(2, {1, 2}, true), story.now());
+  CHECK(bound.receive(1, vote_for(2, {1, 2}, true), story.now()).ok());
   CHECK(bound.state().vote == 1);
   // Nor does it get another one in that epoch.
   story.tick(0);
@@ -818,7 +818,7 @@ TEST_CASE("group core: without the setting there is no lease, and nobody is boun
   GroupStory story(group_of(3, 2, 2));
   elect_first(story);
   CHECK_FALSE(story.core(0).lease_holds(story.now()));
-  story.core(1).receive(2, vote_for(2, story.core(1).last(), false), story.now());
+  CHECK(story.core(1).receive(2, vote_for(2, story.core(1).last(), false), story.now()).ok());
   CHECK(story.core(1).epoch() == 2);
 }
 
@@ -841,7 +841,7 @@ TEST_CASE("group core: a leader learns what the disks of others have when it ask
       if (send.message.kind == GroupMessage::Kind::append_reply) replies.push_back(send.message);
     return replies;
   };
-  follower.receive(0, append, 0);
+  CHECK(follower.receive(0, append, 0).ok());
   said();
   CHECK(follower.sync_wish() == 0);
   follower.written({1, 1});
@@ -857,7 +857,7 @@ TEST_CASE("group core: a leader learns what the disks of others have when it ask
   append.at = {1, 1};
   append.entries = entry;
   append.soon = true;
-  follower.receive(0, append, 0);
+  CHECK(follower.receive(0, append, 0).ok());
   said();
   CHECK(follower.sync_wish() == 2);
   follower.written({1, 2});
@@ -884,14 +884,14 @@ TEST_CASE("group core: the same leader in a later epoch is another one") {
   append.epoch = 1;
   append.round = 7;
   append.entries = entries;
-  follower.receive(0, append, 0);
+  CHECK(follower.receive(0, append, 0).ok());
   // It led again meanwhile, and has committed others behind the first.
   append.epoch = 3;
   append.at = {1, 1};
   append.index = 3;
   append.round = 1;
   append.entries = {};
-  follower.receive(0, append, 0);
+  CHECK(follower.receive(0, append, 0).ok());
   CHECK(follower.commit() == 1);
   if (follower.take_state()) follower.state_saved();
   follower.hand_over([](base::Bytes, Index) {});

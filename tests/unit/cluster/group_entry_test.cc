@@ -36,6 +36,7 @@ std::vector<std::string> read_effects(base::Bytes payload, bool& whole) {
     for (base::Bytes word : effect.words) line += " " + std::string(word) + "|";
     lines.push_back(line);
   });
+  CHECK(are_effects(payload) == whole);
   return lines;
 }
 

@@ -22,7 +22,7 @@ struct Side : GroupLinksEvents {
   void link_down(Member) override { ++downs; }
   bool link_frame(Member, FrameType, base::Bytes body) override {
     heard += body;
-    return true;
+    return body != "no frame";
   }
   void link_trouble(const std::string& text) override {
     trouble = text;
@@ -120,6 +120,17 @@ TEST_CASE("group links: members that know each other are connected, and no more 
   // It comes back.
   two.zero.links->set_member(1, two.at, peer_id('b'));
   CHECK(two.run_until([&] { return two.zero.links->up(1) && two.one.links->up(0); }));
+}
+
+TEST_CASE("group links: what is no frame of a member ends the connection, and is told") {
+  Two two;
+  two.know_each_other();
+  std::string frame;
+  begin_frame(FrameType::keys, 8, frame);
+  two.zero.links->send(1, frame, "no frame");
+  CHECK(two.run_until([&] { return two.one.downs == 1; }));
+  CHECK(two.one.trouble.find("sent what is no frame of a member") != std::string::npos);
+  CHECK(two.run_until([&] { return two.one.links->up(0); }));
 }
 
 TEST_CASE("group links: a node that is not the one meant by its place is not talked to") {

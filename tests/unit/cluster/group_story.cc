@@ -208,7 +208,7 @@ void GroupStory::play() {
     next.message.entries = next.entries;
     line(std::to_string(next.from) + " -> " + std::to_string(next.to),
          text(next.message, next.entries));
-    core(next.to).receive(next.from, next.message, now_);
+    CHECK(core(next.to).receive(next.from, next.message, now_).ok());
     settle(next.to);
   }
 }
