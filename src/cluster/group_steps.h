@@ -5,7 +5,9 @@
 //   all that are wanted have caught up       they vote, and who is not wanted goes: one change
 //
 // Until all have caught up those that vote go on voting, so a group never counts on somebody who
-// lacks what it has acknowledged, nor is left with a number of voters nobody asked for.
+// lacks what it has acknowledged, nor is left with a number of voters nobody asked for. Where there
+// are not places enough for all of both, those who have caught up take the places of as many who
+// are to go, and so on; where nobody could even come, one goes first.
 //
 // Pure.
 #pragma once

@@ -82,6 +82,41 @@ TEST_CASE("group steps: any group becomes any other one") {
     }
 }
 
+TEST_CASE("group steps: all are replaced at once, though there are no places for all of both") {
+  const auto named = [](base::Bytes digits) {
+    WantedMembers wanted;
+    for (const char digit : digits) wanted.push_back({node(digit)});
+    return wanted;
+  };
+  for (const auto& [from, to] :
+       std::vector<std::pair<base::Bytes, base::Bytes>>{{"abcde", "01234"},
+                                                        {"abcde", "0123456"},
+                                                        {"abcdef0", "0123456"},
+                                                        {"abcdef012", "abcdef013"},
+                                                        {"abcdef012", "3456789"}}) {
+    const GroupShape shape = follow(follow(alone('a'), named(from)), named(to));
+    CHECK(shape.now.size() == to.size());
+    CHECK(shape.members() == to.size());
+    for (const char digit : to) CHECK(shape.place_of(node(digit)));
+  }
+}
+
+TEST_CASE("group steps: who is not there goes first, and nobody before another one has come") {
+  WantedMembers wanted;
+  for (const char digit : base::Bytes("01234")) wanted.push_back({node(digit)});
+  WantedMembers old;
+  for (const char digit : base::Bytes("abcde")) old.push_back({node(digit)});
+  GroupShape shape = follow(alone('a'), old);
+  for (int i = 0; i < 4; ++i) shape = *next_shape(shape, wanted, nobody);
+  CHECK(shape.members() == kMembersMax);
+  CHECK(!next_shape(shape, wanted, nobody));
+  CHECK(!next_shape(shape, wanted, [](Member m) { return m != 8; }));
+  const auto next = next_shape(shape, wanted, [](Member m) { return m != 4 && m != 1; });
+  REQUIRE(next);
+  CHECK(next->now.places == 0b111101000);
+  CHECK(next->used() == next->now.places);
+}
+
 TEST_CASE("group steps: a learner that nobody wants any more goes") {
   GroupShape shape = *next_shape(alone('a'), {{node('a')}, {node('b')}, {node('c')}}, nobody);
   shape = *next_shape(shape, {{node('a')}}, nobody);
