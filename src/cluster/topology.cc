@@ -180,9 +180,12 @@ class TopologyApplier {
       return Error{fmt::format("slots cannot go from group {} to group {}", c.from, c.to)};
     if (t_.handed_over(c.from) > c.decided)
       return Error{fmt::format("slots of group {} were handed over since", c.from)};
+    size_t slots = 0;
     for (const auto& [first, last] : c.ranges) {
       if (first > last || last >= base::kKeySlots)
         return Error{fmt::format("{}-{} are no slots", first, last)};
+      slots += last - first + size_t{1};
+      if (slots > base::kKeySlots) return Error{"a slot is named twice"};
       for (unsigned slot = first; slot <= last; ++slot)
         if (t_.owners_[slot] != c.from)
           return Error{fmt::format("slot {} is not group {}'s", slot, c.from)};

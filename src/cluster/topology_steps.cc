@@ -71,6 +71,8 @@ std::optional<NodeClaim> NodeClaim::decode(base::Bytes bytes) {
   for (; count > 0; --count) {
     SlotRange range;
     if (!in.number(range.first) || !in.number(range.last)) return {};
+    if (range.first > range.last || range.last >= base::kKeySlots) return {};
+    if (!claim.slots.empty() && range.first <= claim.slots.back().last) return {};
     claim.slots.push_back(range);
   }
   if (!in.empty()) return {};

@@ -30,6 +30,7 @@ struct NodeClaim {
   SlotRanges slots;
 
   std::string encode() const;
+  // Nothing: malformed. Ranges come in order, so that all of them are not more than all slots.
   static std::optional<NodeClaim> decode(base::Bytes bytes);
 };
 

@@ -179,4 +179,17 @@ TEST_CASE("topology_steps: a node's description survives its encoding, and nothi
   CHECK(!NodeClaim::decode(bytes + "x"));
 }
 
+// Whoever is told has work for every slot that is named.
+TEST_CASE("topology_steps: a node claims a slot once, and slots that there are") {
+  const auto survives = [](SlotRanges slots) {
+    return NodeClaim::decode(claim_of('a', std::move(slots)).encode()).has_value();
+  };
+  CHECK(survives({{0, base::kKeySlots - 1}}));
+  CHECK(!survives(SlotRanges(base::kKeySlots, {0, base::kKeySlots - 1})));
+  CHECK(!survives({{0, 5}, {5, 6}}));
+  CHECK(!survives({{7, 8}, {0, 5}}));
+  CHECK(!survives({{5, 4}}));
+  CHECK(!survives({{0, base::kKeySlots}}));
+}
+
 }  // namespace quoll::cluster

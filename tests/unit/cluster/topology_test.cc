@@ -195,6 +195,8 @@ TEST_CASE("topology: slots are handed over once, by who has them, and it is know
   refused(t, HandOverSlots{0, 7, decided, {{1, 2}}}, "slots cannot go from group 0 to group 7");
   refused(t, HandOverSlots{0, 1, decided, {{2, 1}}}, "2-1 are no slots");
   refused(t, HandOverSlots{0, 1, decided, {{99, 100}}}, "slot 100 is not group 0's");
+  const std::vector<std::pair<uint16_t, uint16_t>> often(base::kKeySlots, {1, 2});
+  refused(t, HandOverSlots{0, 1, decided, often}, "a slot is named twice");
   must(t, HandOverSlots{0, 1, decided, {{1, 2}, {50, 50}}});
   CHECK(t.owner(2) == 1);
   CHECK(t.owner(50) == 1);
