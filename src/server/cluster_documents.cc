@@ -16,13 +16,13 @@ using cluster::LibraryDocument;
 
 // Our data are there, and the cluster has agreed on what there is.
 bool ClusterDocuments::ready() const {
-  return !founding_ && !node_.topology().cluster_id().empty() && node_.core() &&
+  return !founding_ && !node_.topology().governors().empty() && node_.core() &&
          !server_.persistence().loading();
 }
 
 void ClusterDocuments::apply() {
   const cluster::Topology& topology = node_.topology();
-  if (founding_ || topology.cluster_id().empty()) return;
+  if (founding_ || topology.governors().empty()) return;  // it has not all been founded
   set_rules();
   if (cluster_ == topology.cluster_id() && version_ == topology.documents_version()) return;
   cluster_ = topology.cluster_id();

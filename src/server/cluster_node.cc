@@ -76,6 +76,12 @@ base::Millis ClusterNode::steady_ms() const {
   return server_.host().clock.steady() / base::kNanosPerMilli;
 }
 
+// The same at every start: what was agreed on before the file knew of it is in the log of that.
+std::string ClusterNode::cluster_to_found() const {
+  return base::digest_hex(base::sha256("cluster of " + record_.id))
+      .substr(0, cluster::kNodeIdBytes);
+}
+
 std::string ClusterNode::new_id() {
   std::string id;
   while (id.size() < cluster::kNodeIdBytes)
@@ -139,14 +145,19 @@ void ClusterNode::open_home(const host::OnDone& done) {
   server_.host().disk.make_dir(record_.home, [this, done, alive = alive_](Result<> made) {
     if (!*alive) return;
     if (!made) return done(Error{"Can't make the directory " + record_.home + ": " + made.error()});
-    start_keeper([this, done](Result<> started) {
-      if (!started) return done(std::move(started));
-      start_witnesses([](const Result<>&) {});
-      start_group([this, done](Result<> grouped) {
-        if (grouped) grouped = open_bus();
-        if (grouped) refresh();
-        if (grouped) join_configured();
-        done(std::move(grouped));
+    // What is synced in there is nowhere before its name is.
+    server_.host().disk.sync_dir(".", [this, done, alive](Result<> synced) {
+      if (!*alive) return;
+      if (!synced) return done(Error{"Can't sync the working directory: " + synced.error()});
+      start_keeper([this, done](Result<> started) {
+        if (!started) return done(std::move(started));
+        start_witnesses([](const Result<>&) {});
+        start_group([this, done](Result<> grouped) {
+          if (grouped) grouped = open_bus();
+          if (grouped) refresh();
+          if (grouped) join_configured();
+          done(std::move(grouped));
+        });
       });
     });
   });
@@ -165,11 +176,21 @@ Result<> ClusterNode::open_bus() {
   return {};
 }
 
-void ClusterNode::end(host::OnDone done) {
+// Our data's group last: it alone cannot be begun again quickly, should another part not end.
+void ClusterNode::end(host::OnDone ready) {
   ending_ = true;
-  end_groups([this, done = std::move(done)](Result<> ended) {
+  const host::OnDone done = [this, ready = std::move(ready)](Result<> ended) {
     ending_ = ended.ok();
-    done(std::move(ended));
+    if (!ended) {
+      log::warning("Cluster: this node goes on: {}", ended.error());
+      begin_logs_again();
+    }
+    ready(std::move(ended));
+  };
+  end_logs([this, done, alive = alive_](Result<> ended) {
+    if (!*alive) return;
+    if (!ended || !group_) return done(std::move(ended));
+    group_->end(done);
   });
 }
 
@@ -183,15 +204,17 @@ void ClusterNode::join_configured() {
 
 // A node that lost its cluster, or never had one, founds its own, once its data are there.
 void ClusterNode::consider_founding() {
-  if (!topology().cluster_id().empty() || founding_ || !keeper_ || !keeper_->leads() || !core() ||
-      changing_group_)
-    return;
+  if (founded() || founding_ || !keeper_ || !keeper_->leads() || !core() || coming_) return;
   founding_ = true;
   begin_effort(
       [this, brought = documents_->bring()](const cluster::Topology& now) {
         cluster::NextStep next = cluster::next_to_found(now, next_cluster_, claim());
-        const bool founded = next.ok() && !next.value() && now.cluster_id() == next_cluster_;
-        return founded ? cluster::next_to_bring(now, brought) : next;
+        // Its governor is named last: until then a founding that was interrupted goes on.
+        const bool governs = next.ok() && next.value() &&
+                             std::holds_alternative<cluster::SetGovernors>(next.value()->body);
+        if (!governs || now.cluster_id() != next_cluster_) return next;
+        cluster::NextStep bring = cluster::next_to_bring(now, brought);
+        return !bring.ok() || bring.value() ? bring : next;
       },
       true,
       [this](Result<> founded) {
@@ -201,22 +224,22 @@ void ClusterNode::consider_founding() {
       });
 }
 
-void ClusterNode::reset(host::OnDone done) {
+void ClusterNode::reset(const host::OnDone& done) {
   leave_keeper();
   while (!witnesses_.empty()) leave_witness(witnesses_.begin()->first);
   begin_alone();
   leaders_.clear();
   told_epoch_ = 0;
   bus_->set_id(record_.id);
+  // The new node's file must not lead a restart to what the old one had.
+  const NodePlace ours{.kind = NodePlace::Kind::data,
+                       .founder = true,
+                       .dir = "group-" + record_.id.substr(0, kGroupDigits)};
+  record_.set_place(ours);
   refresh();
   log::notice("Cluster: this is a new node now, {}", record_.id);
-  change_group({.kind = NodePlace::Kind::data,
-                .founder = true,
-                .dir = "group-" + record_.id.substr(0, kGroupDigits)},
-               {});
-  file_->save(record_, [this, done = std::move(done), alive = alive_] {
-    if (*alive) start_keeper(done);
-  });
+  change_group(ours, {});
+  start_keeper(done);
 }
 
 const cluster::GroupCore* ClusterNode::core() const {
@@ -256,6 +279,7 @@ void ClusterNode::tick() {
   imports_->tick();
   if (now < news_at_) return;
   news_at_ = now + kNewsEveryMs;
+  look_after_left();
   show_liveness();
   look_who_is_dead();
   follow_governors();

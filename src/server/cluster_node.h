@@ -71,6 +71,7 @@ constexpr base::Millis kMeetAgainMs = 300;
 constexpr size_t kMeetingsMax = 4096;  // that wait for their turn
 // So long a node must have been there to be given the place of another one.
 constexpr base::Millis kSettledMs = 5000;
+constexpr base::Millis kEndAgainMs = 500;  // a part whose log could not be closed
 
 class ClusterNode final : public ClusterView, public ClusterGossipEvents, public PublicationRoute {
  public:
@@ -208,8 +209,10 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void open_home(const host::OnDone& done);
   base::Result<> open_bus();
   std::string new_id();
+  std::string cluster_to_found() const;
+  bool founded() const { return !topology().governors().empty(); }
   void begin_alone();
-  void reset(host::OnDone done);
+  void reset(const host::OnDone& done);
   void consider_founding();
   void join_configured();
   cluster::Location location() const;
@@ -237,6 +240,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void begin_group(const NodePlace& place, const cluster::GroupShape& shape, bool with_rdb,
                    const host::OnDone& done);
   void groups_changed();
+  void take_group_along();
   void start_keeper(const host::OnDone& done);
   std::string keeper_dir(cluster::Member place) const;
   void begin_keeper(const NodePlace& place, const cluster::GroupShape& shape,
@@ -246,7 +250,12 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void start_witnesses(const host::OnDone& done);
   void begin_witness(const NodePlace& place, const cluster::GroupShape& shape,
                      const host::OnDone& done);
-  void end_groups(const host::OnDone& done);
+  void end_logs(const host::OnDone& done);
+  void begin_logs_again();
+  void leave_part(std::unique_ptr<LogMember> part);
+  void look_after_left();
+  void remove_dir(const std::string& dir);
+  bool is_left(const std::string& dir) const { return dirs_left_.count(record_.home + "/" + dir); }
   void follow_groups();
   void follow_own_group();
   bool leads_held() const;
@@ -258,12 +267,15 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void settle_holders();
   void name_witness();
   void change_group(NodePlace ours, const cluster::GroupShape& shape);
+  void end_own_group();
+  void take_coming_group();
   void forget_data();
   void leave_witness(cluster::GroupNumber group);
   std::string dir_of(base::Bytes what, cluster::GroupNumber group, cluster::Member place) const;
   void ask_for_place(cluster::GroupNumber group, cluster::NodeIndex other);
   void take_place(cluster::GroupNumber group, base::Bytes answer);
-  void serve_witness(base::Bytes body, const cluster::NodeBus::OnAnswer& answer);
+  void serve_witness(const cluster::NodeBus::Asked& asked, base::Bytes body,
+                     const cluster::NodeBus::OnAnswer& answer);
   void follow_governors();
   void consider_governors();
   void ask_whether_left(cluster::GroupNumber group, const std::vector<cluster::NodeIndex>& of);
@@ -320,9 +332,14 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   NodeRecord record_;
   std::string next_cluster_;  // id of the cluster that we found when we are alone
   std::unique_ptr<TopologyKeeper> keeper_;
-  std::vector<std::unique_ptr<LogMember>> left_;  // our parts in groups that go on without us
+  // Our parts in groups that go on without us, until they are closed; and of which we had the data:
+  // those are let go, but the store knows them for ever.
+  std::vector<std::unique_ptr<LogMember>> left_;
+  std::vector<std::unique_ptr<ReplicaGroup>> groups_left_;
+  std::vector<std::unique_ptr<LogMember>> gone_;  // closed, and in whose place another one began
+  std::set<std::string> dirs_left_;  // theirs: not to be opened before they are closed and empty
   std::unique_ptr<ReplicaGroup> group_;
-  std::vector<std::unique_ptr<ReplicaGroup>> groups_left_;  // of which we were members
+  bool group_failed_ = false;  // its start has
   std::map<cluster::GroupNumber, std::unique_ptr<Witness>> witnesses_;
   std::unique_ptr<cluster::NodeBus> bus_;
   std::unique_ptr<ClusterGossip> gossip_;
@@ -330,9 +347,13 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   bool founding_ = false;
   std::string announced_as_;
   bool announced_ = false;  // that our address is what the topology says, or shall be
-  bool changing_group_ = false;
+  struct Coming {
+    NodePlace place;
+    cluster::GroupShape shape;
+  };
+  std::optional<Coming> coming_;           // takes the place of our group, once that is closed
   std::set<cluster::GroupNumber> asking_;  // for our places in them
-  size_t asked_for_place_ = 0;
+  std::map<cluster::GroupNumber, size_t> turns_;  // of those who are asked for them
   size_t governor_turn_ = 0;                      // of the last one that took a change
   cluster::TopologyVersion governors_right_ = 0;  // as of this version, or being put right
   std::map<cluster::NodeIndex, base::Millis> failed_since_;

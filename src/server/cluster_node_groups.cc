@@ -87,12 +87,22 @@ void ClusterNode::groups_changed() {
   group_->whereabouts_changed();
   NodePlace* place = record_.place_of(NodePlace::Kind::data);
   for (auto& [number, witness] : witnesses_) witness->whereabouts_changed();
-  const bool anew = place && place->founder && place->group == kNoGroup && own_group_ != kNoGroup;
-  if (anew && topology().groups().at(own_group_).members == std::vector<NodeIndex>{index_}) {
-    place->group = own_group_;
-    group_->rename(group_name(*place));
-  }
-  held_group_ = place ? place->group : kNoGroup;
+  take_group_along();
+  held_group_ = place && !coming_ ? place->group : kNoGroup;
+}
+
+// The group that we are alone in got a number, here or in the cluster that we have joined. Who did
+// not begin it may have been left alone in it.
+void ClusterNode::take_group_along() {
+  NodePlace* place = record_.place_of(NodePlace::Kind::data);
+  if (!place || place->group != kNoGroup || own_group_ == kNoGroup || coming_) return;
+  if (topology().groups().at(own_group_).members != std::vector<NodeIndex>{index_}) return;
+  const cluster::GroupCore* core = core_of(*group_);
+  const bool alone = core && core->shape_settled() && core->shape().members() == 1 &&
+                     core->shape().place_of(record_.id) == place->place;
+  if (!place->founder && !alone) return;
+  place->group = own_group_;
+  group_->rename(group_name(*place));
 }
 
 // --- the group of our data ---------------------------------------------------------------------
@@ -114,30 +124,54 @@ void ClusterNode::begin_group(const NodePlace& place, const GroupShape& shape, b
   if (place.founder && with_rdb) group_->begin_with_rdb();
   server_.group_started(group_.get());
   held_group_ = place.group;
-  group_->start(done);
+  group_failed_ = false;
+  group_->start([this, done, alive = alive_](Result<> started) {
+    if (!*alive) return;
+    group_failed_ = !started;
+    done(std::move(started));
+  });
 }
 
-// The data of one group make place for those of another.
+// The data of one group make place for those of another. Of two that are to come the later one is
+// meant.
 void ClusterNode::change_group(NodePlace ours, const GroupShape& shape) {
-  if (changing_group_) return;
-  changing_group_ = true;
+  const bool under_way = coming_.has_value();
+  coming_ = Coming{std::move(ours), shape};
+  if (under_way) return;
   held_group_ = kNoGroup;
   refresh();
-  group_->end([this, ours = std::move(ours), shape, alive = alive_](const Result<>& ended) {
-    if (!*alive) return;
-    changing_group_ = false;
-    if (!ended) return;
-    group_->leave();
-    groups_left_.push_back(std::move(group_));
-    forget_data();
-    told_epoch_ = 0;
-    record_.set_place(ours);
-    begin_group(ours, shape, false, [](const Result<>& begun) {
-      if (!begun) log::warning("Cluster: {}", begun.error());
+  end_own_group();
+}
+
+// Not before its log is read; and again, where the disk failed.
+void ClusterNode::end_own_group() {
+  const auto again = [this, alive = alive_] {
+    server_.host().loop.after(kEndAgainMs * base::kNanosPerMilli, [this, alive] {
+      if (*alive) end_own_group();
     });
-    refresh();
-    save();
+  };
+  if (!group_ || (!core() && !group_failed_)) return again();
+  group_->end([this, again, alive = alive_](const Result<>& ended) {
+    if (!*alive) return;
+    if (ended) return take_coming_group();
+    log::warning("Cluster: the log of the group that is left cannot be closed: {}", ended.error());
+    again();
   });
+}
+
+void ClusterNode::take_coming_group() {
+  const Coming coming = *std::exchange(coming_, std::nullopt);
+  group_->leave();
+  if (core()) dirs_left_.insert(group_->part()->dir);
+  groups_left_.push_back(std::move(group_));
+  forget_data();
+  told_epoch_ = 0;
+  record_.set_place(coming.place);
+  begin_group(coming.place, coming.shape, false, [](const Result<>& begun) {
+    if (!begun) log::warning("Cluster: {}", begun.error());
+  });
+  refresh();
+  save();
 }
 
 void ClusterNode::forget_data() {
@@ -176,14 +210,15 @@ void ClusterNode::hand_over_held() {
 }
 
 void ClusterNode::follow_own_group() {
-  if (changing_group_ || !group_ || !core_of(*group_)) return;
+  if (coming_ || !group_ || !core_of(*group_)) return;
   hand_over_held();
   if (may_still_be_counted()) return;
   if (own_group_ == kNoGroup) return begin_own_group();
   const auto group = topology().groups().find(own_group_);
   if (group == topology().groups().end()) return;
   // Nobody has its log, and nobody has lost anything by that.
-  if (held_group_ != own_group_ && group->second == cluster::RingGroup{{index_}, {}} &&
+  if (held_group_ != kNoGroup && held_group_ != own_group_ &&
+      group->second == cluster::RingGroup{{index_}, {}} &&
       cluster::slots_of(topology(), own_group_).empty())
     return begin_own_group();
   const bool led = group_->leader() < group_->members().size();
@@ -191,7 +226,11 @@ void ClusterNode::follow_own_group() {
   std::vector<NodeIndex> members = group->second.members;
   for (const NodeIndex node : group->second.holders)  // one that goes may still lead it
     if (!cluster::contains(members, node)) members.push_back(node);
-  ask_for_place(own_group_, members[asked_for_place_++ % members.size()]);
+  if (members.size() == 1) {  // it is ours once we are alone in its log, too
+    if (held_group_ != own_group_) refresh(), save();
+    return;
+  }
+  ask_for_place(own_group_, members[turns_[own_group_]++ % members.size()]);
 }
 
 // Another node has taken our place while we were dead. What we have is forgotten, and only then we
@@ -284,15 +323,21 @@ void ClusterNode::name_witness() {
   }
 }
 
-void ClusterNode::serve_witness(Bytes body, const NodeBus::OnAnswer& answer) {
+// By who leads the group, or says so: it must have a part in it, as far as we know.
+void ClusterNode::serve_witness(const NodeBus::Asked& asked, Bytes body,
+                                const NodeBus::OnAnswer& answer) {
   FieldReader in(body);
   GroupNumber group = 0;
   cluster::Member place = 0;
   if (!in.number(group) || !in.number(place) || place >= cluster::kMembersMax)
     return answer(Error{"this names no place"});
+  if (!may_lead(topology().index_of(asked.id), group))
+    return answer(Error{"this group is not known here, or not as the asker's"});
   const auto shape = cluster::decode_shape(in.rest());
-  if (!shape || shape->places[place].id != record_.id || !shape->is_witness(place))
+  if (!shape || !cluster::check_shape(*shape, cluster::Durability::fsync) ||
+      shape->places[place].id != record_.id || !shape->is_witness(place))
     return answer(Error{"this place is not ours"});
+  if (is_left(dir_of("witness", group, place))) return answer(Error{std::string(kAskAgain)});
   if (const auto known = witnesses_.find(group); known != witnesses_.end()) {
     known->second->talk_to(*shape);
     if (known->second->place() == place) return answer(std::string());
@@ -315,12 +360,11 @@ void ClusterNode::serve_witness(Bytes body, const NodeBus::OnAnswer& answer) {
 
 void ClusterNode::leave_witness(GroupNumber group) {
   const auto known = witnesses_.find(group);
-  left_.push_back(std::move(known->second));
-  witnesses_.erase(known);
-  left_.back()->end([](const Result<>&) {});
   std::erase_if(record_.places, [group](const NodePlace& one) {
     return one.kind == NodePlace::Kind::witness && one.group == group;
   });
+  leave_part(std::move(known->second));
+  witnesses_.erase(known);
 }
 
 void ClusterNode::follow_witnesses() {
@@ -337,8 +381,8 @@ void ClusterNode::follow_witnesses() {
   if (!over.empty()) save();
 }
 
-// All of our parts; the error of one of them.
-void ClusterNode::end_groups(const host::OnDone& done) {
+// All that are logs alone; the error of one of them.
+void ClusterNode::end_logs(const host::OnDone& done) {
   struct Ends {
     size_t left = 1;
     std::string error;
@@ -348,24 +392,90 @@ void ClusterNode::end_groups(const host::OnDone& done) {
     if (!ended) ends->error = ended.error();
     if (--ends->left == 0) done(ends->error.empty() ? Result<>() : Error{ends->error});
   };
-  ends->left += witnesses_.size() + (group_ ? 1 : 0) + (keeper_ ? 1 : 0);
-  if (group_) group_->end(one);
+  ends->left += witnesses_.size() + (keeper_ ? 1 : 0);
   for (auto& [number, witness] : witnesses_) witness->end(one);
   if (keeper_) keeper_->end(one);
   one({});
+}
+
+// Those that are over while the node goes on: another one could not end, or their disk failed.
+void ClusterNode::begin_logs_again() {
+  const auto told = [](const Result<>& begun) {
+    if (!begun) log::warning("Cluster: {}", begun.error());
+  };
+  if (const NodePlace* place = record_.place_of(NodePlace::Kind::keeper);
+      place && keeper_ && keeper_->over()) {
+    keeper_->abandon();
+    gone_.push_back(std::move(keeper_));
+    begin_keeper(*place, {}, told);
+  }
+  for (const NodePlace& place : record_.places) {
+    const auto known = witnesses_.find(place.group);
+    if (place.kind != NodePlace::Kind::witness || known == witnesses_.end() ||
+        !known->second->over())
+      continue;
+    gone_.push_back(std::move(known->second));
+    begin_witness(place, {}, told);
+  }
+}
+
+// --- parts that we have left -------------------------------------------------------------------
+
+// Its place is no longer in the record.
+void ClusterNode::leave_part(std::unique_ptr<LogMember> part) {
+  dirs_left_.insert(part->part().dir);
+  part->end([](const Result<>&) {});
+  left_.push_back(std::move(part));
+}
+
+// Once a second: what is closed is freed, what could not be closed is tried again.
+void ClusterNode::look_after_left() {
+  gone_.clear();
+  if (!ending_) begin_logs_again();
+  std::erase_if(left_, [this](const std::unique_ptr<LogMember>& part) {
+    if (!part->over()) return part->end([](const Result<>&) {}), false;
+    remove_dir(part->part().dir);
+    return true;
+  });
+  for (const auto& group : groups_left_)
+    if (core_of(*group) && group->let_go()) remove_dir(group->part()->dir);
+}
+
+// The group goes on without its log, and the node's file must not name it any more.
+void ClusterNode::remove_dir(const std::string& dir) {
+  save_then([this, dir, alive = alive_] {
+    if (!*alive) return;
+    host::Disk& disk = server_.host().disk;
+    const auto over = [this, dir, alive](const Result<>&) {
+      if (*alive) dirs_left_.erase(dir);
+    };
+    disk.list(dir, [&disk, dir, over](const Result<std::vector<std::string>>& names) {
+      if (!names) return over({});
+      const auto left = std::make_shared<size_t>(names.value().size() + 1);
+      const auto one = [&disk, dir, over, left](const Result<>&) {
+        if (--*left == 0) disk.remove(dir, over);
+      };
+      for (const std::string& name : names.value()) disk.remove(dir + "/" + name, one);
+      one({});
+    });
+  });
 }
 
 // --- g0 ----------------------------------------------------------------------------------------
 
 // Who is alone governs itself.
 void ClusterNode::start_keeper(const host::OnDone& done) {
-  if (topology().cluster_id().empty()) {
-    next_cluster_ = new_id();
-    record_.set_place({.kind = NodePlace::Kind::keeper, .founder = true, .dir = keeper_dir(0)});
-  }
-  if (const NodePlace* place = record_.place_of(NodePlace::Kind::keeper))
-    return begin_keeper(*place, {}, done);
-  done({});
+  next_cluster_ = cluster_to_found();
+  const NodePlace* place = record_.place_of(NodePlace::Kind::keeper);
+  if (!topology().cluster_id().empty()) return place ? begin_keeper(*place, {}, done) : done({});
+  record_.set_place({.kind = NodePlace::Kind::keeper, .founder = true, .dir = keeper_dir(0)});
+  // Whoever finds what is agreed on there must know that it is there.
+  save_then([this, done, id = record_.id, alive = alive_] {
+    if (!*alive) return;
+    const NodePlace* ours = record_.place_of(NodePlace::Kind::keeper);
+    const bool still = ours && !keeper_ && record_.id == id && topology().cluster_id().empty();
+    return still ? begin_keeper(*ours, {}, done) : done({});
+  });
 }
 
 std::string ClusterNode::keeper_dir(cluster::Member place) const {
@@ -386,11 +496,10 @@ void ClusterNode::begin_keeper(const NodePlace& place, const GroupShape& shape,
 }
 
 void ClusterNode::leave_keeper() {
-  if (!keeper_) return;
   record_.drop_places(NodePlace::Kind::keeper);
+  if (!keeper_) return;
   TopologyKeeper& keeper = *keeper_;
-  left_.push_back(std::move(keeper_));
-  keeper.end([](const Result<>&) {});
+  leave_part(std::move(keeper_));
   keeper.abandon();
 }
 
@@ -404,7 +513,7 @@ void ClusterNode::follow_governors() {
     save();
   }
   if (governs && (!keeper_ || !keeper_->led()))
-    ask_for_place(kNoGroup, governor_to_ask(asked_for_place_++));
+    ask_for_place(kNoGroup, governor_to_ask(turns_[kNoGroup]++));
   if (keeper_ && !governs && !keeper_->led() && !topology().governors().empty())
     ask_whether_left(kNoGroup, topology().governors());
   consider_governors();
@@ -425,6 +534,7 @@ void ClusterNode::consider_governors() {
 void ClusterNode::take_governors_place(cluster::Member place, const GroupShape& shape) {
   if (!cluster::contains(topology().governors(), index_)) return;
   if (keeper_ && keeper_->place() == place) return keeper_->talk_to(shape);
+  if (is_left(keeper_dir(place))) return;  // it is asked again
   leave_keeper();
   log::notice("Cluster: this node holds the topology from now on, at place {}", place);
   const NodePlace ours{.kind = NodePlace::Kind::keeper, .place = place, .dir = keeper_dir(place)};
@@ -454,7 +564,7 @@ void ClusterNode::ask_for_place(GroupNumber group, NodeIndex other) {
 
 // Nobody leads a group of ours that we can hear: it may go on without us, and no one told us.
 void ClusterNode::ask_whether_left(GroupNumber group, const std::vector<NodeIndex>& of) {
-  const NodeIndex other = of[asked_for_place_++ % of.size()];
+  const NodeIndex other = of[turns_[group]++ % of.size()];
   if (other == index_ || !asking_.insert(group).second) return;
   std::string body = topology().cluster_id();
   FieldWriter(body).number(group);
@@ -480,8 +590,9 @@ void ClusterNode::take_place(GroupNumber group, Bytes answer) {
   const auto shape = cluster::decode_shape(in.rest());
   if (!shape) return;
   if (group == kNoGroup) return take_governors_place(place, *shape);
-  if (group != own_group_ || changing_group_ || !group_) return;
+  if (group != own_group_ || coming_ || !group_) return;
   if (held_group_ == group && group_->self() == place) return group_->talk_to(*shape);
+  if (is_left(dir_of("group", group, place))) return;  // it is asked again
   log::notice("Cluster: this node is a member of group {} from now on, at place {}", group, place);
   change_group({.kind = NodePlace::Kind::data,
                 .group = group,

@@ -172,7 +172,7 @@ void ClusterNode::tell_hands_off() {
 
 // Everything of ours goes to others before we do.
 void ClusterNode::follow_leaving() {
-  if (departing_ || changing_group_) return;
+  if (departing_ || coming_) return;
   if (leaves_ && index_ == kNoNode && topology().is_forgotten(record_.id)) return departed();
   const cluster::TopologyMember* own = topology().find(index_);
   leaves_ = own && own->leaves;

@@ -249,7 +249,7 @@ void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
       if (!server_.publications().receive(body)) log::warning("Cluster: a node sent no messages");
       return answer(std::string());
     case Question::witness:
-      return serve_witness(body, answer);
+      return serve_witness(asked, body, answer);
     case Question::hands_off:
       rebalancer_->hands_off();
       return answer(std::string());
@@ -529,6 +529,7 @@ Result<> ClusterNode::adopt(Bytes bytes) {
   record_.position = {};
   gossip_.reset();
   record_.place_of(NodePlace::Kind::data)->group = kNoGroup;
+  turns_.clear();
   leaders_.clear();
   told_epoch_ = 0;
   log::notice("Cluster: joined {} of {} nodes", topology().cluster_id(),
