@@ -199,6 +199,9 @@ void ReplicaGroup::leave() {
   if (serving_) stop_serving();
   writing_dropped_ = true;
   server_.host().loop.cancel(timer_);
+  // What others send is for nobody: the log is closed.
+  for (Member m = 0; links_ && m < cluster::kMembersMax; ++m)
+    if (m != config_.self) links_->remove_member(m);
 }
 
 bool ReplicaGroup::let_go() {

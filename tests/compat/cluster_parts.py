@@ -167,9 +167,9 @@ def test_what_was_agreed_on_before_a_crash_is_so():
     for pause in (0, 0, 0.01, 0.1):
         node = Node()
         try:
+            id = node.id
             eventually(lambda: try_call(node, "CLUSTER", "ADDSLOTSRANGE", "0", "99"), "it has slots", timeout=PATIENCE, pause=0)
             time.sleep(pause)
-            id = node.id
             node.kill()
             node.start()
             check_equal(node.id, id)
