@@ -9,6 +9,9 @@ using base::Result;
 
 namespace {
 
+// More do not fit in what is sent at once.
+constexpr size_t kAppendEntriesMax = kAppendBytesMax / kEntryHeaderBytes;
+
 // What every member and every restart takes it for. Shapes of groups that sync may be ones that
 // others may not.
 bool is_sound(const Entry& entry) {
@@ -255,6 +258,7 @@ Result<> GroupCore::read_append(Member from, const GroupMessage& message) {
     if (!follows) return Error{"its entries do not follow each other"};
     if (replaces(at, certain)) return Error{"it replaces entries that are there to stay"};
     if (!is_sound(entry)) return Error{"an entry of its is none"};
+    if (read_.size() == kAppendEntriesMax) return Error{"it has more entries than an append has"};
     read_.push_back(entry);
     before = at;
   }

@@ -101,6 +101,18 @@ TEST_CASE("group refusals: entries that do not follow each other") {
   CHECK(hearer.refusal(0, append_of(2, {1, 4}, sealed({2, 5}) + "x")) == "its entries are damaged");
 }
 
+TEST_CASE("group refusals: more entries than are ever sent at once") {
+  Hearer hearer;
+  constexpr size_t kMost = kAppendBytesMax / kEntryHeaderBytes;
+  std::string entries;
+  for (size_t i = 0; i <= kMost; ++i) entries += sealed({2, 5 + i});
+  CHECK(hearer.refusal(0, append_of(2, {1, 4}, entries)) ==
+        "it has more entries than an append has");
+  entries.resize(kMost * kEntryHeaderBytes);
+  CHECK(hearer.core.receive(0, append_of(2, {1, 4}, entries), 0).ok());
+  CHECK(hearer.core.last() == Position{2, 4 + kMost});
+}
+
 TEST_CASE("group refusals: entries that nobody could read at the next start") {
   Hearer hearer;
   GroupShape nobody;
