@@ -436,6 +436,17 @@ void GroupCore::readmit() {
   if (role_ == Role::follower) reply_due_ = true;  // the leader may count us
 }
 
+base::Result<> GroupCore::accept_loss() {
+  if (intact()) return Error{"it has lost nothing"};
+  if (virgin()) return Error{"it has nothing: only the others can let it in"};
+  const bool led = leader_ != kNoMember && now_ - leader_heard_ < group_.election_timeout_ms;
+  if (led) return Error{"there is a leader, who lets it in"};
+  rejoin_at_ = 0;
+  state_.amnesia = 0;
+  change_state();
+  return {};
+}
+
 // The leader has them know, once for every time they lost their memory.
 void GroupCore::propose_rejoins() {
   if (commit_ < noop_) return;

@@ -288,6 +288,10 @@ class GroupCore {
   uint64_t round() const { return round_; }
   uint64_t confirmed_round() const { return confirmed_; }
   bool intact() const { return state_.amnesia == 0; }
+  // The operator's word that this member counts again with what it has, whatever it has lost: where
+  // so many lost something at once that nobody is left who could let the others in. The error says
+  // why not.
+  base::Result<> accept_loss();
   // Entries dropped since the last look that had been applied: what they did must be undone. The
   // index behind which the data differ from the log; nothing: none.
   std::optional<Index> take_undone() { return std::exchange(undone_, std::nullopt); }

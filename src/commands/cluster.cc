@@ -8,6 +8,7 @@
 #include "commands/cluster_family.h"
 #include "commands/families.h"
 #include "commands/help.h"
+#include "commands/words.h"
 #include "server/cluster_node.h"
 #include "server/group.h"
 #include "server/server.h"
@@ -62,6 +63,20 @@ void cluster_failover(Call& call) {
     return call.reply.error("ERR CLUSTER FAILOVER is for the leader of the group");
   if (!own->hand_over()) return call.reply.error("ERR No other member is there that could lead");
   call.reply.ok();
+}
+
+// CLUSTER RECOVER ACCEPT-LOSS: the parts of this node that may have lost something count again.
+void cluster_recover(Call& call) {
+  if (call.args.size() != 3 || !same_word(call.arg(2), "accept-loss")) return call.syntax_error();
+  std::vector<base::Result<>> parts;
+  if (ClusterNode* node = call.server.node())
+    parts = node->accept_loss();
+  else
+    parts.push_back(call.server.group()->accept_loss());
+  const auto accepted = std::ranges::count_if(parts, [](const auto& part) { return part.ok(); });
+  if (accepted == 0)
+    return call.reply.error("ERR Nothing to accept here: " + parts.front().error());
+  call.reply.integer(accepted);
 }
 
 // False: the error was replied.
@@ -160,6 +175,8 @@ void cluster_help(Call& call) {
       "    as much.",
       "REBALANCE (START|STOP|STATUS)",
       "    Move the slots to where they belong; end that; return how far it is.",
+      "RECOVER ACCEPT-LOSS",
+      "    Make this node, which may have lost something, count again with what it has.",
       "REPLICAS <node-id>",
       "    Return the members that follow <node-id>.",
       "RESET [HARD|SOFT]",
@@ -342,6 +359,9 @@ constexpr CommandSpec kClusterCommands[] = {
                                    "Moves slots so that all groups have their shares.",
                                    "O(N) where N is the number of slots", "<START | STOP | STATUS>",
                                    kVaries}),
+    subcommand<cluster_recover>({"cluster|recover", 3, kSteers, "7.4.0",
+                                 "Makes a member that may have lost something count again.", "O(1)",
+                                 "ACCEPT-LOSS"}),
     subcommand<cluster_replicas>({"cluster|replicas", 3, kLooks, "5.0.0",
                                   "Lists the replicas of a node.", "O(1)", "node-id", kVaries}),
     subcommand<cluster_replicate>({"cluster|replicate", 3, kSteers, "3.0.0",

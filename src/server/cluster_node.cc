@@ -246,6 +246,14 @@ const cluster::GroupCore* ClusterNode::core() const {
   return group_ ? std::as_const(*group_).core() : nullptr;
 }
 
+std::vector<Result<>> ClusterNode::accept_loss() {
+  std::vector<Result<>> parts;
+  parts.push_back(group_ ? group_->accept_loss() : Error{"there are no data yet"});
+  if (keeper_) parts.push_back(keeper_->accept_loss());
+  for (auto& [number, witness] : witnesses_) parts.push_back(witness->accept_loss());
+  return parts;
+}
+
 // --- turns -------------------------------------------------------------------------------------
 
 void ClusterNode::begin_turn_end() {

@@ -88,6 +88,8 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   ReplicaGroup* group() { return group_.get(); }
   // Of our group; nullptr: its log is being read.
   const cluster::GroupCore* core() const;
+  // By each of our parts, that of our data first (GroupCore::accept_loss).
+  std::vector<base::Result<>> accept_loss();
 
   // Introduces us and the node whose bus is there to each other, in the background. A name is
   // looked up at every try.

@@ -469,6 +469,17 @@ void ReplicaGroup::give_up_asked() {
   }
 }
 
+// Saved, and told, by the end of this turn.
+base::Result<> ReplicaGroup::accept_loss() {
+  if (!core_) return base::Error{"it has not yet begun"};
+  auto accepted = core_->accept_loss();
+  if (accepted)
+    log::warning(
+        "Group: this member counts again with what it has, as it was told: what it lost is "
+        "lost, if nobody else has it");
+  return accepted;
+}
+
 // --- handing leadership on ---------------------------------------------------------------------
 
 bool ReplicaGroup::hand_over() {

@@ -154,6 +154,7 @@ class ReplicaGroup final : public ClusterView,
   bool hand_over();
 
   const cluster::GroupCore* core() const { return core_.get(); }
+  base::Result<> accept_loss();
   struct Counters {
     uint64_t elections_won = 0;
     uint64_t deposed = 0;

@@ -140,7 +140,8 @@ void ReplicaGroup::join(SavedState state, const host::OnDone& done) {
   if (state.amnesia != 0)
     log::notice(
         "Group: this member may have lost something, or is new: it takes part in nothing before "
-        "the others have let it in");
+        "the others have let it in (if too few of them are left for that: CLUSTER RECOVER "
+        "ACCEPT-LOSS)");
   std::optional<cluster::GroupShape> first;  // else that of the configuration
   if (part_) first = part_->begins ? part_->shape : cluster::GroupShape{};
   core_ = std::make_unique<cluster::GroupCore>(config_, std::move(state), std::move(recovered_),

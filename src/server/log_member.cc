@@ -99,6 +99,13 @@ void LogMember::join(cluster::SavedState state) {
   schedule();
 }
 
+Result<> LogMember::accept_loss() {
+  if (!core_) return base::Error{"it has not yet begun"};
+  auto accepted = core_->accept_loss();
+  if (accepted) schedule();
+  return accepted;
+}
+
 void LogMember::end(host::OnDone done) {
   if (!core_ || ending_) return done({});
   core_->transfer();

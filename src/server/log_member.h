@@ -55,6 +55,7 @@ class LogMember : public cluster::GroupWalEvents, public cluster::GroupLinksEven
   // Nothing: it is being read, or nobody has told us yet.
   const cluster::GroupShape* shape() const;
   const cluster::GroupCore* core() const { return core_.get(); }
+  base::Result<> accept_loss();
   // The shape knows us, and means another node or none by our place.
   bool left_out() const;
   // Of the entry up to which everything has been applied.

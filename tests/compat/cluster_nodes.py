@@ -462,6 +462,30 @@ def test_nothing_is_given_away_before_it_is_on_disk():
         eventually(lambda: sum(node.call("DBSIZE") for node in (source, target, third)) == len(names), "nothing is left over", timeout=PATIENCE)
 
 
+def test_a_cluster_whose_machines_all_lost_power_goes_on_when_it_is_told_to():
+    with WeakDisk() as disk, Nodes(3, weak=disk) as nodes:
+        all_hold_the_topology(nodes)
+        names, many = keys_in(range(0, 16384, 160)), client(nodes[0])
+        for name in names:
+            many.set(name, name)
+        check_equal(nodes[0].connect().error("CLUSTER", "RECOVER", "ACCEPT-LOSS"), "ERR Nothing to accept here: it has lost nothing")
+        time.sleep(3)  # a log is synced every second
+        for node in nodes:
+            node.kill()
+        for node in nodes:
+            disk.lose_power(node)
+            disk.boot(node)
+            node.start()
+        # Nobody knows what it lost, and nobody is left who could tell.
+        eventually_all(nodes, lambda node: b"group_intact:0\r" in node.call("INFO", "cluster"), "none counts")
+        check(nodes[0].connect().raw("GET", names[0]).startswith(b"-"), "it serves")
+        check_equal(nodes[0].connect().error("CLUSTER", "RECOVER", "LOSS"), "ERR syntax error")
+        for node in nodes:
+            check_equal(node.call("CLUSTER", "RECOVER", "ACCEPT-LOSS"), 1)
+        check_equal(values(nodes, names), [name.encode() for name in names])
+        eventually_all(nodes, lambda node: b"group_intact:1\r" in node.call("INFO", "cluster"), "all count")
+
+
 def test_a_target_that_never_comes_back_leaves_the_slots_to_the_source():
     with WeakDisk() as disk, Nodes(3, args=["--cluster-require-full-coverage", "no"], weak=disk) as (source, target, third):
         all_hold_the_topology((source, target, third))
