@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "commands/families.h"
 #include "commands/words.h"
+#include "server/cluster_role.h"
 #include "server/group.h"
 #include "server/server.h"
 
@@ -42,7 +43,33 @@ std::string address_of(const Replica& replica) {
   return address.substr(0, address.rfind(':'));
 }
 
+void role_of_member(Call& call, const ClusterRole& role) {
+  const auto offset = static_cast<int64_t>(role.offset);
+  if (role.follows) {
+    call.reply.array(5);
+    call.reply.bulk("slave");
+    call.reply.bulk(role.leader ? role.leader->host : std::string());
+    call.reply.integer(role.leader ? role.leader->port : 0);
+    call.reply.bulk(role.linked() ? "connected" : "connect");
+    return call.reply.integer(role.linked() ? offset : -1);
+  }
+  call.reply.array(3);
+  call.reply.bulk("master");
+  call.reply.integer(offset);
+  const auto connected = [](const ClusterMember* one) { return one->connected; };
+  call.reply.array(static_cast<size_t>(std::ranges::count_if(role.followers, connected)));
+  for (const ClusterMember* one : role.followers) {
+    if (!one->connected) continue;
+    call.reply.array(3);
+    call.reply.bulk(one->host);
+    call.reply.bulk(std::to_string(one->port));
+    call.reply.bulk(std::to_string(one->position));
+  }
+}
+
 void role(Call& call) {
+  if (const ClusterView* cluster = call.server.cluster())
+    return role_of_member(call, role_in(*cluster));
   const Replication& replication = call.server.replication();
   if (replication.following()) {
     const Following& link = replication.link();

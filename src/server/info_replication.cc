@@ -1,4 +1,5 @@
 // INFO: section replication.
+#include "server/cluster_role.h"
 #include "server/info_writer.h"
 #include "server/replication.h"
 #include "server/server.h"
@@ -63,6 +64,42 @@ void replica_lines(Server& server, InfoWriter& out) {
   });
 }
 
+// The same of a member of a group.
+void member_lines(const Server& server, const ClusterRole& role, InfoWriter& out) {
+  out.field("role", role.follows ? "slave" : "master");
+  if (role.follows) {
+    out.field("master_host", role.leader ? role.leader->host : std::string());
+    out.field("master_port", role.leader ? role.leader->port : 0);
+    out.field("master_link_status", role.linked() ? "up" : "down");
+    out.field("master_last_io_seconds_ago", role.linked() ? 0 : -1);
+    out.field("master_sync_in_progress", server.cluster()->readable() ? 0 : 1);
+    out.field("slave_read_repl_offset", role.offset);
+    out.field("slave_repl_offset", role.offset);
+    out.field("slave_priority", server.settings().replica_priority);
+    out.field("slave_read_only", 1);
+    out.field("replica_announced", 1);
+  }
+  const auto connected = [](const ClusterMember* one) { return one->connected; };
+  out.field("connected_slaves", std::ranges::count_if(role.followers, connected));
+  int number = 0;
+  for (const ClusterMember* one : role.followers)
+    if (one->connected)
+      out.line("slave{}:ip={},port={},state={},offset={},lag=0", number++, one->host, one->port,
+               one->position > 0 ? "online" : "wait_bgsave", one->position);
+}
+
+void server_lines(Server& server, InfoWriter& out) {
+  const Settings& settings = server.settings();
+  Replication& replication = server.replication();
+  out.field("role", replication.following() ? "slave" : "master");
+  if (replication.following()) link_lines(server, out);
+  out.field("connected_slaves", replication.replicas().count());
+  if (settings.min_replicas_to_write > 0)
+    out.field("min_slaves_good_slaves",
+              replication.replicas().good(settings.min_replicas_max_lag_seconds * 1000));
+  replica_lines(server, out);
+}
+
 }  // namespace
 
 void info_replication(Server& server, InfoWriter& out) {
@@ -72,18 +109,19 @@ void info_replication(Server& server, InfoWriter& out) {
   const cluster::Backlog& backlog = replication.feed().backlog();
   const bool open = replication.feed().is_open();
   out.section("Replication");
-  out.field("role", replication.following() ? "slave" : "master");
-  if (replication.following()) link_lines(server, out);
-  out.field("connected_slaves", replication.replicas().count());
-  if (settings.min_replicas_to_write > 0)
-    out.field("min_slaves_good_slaves",
-              replication.replicas().good(settings.min_replicas_max_lag_seconds * 1000));
-  replica_lines(server, out);
+  uint64_t offset = replication.offset();
+  if (const ClusterView* cluster = server.cluster()) {
+    const ClusterRole role = role_in(*cluster);
+    member_lines(server, role, out);
+    offset = role.offset;
+  } else {
+    server_lines(server, out);
+  }
   out.field("master_failover_state", replication.failover().state_name());
   out.field("master_replid", replication.id());
   out.field("master_replid2", replication.second_id().empty() ? std::string(kIdDigits, '0')
                                                               : replication.second_id());
-  out.field("master_repl_offset", replication.offset());
+  out.field("master_repl_offset", offset);
   out.field("second_repl_offset", replication.second_offset());
   out.field("repl_backlog_active", open ? 1 : 0);
   out.field("repl_backlog_size", settings.repl_backlog_size);

@@ -74,6 +74,35 @@ def test_a_group_forms_and_redirects():
         all_equal(group)
 
 
+def replication_info(member):
+    """INFO replication, as tools read it."""
+    lines = member.ask("INFO", "replication")[1].decode().split("\r\n")
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def test_members_tell_tools_who_follows_whom():
+    with group_of(3) as group:
+        leader = group.leader()
+        all_equal(group)
+
+        def settled():
+            info = replication_info(leader)
+            lines = [info.get("slave%d" % number, "") for number in range(2)]
+            return info["connected_slaves"] == "2" and all(",state=online,offset=%s," % info["master_repl_offset"] in line for line in lines)
+        eventually(settled, "the leader has two followers", WAIT)
+        info, role = replication_info(leader), leader.ask("ROLE")[1]
+        check_equal((info["role"], role[0], len(role[2][1])), ("master", ("$", b"master"), 2))
+        ports = sorted("port=%d" % member.port for member in others(group, leader))
+        check_equal(sorted(info["slave%d" % number].split(",")[1] for number in range(2)), ports)
+        for member in others(group, leader):
+            info = replication_info(member)
+            check_equal([info[name] for name in ("role", "master_port", "master_link_status", "connected_slaves")],
+                        ["slave", str(leader.port), "up", "0"])
+            check_equal(member.ask("ROLE")[1][:4], [("$", b"slave"), ("$", b"127.0.0.1"), (":", leader.port), ("$", b"connected")])
+        leader.kill()
+        eventually(lambda: sorted(replication_info(member)["role"] for member in others(group, leader)) == ["master", "slave"], "another one leads", WAIT)
+
+
 def test_replies_of_all_kinds_wait_and_come():
     with group_of(3) as group:
         leader = group.leader()
