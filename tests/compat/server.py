@@ -260,9 +260,13 @@ def check_equal(actual, expected, what=""):
         raise AssertionError("%s: got %r, expected %r" % (what or "value", actual, expected))
 
 
+PAUSE_MAX = 0.1  # seconds between two looks at what takes long: looking costs those who are looked at
+
+
 def eventually(condition, text, timeout=5.0, pause=0.01):
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError("not within %.1f s: %s" % (timeout, text))
         time.sleep(pause)
+        pause = max(pause, min(pause * 1.25, PAUSE_MAX))
