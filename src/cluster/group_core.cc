@@ -438,7 +438,8 @@ void GroupCore::readmit() {
 
 base::Result<> GroupCore::accept_loss() {
   if (intact()) return Error{"it has lost nothing"};
-  if (virgin()) return Error{"it has nothing: only the others can let it in"};
+  // Two members with empty logs would lead a third one that has everything.
+  if (log_.last() == Position{}) return Error{"it has nothing: only the others can let it in"};
   const bool led = leader_ != kNoMember && now_ - leader_heard_ < group_.election_timeout_ms;
   if (led) return Error{"there is a leader, who lets it in"};
   rejoin_at_ = 0;

@@ -68,8 +68,7 @@ void role_of_member(Call& call, const ClusterRole& role) {
 }
 
 void role(Call& call) {
-  if (const ClusterView* cluster = call.server.cluster())
-    return role_of_member(call, role_in(*cluster));
+  if (call.server.cluster()) return role_of_member(call, role_in_cluster(call.server));
   const Replication& replication = call.server.replication();
   if (replication.following()) {
     const Following& link = replication.link();

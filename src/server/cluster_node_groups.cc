@@ -617,8 +617,9 @@ void ClusterNode::serve_take_in(const NodeBus::Asked& asked, Bytes body,
   if (!place) return answer(Error{std::string(kNotMember)});
   // The witness that is to have the data is no member for a moment, then comes with another place.
   const NodeIndex asker = this->topology().index_of(asked.id);
-  if (data && core.shape().is_witness(*place) &&
-      cluster::contains(this->topology().groups().at(group).members, asker))
+  const auto known = this->topology().groups().find(group);  // its log may outlive it
+  if (data && core.shape().is_witness(*place) && known != this->topology().groups().end() &&
+      cluster::contains(known->second.members, asker))
     return answer(Error{std::string(kAskAgain)});
   std::string bytes;
   FieldWriter(bytes).number(*place);

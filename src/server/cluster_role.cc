@@ -2,13 +2,18 @@
 
 #include <algorithm>
 
+#include "server/group.h"
+#include "server/server.h"
+
 namespace quoll::server {
 
-ClusterRole role_in(const ClusterView& view) {
+ClusterRole role_in_cluster(Server& server) {
+  const ClusterView& view = *server.cluster();
   const std::vector<ClusterMember>& members = view.members();
   ClusterRole role;
   if (view.self() >= members.size()) return role;
-  role.offset = members[view.self()].position;
+  const ReplicaGroup* group = server.group();
+  if (group && group->core()) role.offset = group->core()->last().index;
   for (const ClusterShard& shard : view.shards()) {
     if (std::ranges::find(shard.members, view.self()) == shard.members.end()) continue;
     role.follows = shard.leader != view.self();

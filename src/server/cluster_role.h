@@ -6,6 +6,8 @@
 
 namespace quoll::server {
 
+class Server;
+
 struct ClusterRole {
   bool follows = false;
   const ClusterMember* leader = nullptr;        // that we follow; nullptr: nobody, or we lead
@@ -15,7 +17,7 @@ struct ClusterRole {
   bool linked() const { return leader && leader->connected; }
 };
 
-// Points into the view: until that changes. Costs O(slots).
-ClusterRole role_in(const ClusterView& view);
+// Of a server that is in one. Points into its view: until that changes. Costs O(slots).
+ClusterRole role_in_cluster(Server& server);
 
 }  // namespace quoll::server

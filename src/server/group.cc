@@ -199,6 +199,9 @@ void ReplicaGroup::leave() {
   if (serving_) stop_serving();
   writing_dropped_ = true;
   server_.host().loop.cancel(timer_);
+  // No turn of ours comes any more that would take these back.
+  if (std::exchange(handing_over_until_, 0) != 0) server_.hold_writes(HoldWrites::hand_over, false);
+  server_.freeze(Freeze::group, false);
   // What others send is for nobody: the log is closed.
   for (Member m = 0; links_ && m < cluster::kMembersMax; ++m)
     if (m != config_.self) links_->remove_member(m);

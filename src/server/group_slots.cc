@@ -256,6 +256,7 @@ void ReplicaGroup::publish_replaced(base::Result<> written) {
 
 void ReplicaGroup::replaced(base::Result<> published) {
   if (!published) return replacing_failed(published.error());
+  if (ending_) return replacing_failed("the group is left");
   if (core_->commit() > replacing_->at.index)
     return replacing_failed("the group has gone on without them");
   const Replacing done = *replacing_;

@@ -110,8 +110,8 @@ void info_replication(Server& server, InfoWriter& out) {
   const bool open = replication.feed().is_open();
   out.section("Replication");
   uint64_t offset = replication.offset();
-  if (const ClusterView* cluster = server.cluster()) {
-    const ClusterRole role = role_in(*cluster);
+  if (server.cluster()) {
+    const ClusterRole role = role_in_cluster(server);
     member_lines(server, role, out);
     offset = role.offset;
   } else {

@@ -101,9 +101,7 @@ void LogMember::join(cluster::SavedState state) {
 
 Result<> LogMember::accept_loss() {
   if (!core_) return base::Error{"it has not yet begun"};
-  auto accepted = core_->accept_loss();
-  if (accepted) schedule();
-  return accepted;
+  return core_->accept_loss();  // saved, and told, by the end of this turn
 }
 
 void LogMember::end(host::OnDone done) {
@@ -305,6 +303,7 @@ void LogMember::link_down(Member member) {
 }
 
 bool LogMember::link_frame(Member member, FrameType type, base::Bytes body) {
+  if (ending_) return true;  // nothing is taken into a log that is being closed
   const bool coming = incoming_ && incoming_->from == member && !incoming_->over;
   switch (type) {
     case FrameType::sync_begin:

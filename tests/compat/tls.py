@@ -277,7 +277,8 @@ def test_replication(certs):
             with Secure(certs, binary=replica_binary, tls_replication="yes") as follower:
                 copy = follower.connect()
                 copy.raw("REPLICAOF", "127.0.0.1", str(primary.tls_port))
-                eventually(lambda: copy.call("GET", "before") == b"x" * 100_000, "the snapshot", timeout=20)
+                # Until it has all of it, it says LOADING.
+                eventually(lambda: resp.tree(copy.raw("GET", "before")) == ("$", b"x" * 100_000), "the snapshot", timeout=20)
                 source.raw("SET", "after", "y")
                 eventually(lambda: copy.call("GET", "after") == b"y", "the stream", timeout=20)
 

@@ -162,4 +162,30 @@ TEST_CASE("group refusals: all data that its leader cannot have") {
   CHECK(!hearer.core.check_arriving({2, 9}, GroupShape{}).ok());
 }
 
+TEST_CASE("group: a loss is accepted where there is something left, and nobody who lets it in") {
+  const GroupConfig config = Hearer::config();
+  SavedState lost;
+  lost.amnesia = 7;
+  GroupCore empty{config, lost, {}, 1, 0};
+  CHECK(empty.accept_loss().error() == "it has nothing: only the others can let it in");
+
+  GroupLog log;
+  for (Index index = 1; index <= 4; ++index)
+    log.append({{1, index}, 0, 0, EntryKind::noop},
+               [](const EntryHeader& header, std::string& out) { out += sealed(header.at); });
+  lost.epoch = 1;
+  GroupCore core{config, lost, std::move(log), 1, 0};
+  core.linked(0);
+  CHECK(core.receive(0, append_of(2, {1, 4}, ""), 0).ok());
+  CHECK(core.accept_loss().error() == "there is a leader, who lets it in");
+  CHECK_FALSE(core.intact());
+  if (core.take_state()) core.state_saved();
+  core.tick(2 * config.election_timeout_ms);
+  CHECK(core.accept_loss().ok());
+  CHECK(core.intact());
+  REQUIRE(core.take_state());
+  CHECK(core.state().amnesia == 0);
+  CHECK(core.accept_loss().error() == "it has lost nothing");
+}
+
 }  // namespace quoll::cluster
