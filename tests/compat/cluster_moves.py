@@ -267,9 +267,9 @@ def test_slots_move_though_their_keys_expire(groups):
 def test_slots_move_though_the_target_has_its_witness_alone(groups):
     """What writes wait for is on its disk soon, too."""
     replica = next(node for node in groups.groups[1] if node is not groups.leader(1))
+    writer = Writers(groups, "witness", 1)  # it begins at any node
     replica.kill()
     try:
-        writer = Writers(groups, "witness", 1)
         writer.go_on()
         eventually(lambda: groups.begin_move(0, 1, 160), "a move begins", timeout=PATIENCE, pause=0.05)
         source = groups.leader(0)
