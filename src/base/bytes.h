@@ -61,26 +61,23 @@ inline bool equal_short(Bytes left, Bytes right) {
 inline void copy_short(char* to, Bytes from) {
   const size_t size = from.size();
   const char* at = from.data();
-  if (size > 16) {
+  // Two words that may overlap; both are read before one is written.
+  const auto copy_ends = [&]<class Word>(Word first, Word last) {
+    std::memcpy(&first, at, sizeof first);
+    std::memcpy(&last, at + size - sizeof last, sizeof last);
+    std::memcpy(to, &first, sizeof first);
+    std::memcpy(to + size - sizeof last, &last, sizeof last);
+  };
+  if (size > 16)
     std::memcpy(to, at, size);
-  } else if (size >= 8) {
-    uint64_t ends[2];
-    std::memcpy(&ends[0], at, 8);
-    std::memcpy(&ends[1], at + size - 8, 8);
-    std::memcpy(to, &ends[0], 8);
-    std::memcpy(to + size - 8, &ends[1], 8);
-  } else if (size >= 4) {
-    uint32_t ends[2];
-    std::memcpy(&ends[0], at, 4);
-    std::memcpy(&ends[1], at + size - 4, 4);
-    std::memcpy(to, &ends[0], 4);
-    std::memcpy(to + size - 4, &ends[1], 4);
-  } else if (size > 0) {
-    const char middle = at[size / 2], last = at[size - 1];
-    to[0] = at[0];
-    to[size / 2] = middle;
-    to[size - 1] = last;
-  }
+  else if (size >= 8)
+    copy_ends(uint64_t{}, uint64_t{});
+  else if (size >= 4)
+    copy_ends(uint32_t{}, uint32_t{});
+  else if (size >= 2)
+    copy_ends(uint16_t{}, uint16_t{});
+  else if (size == 1)
+    *to = *at;
 }
 
 }  // namespace quoll::base
