@@ -234,6 +234,7 @@ void ClusterNode::reset(const host::OnDone& done) {
   // The new node's file must not lead a restart to what the old one had.
   const NodePlace ours{.kind = NodePlace::Kind::data,
                        .founder = true,
+                       .empty = true,
                        .dir = "group-" + record_.id.substr(0, kGroupDigits)};
   record_.set_place(ours);
   refresh();

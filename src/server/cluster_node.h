@@ -239,8 +239,9 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   std::string group_name(const NodePlace& place) const;
   GroupPart part_at(const NodePlace& place) const;
   void start_group(const host::OnDone& done);
-  void begin_group(const NodePlace& place, const cluster::GroupShape& shape, bool with_rdb,
+  void begin_group(const NodePlace& place, const cluster::GroupShape& shape,
                    const host::OnDone& done);
+  host::OnDone group_started(const host::OnDone& done);
   void groups_changed();
   void take_group_along();
   void start_keeper(const host::OnDone& done);

@@ -112,24 +112,28 @@ void ClusterNode::start_group(const host::OnDone& done) {
     record_.set_place({.kind = NodePlace::Kind::data,
                        .founder = true,
                        .dir = "group-" + record_.id.substr(0, kNameDigits)});
-  begin_group(*record_.place_of(NodePlace::Kind::data), {}, true, done);
+  begin_group(*record_.place_of(NodePlace::Kind::data), {}, done);
 }
 
-// `with_rdb`: a group that begins takes over what the server had saved when it was alone.
-void ClusterNode::begin_group(const NodePlace& place, const GroupShape& shape, bool with_rdb,
+// The first group of a node takes over what the server had saved when it was alone.
+void ClusterNode::begin_group(const NodePlace& place, const GroupShape& shape,
                               const host::OnDone& done) {
   GroupPart part = part_at(place);
   if (!place.founder) part.shape = shape;
   group_ = std::make_unique<ReplicaGroup>(server_, std::move(part));
-  if (place.founder && with_rdb) group_->begin_with_rdb();
+  if (place.founder && !place.empty) group_->begin_with_rdb();
   server_.group_started(group_.get());
   held_group_ = place.group;
   group_failed_ = false;
-  group_->start([this, done, alive = alive_](Result<> started) {
+  group_->start(group_started(done));
+}
+
+host::OnDone ClusterNode::group_started(const host::OnDone& done) {
+  return [this, done, alive = alive_](Result<> started) {
     if (!*alive) return;
     group_failed_ = !started;
     done(std::move(started));
-  });
+  };
 }
 
 // The data of one group make place for those of another. Of two that are to come the later one is
@@ -143,14 +147,15 @@ void ClusterNode::change_group(NodePlace ours, const GroupShape& shape) {
   end_own_group();
 }
 
-// Not before its log is read; and again, where the disk failed.
+// Not before its log and data are read; and again, where the disk failed.
 void ClusterNode::end_own_group() {
   const auto again = [this, alive = alive_] {
     server_.host().loop.after(kEndAgainMs * base::kNanosPerMilli, [this, alive] {
       if (*alive) end_own_group();
     });
   };
-  if (!group_ || (!core() && !group_failed_)) return again();
+  const bool begun = core() ? group_->may_be_left() : group_failed_;
+  if (!begun) return again();
   group_->end([this, again, alive = alive_](const Result<>& ended) {
     if (!*alive) return;
     if (ended) return take_coming_group();
@@ -167,7 +172,7 @@ void ClusterNode::take_coming_group() {
   forget_data();
   told_epoch_ = 0;
   record_.set_place(coming.place);
-  begin_group(coming.place, coming.shape, false, [](const Result<>& begun) {
+  begin_group(coming.place, coming.shape, [](const Result<>& begun) {
     if (!begun) log::warning("Cluster: {}", begun.error());
   });
   refresh();
@@ -242,6 +247,7 @@ void ClusterNode::begin_own_group() {
     log::notice("Cluster: another node has taken our place: this one is empty from now on");
     return change_group({.kind = NodePlace::Kind::data,
                          .founder = true,
+                         .empty = true,
                          .dir = fmt::format("group-{}-{}", record_.id.substr(0, kNameDigits),
                                             topology().version())},
                         {});
@@ -403,6 +409,10 @@ void ClusterNode::begin_logs_again() {
   const auto told = [](const Result<>& begun) {
     if (!begun) log::warning("Cluster: {}", begun.error());
   };
+  if (group_ && group_failed_ && !coming_) {
+    group_failed_ = false;
+    group_->start_again(group_started(told));
+  }
   if (const NodePlace* place = record_.place_of(NodePlace::Kind::keeper);
       place && keeper_ && keeper_->over()) {
     keeper_->abandon();

@@ -14,9 +14,9 @@
 // CLUSTERDOWN where nothing was. Under a lease reads need no round; connections may ask for more
 // than the group's quorums (group_consistency.h).
 //
-// group.cc: turns, roles, outputs; group_start.cc: what the disk holds, checkpoints; group_data.cc:
-// data to and from other members, and what a deposed leader must undo; group_slots.cc: what a
-// member has already is not sent to it.
+// group.cc: turns, roles, outputs; group_talk.cc: the connections; group_start.cc: what the disk
+// holds, checkpoints; group_data.cc: data to and from other members, and what a deposed leader must
+// undo; group_slots.cc: what a member has already is not sent to it.
 //
 // Cost on a leader beside the log: nothing per commit.
 #pragma once
@@ -66,6 +66,8 @@ class ReplicaGroup final : public ClusterView,
   void begin_with_rdb() { with_rdb_ = true; }
   // Recovers what the disk holds and takes part from then on. The error ends the start.
   void start(host::OnDone done);
+  // Once more, behind a start that failed.
+  void start_again(host::OnDone done);
   // The log is written and synced; leadership is handed on first, if we have it. An error: we go on
   // as a member.
   void end(host::OnDone done);
@@ -148,6 +150,8 @@ class ReplicaGroup final : public ClusterView,
   void leave();
   // Behind leave(): what takes room is given back. False: something of ours is still on its way.
   bool let_go();
+  // Nothing is under way that would reach into the store behind leave(), or bring us back.
+  bool may_be_left() const { return !loading_ && !beginning_anew_; }
 
   // Leadership goes to another member: writes wait until one has the whole log and leads, an
   // election timeout at most. False: nobody else could lead.
@@ -287,14 +291,16 @@ class ReplicaGroup final : public ClusterView,
   void give_up_late();
   void go_on_handing_over();
   void give_up_asked();
-  void update_members();
   void follow_shape();
+
+  // group_talk.cc
+  void update_members();
   void follow_links();
-  cluster::GroupLinks::Options link_options() const;
   void send(cluster::Member to, const cluster::GroupMessage& message);
   bool refuse(cluster::Member from, const std::string& why);
 
   // group_start.cc
+  cluster::GroupLinks::Options link_options() const;
   void checkpoint_found(const host::OnDone& done);
   void log_read(cluster::GroupWal::Recovery recovery, const host::OnDone& done);
   void take_over_rdb(host::OnDone done);
@@ -302,6 +308,7 @@ class ReplicaGroup final : public ClusterView,
   bool is_busy() const;
   void consider_beginning_anew();
   void begin_anew();
+  void drop_parts();
   void begin_from_disk();
   bool fill_state(cluster::SavedState& state, const cluster::GroupWal::Recovery& recovery);
   base::Result<> open_bus();
@@ -411,6 +418,7 @@ class ReplicaGroup final : public ClusterView,
   std::optional<AskedForSlots> asking_;
   std::optional<OfferedSlots> offered_;
   std::optional<Replacing> replacing_;
+  bool beginning_anew_ = false;    // our log is closed for that
   bool loading_ = false;           // what came is being read into the store,
   bool loading_void_ = false;      // which is not the log's any more
   std::set<WrongKey> wrong_keys_;  // differ from the log

@@ -180,13 +180,13 @@ cluster::GroupLinks::Options ReplicaGroup::link_options() const {
   return options;
 }
 
-// Data that are not the log's are repaired by the leader. Where that is we, or a witness, or
-// nobody, they are made anew of our own checkpoint and log, as at a start.
 bool ReplicaGroup::is_busy() const {
   return loading_ || incoming_ || writing_ || publishing_ ||
          std::ranges::any_of(sending_, [](const auto& one) { return one != nullptr; });
 }
 
+// Data that are not the log's are repaired by the leader. Where that is we, or a witness, or
+// nobody, they are made anew of our own checkpoint and log, as at a start.
 void ReplicaGroup::consider_beginning_anew() {
   if (witness() || is_busy() || core_->data_stands()) {
     stuck_since_ = 0;
@@ -200,9 +200,9 @@ void ReplicaGroup::consider_beginning_anew() {
 void ReplicaGroup::begin_anew() {
   log::warning("Group: nobody repairs our data: they are loaded anew from disk");
   stuck_since_ = 0;
-  ending_ = true;
+  ending_ = beginning_anew_ = true;
   wal_->close([this, alive = alive_](base::Result<> closed) {
-    ending_ = closed.ok();
+    ending_ = beginning_anew_ = closed.ok();
     if (!closed) return;
     server_.host().loop.post([this, alive] {
       if (*alive) begin_from_disk();
@@ -210,7 +210,7 @@ void ReplicaGroup::begin_anew() {
   });
 }
 
-void ReplicaGroup::begin_from_disk() {
+void ReplicaGroup::drop_parts() {
   server_.host().loop.cancel(timer_);
   if (incoming_ && incoming_->open) server_.persistence().storage().disk.close(incoming_->file);
   incoming_.reset();
@@ -224,6 +224,16 @@ void ReplicaGroup::begin_from_disk() {
   owed_ = 0;
   data_wanted_ = 0;
   leader_seen_ = cluster::kNoMember;
+}
+
+void ReplicaGroup::start_again(host::OnDone done) {
+  drop_parts();
+  start(std::move(done));
+}
+
+void ReplicaGroup::begin_from_disk() {
+  drop_parts();
+  beginning_anew_ = false;  // it has no core for now
   begin_loading();
   start([this, alive = alive_](base::Result<> started) {
     if (!*alive) return;

@@ -59,12 +59,13 @@ bool take_slots(Bytes released, Bytes dropping, NodeRecord& record) {
 }
 
 constexpr unsigned kFounderBit = 1;
+constexpr unsigned kEmptyBit = 2;
 
 std::string places_text(const std::vector<NodePlace>& places) {
   std::string text;
   for (const NodePlace& one : places)
     text += fmt::format(" {}:{}:{}:{}:{}", static_cast<int>(one.kind), one.group, one.place,
-                        one.founder ? kFounderBit : 0, one.dir);
+                        (one.founder ? kFounderBit : 0) | (one.empty ? kEmptyBit : 0), one.dir);
   return text;
 }
 
@@ -78,8 +79,11 @@ bool take_place(Bytes word, NodePlace& place) {
   if (numbers[0] > static_cast<uint64_t>(NodePlace::Kind::witness) ||
       numbers[1] > cluster::kNoGroup || numbers[2] >= cluster::kMembersMax || word.empty())
     return false;
-  place = {static_cast<NodePlace::Kind>(numbers[0]), static_cast<cluster::GroupNumber>(numbers[1]),
-           static_cast<cluster::Member>(numbers[2]), (numbers[3] & kFounderBit) != 0,
+  place = {static_cast<NodePlace::Kind>(numbers[0]),
+           static_cast<cluster::GroupNumber>(numbers[1]),
+           static_cast<cluster::Member>(numbers[2]),
+           (numbers[3] & kFounderBit) != 0,
+           (numbers[3] & kEmptyBit) != 0,
            std::string(word)};
   return true;
 }

@@ -38,7 +38,8 @@ struct NodePlace {
   Kind kind = Kind::keeper;
   cluster::GroupNumber group = cluster::kNoGroup;  // in the topology, as far as it is in there
   cluster::Member place = 0;
-  bool founder = false;  // the group began with us, alone
+  bool founder = false;  // the group began with us, alone,
+  bool empty = false;    // and without what dbfilename holds
   std::string dir;       // of the log, in `home`
 
   bool operator==(const NodePlace&) const = default;

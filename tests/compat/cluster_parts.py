@@ -5,6 +5,7 @@
 """
 import contextlib
 import os
+import shutil
 import time
 
 import resp
@@ -82,6 +83,40 @@ def test_a_crash_behind_a_reset():
         check(parts_of(node)[1] != old, "with a directory of its own")
         eventually(lambda: node.slots() == 0, "it has no slots")
         has_all_slots(node)
+
+
+def test_who_was_reset_loads_no_old_file():
+    """Nor when it is killed before its new group's log has begun."""
+    with Nodes(1, formed=0) as (node,):
+        has_all_slots(node)
+        check_equal(node.call("SET", "from the file", "old"), b"OK")
+        check_equal(node.call("SAVE"), b"OK")
+        check_equal(node.call("FLUSHALL"), b"OK")
+        before = node.id
+        check_equal(node.call("CLUSTER", "RESET", "HARD"), b"OK")
+        eventually(lambda: node.id != before and only_parts(node), "it is a new node", timeout=PATIENCE)
+        node.kill()
+        shutil.rmtree(os.path.join(home_of(node), parts_of(node)[1]))
+        node.start()
+        has_all_slots(node)
+        check_equal(node.call("GET", "from the file"), None)
+
+
+def test_a_group_that_cannot_begin_is_begun_later():
+    with Nodes(2, formed=0) as (one, other):
+        has_all_slots(one)
+        check_equal(other.call("CLUSTER", "MEET", "127.0.0.1", one.port, one.bus_port), b"OK")
+        eventually(lambda: len(other.lines()) == 2 and len(one.lines()) == 2, "it has joined", timeout=PATIENCE)
+        # Where its log shall be is something else.
+        group = next(place.split(":")[1] for place in record_of(one)["places"].split() if place.startswith("1:"))
+        path = os.path.join(home_of(other), "group-%s-%s-1" % (parts_of(one)[0].split("-")[1], group))
+        with open(path, "w"):
+            pass
+        eventually(lambda: try_call(other, "CLUSTER", "REPLICATE", one.id), "it is to be a replica", timeout=PATIENCE)
+        eventually(lambda: os.path.basename(path) in other.log(), "it cannot begin", timeout=PATIENCE)
+        os.remove(path)
+        eventually(lambda: os.path.isdir(path) and other.call("DBSIZE") == one.call("DBSIZE") > 0, "it has the data", timeout=PATIENCE)
+        check(serves(one), "the group serves")
 
 
 def test_a_reset_while_the_group_is_being_changed():

@@ -15,6 +15,9 @@ NodeRecord example() {
   record.position = {3, 12};
   record.released = {{5, 1}, {16383, 2}};
   record.dropping = {9, 11};
+  record.set_place({.kind = NodePlace::Kind::keeper, .founder = true, .dir = "topology"});
+  record.set_place({.kind = NodePlace::Kind::data, .founder = true, .empty = true, .dir = "data"});
+  record.set_place({.kind = NodePlace::Kind::witness, .group = 3, .place = 2, .dir = "witness"});
   cluster::NodeClaim claim;
   claim.member.id = record.id;
   claim.member.bus = cluster::NodeAddress::v4(10, 0, 0, 1, 17000);
@@ -41,6 +44,7 @@ TEST_CASE("node_file: a record survives") {
   CHECK(again.position == record.position);
   CHECK(again.released == record.released);
   CHECK(again.dropping == record.dropping);
+  CHECK(again.places == record.places);
   CHECK(again.topology == record.topology);
 }
 
