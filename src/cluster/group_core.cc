@@ -12,6 +12,9 @@ namespace {
 // More do not fit in what is sent at once.
 constexpr size_t kAppendEntriesMax = kAppendBytesMax / kEntryHeaderBytes;
 
+// Where none was heard for so long, none is elected by those who count.
+constexpr base::Millis kLeaderComesTimeouts = 3;
+
 // What every member and every restart takes it for. Shapes of groups that sync may be ones that
 // others may not.
 bool is_sound(const Entry& entry) {
@@ -46,6 +49,7 @@ GroupCore::GroupCore(const GroupConfig& group, SavedState state, GroupLog log, u
   find_shapes();
   handed_ = written_ = synced_ = log_.last().index;
   election_at_ = now_ + random_timeout();
+  leader_heard_ = now_;  // there may be one
   bind();
   begin_virgin();
 }
@@ -440,8 +444,8 @@ base::Result<> GroupCore::accept_loss() {
   if (intact()) return Error{"it has lost nothing"};
   // Two members with empty logs would lead a third one that has everything.
   if (log_.last() == Position{}) return Error{"it has nothing: only the others can let it in"};
-  const bool led = leader_ != kNoMember && now_ - leader_heard_ < group_.election_timeout_ms;
-  if (led) return Error{"there is a leader, who lets it in"};
+  if (now_ - leader_heard_ < kLeaderComesTimeouts * group_.election_timeout_ms)
+    return Error{"there may be a leader, who lets it in: wait for some election timeouts"};
   rejoin_at_ = 0;
   state_.amnesia = 0;
   change_state();

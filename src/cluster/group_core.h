@@ -513,7 +513,7 @@ class GroupCore {
   uint32_t votes_ = 0;               // members that grant
   std::array<Peer, kMembersMax> peers_;
   base::Millis election_at_ = 0;
-  base::Millis leader_heard_ = 0;
+  base::Millis leader_heard_ = 0;  // from it, or when we began
   Index commit_ = 0;
   Index applied_ = 0;
   Index handed_ = 0;
