@@ -175,7 +175,7 @@ void reply_shard_member(wire::ReplyWriter& reply, const Picture& picture, size_t
 std::string flags_of(const Picture& picture, size_t place) {
   const ClusterMember& member = picture.at(place);
   std::string flags = picture.is_self(place) ? "myself," : "";
-  // Without a group for now, it will have an empty one of its own.
+  // Whose place another node took has no group until it has begun an empty one: a master, too.
   flags += picture.leads(place) || !picture.shard(place) ? "master" : "slave";
   if (member.liveness == Liveness::suspect) flags += ",fail?";
   if (member.liveness == Liveness::failed || !member.connected) flags += ",fail";

@@ -49,20 +49,18 @@ void role_of_member(Call& call, const ClusterRole& role) {
     call.reply.array(5);
     call.reply.bulk("slave");
     call.reply.bulk(role.leader ? role.leader->host : std::string());
-    call.reply.integer(role.leader ? role.leader->port : 0);
+    call.reply.integer(role.leader ? ClusterView::port_for(call.session, *role.leader) : 0);
     call.reply.bulk(role.linked() ? "connected" : "connect");
     return call.reply.integer(role.linked() ? offset : -1);
   }
   call.reply.array(3);
   call.reply.bulk("master");
   call.reply.integer(offset);
-  const auto connected = [](const ClusterMember* one) { return one->connected; };
-  call.reply.array(static_cast<size_t>(std::ranges::count_if(role.followers, connected)));
+  call.reply.array(role.followers.size());
   for (const ClusterMember* one : role.followers) {
-    if (!one->connected) continue;
     call.reply.array(3);
     call.reply.bulk(one->host);
-    call.reply.bulk(std::to_string(one->port));
+    call.reply.bulk(std::to_string(ClusterView::port_for(call.session, *one)));
     call.reply.bulk(std::to_string(one->position));
   }
 }

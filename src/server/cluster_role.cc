@@ -22,7 +22,7 @@ ClusterRole role_in_cluster(Server& server) {
       continue;
     }
     for (const size_t place : shard.members)
-      if (place != view.self() && !members[place].witness)
+      if (place != view.self() && !members[place].witness && members[place].connected)
         role.followers.push_back(&members[place]);
   }
   return role;

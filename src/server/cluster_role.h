@@ -11,7 +11,7 @@ class Server;
 struct ClusterRole {
   bool follows = false;
   const ClusterMember* leader = nullptr;        // that we follow; nullptr: nobody, or we lead
-  std::vector<const ClusterMember*> followers;  // of ours, those that have data
+  std::vector<const ClusterMember*> followers;  // of ours, connected, with data
   uint64_t offset = 0;                          // of the last entry that we hold
 
   bool linked() const { return leader && leader->connected; }

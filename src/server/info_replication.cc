@@ -79,13 +79,11 @@ void member_lines(const Server& server, const ClusterRole& role, InfoWriter& out
     out.field("slave_read_only", 1);
     out.field("replica_announced", 1);
   }
-  const auto connected = [](const ClusterMember* one) { return one->connected; };
-  out.field("connected_slaves", std::ranges::count_if(role.followers, connected));
+  out.field("connected_slaves", role.followers.size());
   int number = 0;
   for (const ClusterMember* one : role.followers)
-    if (one->connected)
-      out.line("slave{}:ip={},port={},state={},offset={},lag=0", number++, one->host, one->port,
-               one->position > 0 ? "online" : "wait_bgsave", one->position);
+    out.line("slave{}:ip={},port={},state={},offset={},lag=0", number++, one->host, one->port,
+             one->position > 0 ? "online" : "wait_bgsave", one->position);
 }
 
 void server_lines(Server& server, InfoWriter& out) {
