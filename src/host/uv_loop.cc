@@ -1,5 +1,6 @@
 #include "host/uv_loop.h"
 
+#include <sched.h>
 #include <uv.h>
 
 #include <utility>
@@ -69,6 +70,7 @@ void UvLoop::end_turn() {
   for (size_t i = 0; i < before_sleep_.size(); ++i) std::exchange(before_sleep_[i], nullptr)();
   before_sleep_.clear();
   in_turn_ = false;
+  if (std::exchange(again_, false)) sched_yield();
   while (!posted_.empty()) {
     ready_.push_back(std::move(posted_.front()));
     posted_.pop_front();
@@ -81,6 +83,11 @@ void UvLoop::on_turn_end(Task task) { turn_end_.push_back(std::move(task)); }
 void UvLoop::post(Task task) {
   posted_.push_back(std::move(task));
   idle(true);  // so that the poll does not sleep
+}
+
+void UvLoop::turn_again() {
+  again_ = true;
+  post([] {});
 }
 
 // Runs in check: after the I/O callbacks of the turn that follows the posting one.

@@ -34,6 +34,7 @@ class UvLoop final : public Loop {
   UvLoop(const UvLoop&) = delete;
 
   void post(Task task) override;
+  void turn_again() override;
   TimerId after(Nanos delay, Task task) override;
   void cancel(TimerId id) override;
   void on_turn_end(Task task) override;
@@ -78,6 +79,7 @@ class UvLoop final : public Loop {
   Nanos turn_start_ = 0;
   bool in_turn_ = false;
   bool idle_active_ = false;
+  bool again_ = false;  // turn_again()
 };
 
 }  // namespace quoll::host

@@ -186,6 +186,7 @@ void AofLog::start_sync() {
   sync_wanted_ = false;
   delay_counted_ = false;
   last_sync_at_ = clock_.steady();
+  group_.began(last_sync_at_);
   disk_.sync(file_, current([this](const Result<>& result) { synced(result); }));
 }
 

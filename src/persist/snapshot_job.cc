@@ -44,7 +44,7 @@ void SnapshotJob::work(int64_t key_delay_us) {
   if (!encoder_->refusal().empty()) return fail(encoder_->refusal());
   if (!more) return end_walk();
   walked_ += now - begin;
-  if (walked_ < kWalkStretch) return host_.loop.post([] {});  // keeps the loop turning
+  if (walked_ < kWalkStretch) return host_.loop.turn_again();
   walked_ = 0;
   rests_until_ = now + kWalkRest;
   wake_after(kWalkRest);

@@ -3,7 +3,8 @@
 //
 // Pace: a turn gives the walk kWalkBudget or kWalkBytesPerTurn, whichever ends first. After
 // kWalkStretch of walking the loop has kWalkRest for itself: a thread that never sleeps is one
-// that the system lets wait when a request comes. The walk also rests while more than
+// that the system lets wait when a request comes. All of these are small for who shares the
+// core: a writing thread is not interrupted within a piece. The walk also rests while more than
 // kWaitingBytesMax wait for the output. What the barrier adds is not paced here: backlog_bytes()
 // tells the server when to stop reading from clients.
 #pragma once
@@ -14,11 +15,11 @@
 
 namespace quoll::persist {
 
-constexpr base::Nanos kWalkBudget = 200 * base::kNanosPerMicro;
-constexpr size_t kWalkBytesPerTurn = 256 * 1024;
+constexpr base::Nanos kWalkBudget = 50 * base::kNanosPerMicro;
+constexpr size_t kWalkBytesPerTurn = 64 * 1024;
 constexpr base::Nanos kWalkStretch = base::kNanosPerMilli;
 constexpr base::Nanos kWalkRest = base::kNanosPerMilli;
-constexpr size_t kPieceBytes = 256 * 1024;             // of one write to the output
+constexpr size_t kPieceBytes = 64 * 1024;              // of one write to the output
 constexpr size_t kWaitingBytesMax = size_t{8} << 20;   // then the walk waits for the output
 constexpr size_t kBacklogBytesMax = size_t{64} << 20;  // then clients wait, too
 

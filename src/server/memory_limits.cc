@@ -277,7 +277,7 @@ void MemoryLimits::end_turn() {
   // At least one batch per turn, however small the budget.
   const base::Nanos left = time_limit() * kTurnBudget - spent_;
   if ((left > 0 || spent_ == 0) && make_room(left, false) != Outcome::busy) return;
-  if (debt_ > 0) server_.host().loop.post([] {});  // keeps the loop turning
+  if (debt_ > 0) server_.host().loop.turn_again();
 }
 
 // --- clients -----------------------------------------------------------------------------------

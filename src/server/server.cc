@@ -397,7 +397,7 @@ void Server::reclaim() {
   while (store_.reclaim() || tracking_.reclaim())
     if (host_.clock.steady() - begin >= budget) break;
   if (store_.reclaiming() || tracking_.reclaiming())
-    host_.loop.post([] {});  // keeps the loop turning
+    host_.loop.turn_again();
 }
 
 void Server::defragment() {

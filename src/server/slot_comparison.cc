@@ -22,7 +22,7 @@ void SlotComparison::work() {
   const base::Nanos end = host_.clock.steady() + kSlotBudget;
   while (digests_->step(store_) && host_.clock.steady() < end) {
   }
-  if (!complete()) host_.loop.post([] {});  // keeps the loop turning
+  if (!complete()) host_.loop.turn_again();
 }
 
 bool SlotComparison::unchanged(const store::SlotSet& slots) const {

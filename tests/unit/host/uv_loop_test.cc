@@ -62,6 +62,18 @@ TEST_CASE("loop: what is left for before_sleep runs once, behind the turn-end ta
   CHECK(trace == "axyzwx");
 }
 
+TEST_CASE("loop: another turn follows at once where background work asks for it") {
+  UvLoop loop;
+  int turns = 0;
+  loop.on_turn_end([&] {
+    if (++turns < 4) return loop.turn_again();
+    loop.stop();
+  });
+  loop.turn_again();  // nothing else would ever wake the loop
+  loop.run();
+  CHECK(turns == 4);
+}
+
 TEST_CASE("loop: timers fire in order of their deadlines and never early") {
   HostFixture f;
   Nanos begin = f.host.clock.steady();
