@@ -30,7 +30,7 @@ CXX := clang++
 WARNINGS := -w  # the other compiler warns of the same sources
 endif
 CXXFLAGS := -std=c++20 $(WARNINGS) -Isrc -I. -MMD -MP -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL \
-  -DXXH_INLINE_ALL $(EXTRA_CXXFLAGS)
+  -DXXH_INLINE_ALL $(if $(filter release sanitize,$(VARIANT)),-DQUOLL_JOINED) $(EXTRA_CXXFLAGS)
 PRECOMPILED := $(OUT)/precompiled.h
 PRECOMPILED_tests := $(OUT)/tests/precompiled.h
 LUA_LIBS := -l:liblua5.1-cjson.a -l:liblua5.1-bitop.a -l:liblua5.1.a
@@ -241,4 +241,4 @@ deb:
 clean:
 	rm -rf build
 
--include $(shell find $(OUT)/obj $(OUT)/joined $(PRECOMPILED:.h=.d) $(PRECOMPILED_tests:.h=.d) -name '*.d' 2>/dev/null)
+-include $(shell find $(OUT)/obj $(OUT)/joined $(PRECOMPILED).d $(PRECOMPILED_tests).d -name '*.d' 2>/dev/null)

@@ -23,3 +23,8 @@
 #include <unordered_map>
 #include <utility>
 #include <vector>
+
+#ifdef QUOLL_JOINED  // built whole: what the larger half of the files includes of our own
+#include "server/cluster_node.h"
+#include "server/server.h"
+#endif

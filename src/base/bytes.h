@@ -23,6 +23,10 @@ constexpr Nanos kNanosPerMicro = 1'000;
 inline void prefetch(const void* place) {
   asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(place)));
 }
+// The same of one that is written next.
+inline void prefetch_to_write(const void* place) {
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(place)));
+}
 
 // Equality of texts that are usually short (keys, command names): comparing words inline beats the
 // call of memcmp up to some 64 bytes.

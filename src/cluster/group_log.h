@@ -21,6 +21,7 @@ namespace quoll::cluster {
 
 constexpr size_t kLogPieceRoom = 64 * 1024 - 1;  // with the end of a string an even size
 constexpr size_t kLogPieceBytes = 60 * 1024;     // then the next piece begins
+constexpr size_t kLogAheadBytes = 256;           // a few entries
 
 class GroupLog {
  public:
@@ -47,6 +48,8 @@ class GroupLog {
     piece.starts.push_back(static_cast<uint32_t>(piece.bytes.size()));
     const size_t before = piece.bytes.size();
     encode(header, piece.bytes);
+    // Memory that was not touched for long: what comes next finds it on its way.
+    base::prefetch_to_write(piece.bytes.data() + piece.bytes.size() + kLogAheadBytes);
     bytes_ += piece.bytes.size() - before;
     if (sealed_ == last_.index) sealed_ = header.at.index;
     last_ = header.at;

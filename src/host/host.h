@@ -44,7 +44,7 @@ struct Loop {
 
   // Another turn at once, for background work that goes on in small steps. Other threads that wait
   // for this core have it first: one that never sleeps lets them wait for milliseconds.
-  virtual void turn_again() = 0;
+  virtual void turn_again() { post([] {}); }
   virtual TimerId after(Nanos delay, Task task) = 0;
   virtual void cancel(TimerId id) = 0;  // unknown or fired ids are ignored
   // Registers a task for the loop's lifetime: it runs once at the end of every turn, after all I/O

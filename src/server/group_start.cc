@@ -19,6 +19,7 @@ namespace {
 
 constexpr base::Millis kStuckMs = 3000;  // and so many election timeouts without help
 constexpr base::Millis kStuckTimeouts = 5;
+constexpr uint64_t kCheckpointLogs = 4;
 constexpr uint64_t kLogFileBytesMin = uint64_t{16} << 10;  // so that a small log is not all files
 
 // Members that were told different things do not talk.
@@ -275,7 +276,9 @@ void ReplicaGroup::end(host::OnDone done) {
 
 // --- checkpoints -------------------------------------------------------------------------------
 
-// The log since the last one may grow to the size of the data, or cluster-log-size.
+// The log since the last one may grow to the size of the data, or kCheckpointLogs x
+// cluster-log-size: reading it takes a start a few seconds, and each checkpoint walks through all
+// data.
 void ReplicaGroup::consider_checkpoint() {
   if (witness()) {
     if (log_bytes_ < config_.log_keep_bytes) return;
@@ -283,7 +286,8 @@ void ReplicaGroup::consider_checkpoint() {
     return trim_log(core_->commit());
   }
   if (writing_ || loading_ || incoming_ || !core_->data_stands() || ending_) return;
-  const uint64_t limit = std::max<uint64_t>(config_.log_keep_bytes, checkpoint_bytes_);
+  const uint64_t limit =
+      std::max<uint64_t>(kCheckpointLogs * config_.log_keep_bytes, checkpoint_bytes_);
   if (log_bytes_ < limit) return;
   writing_.emplace();
   written_ = writing_dropped_ = false;

@@ -213,7 +213,7 @@ def test_a_wiped_member_is_let_in_again():
 
 
 def test_who_is_far_behind_gets_all_data():
-    with group_of(3, "--cluster-log-size", "4mb") as group:
+    with group_of(3, "--cluster-log-size", "1mb") as group:
         leader = group.leader()
         away = others(group, leader)[0]
         away.kill()
@@ -231,7 +231,7 @@ def test_who_is_far_behind_gets_all_data():
 
 
 def test_slots_that_are_equal_are_not_sent_again():
-    with group_of(3, "--cluster-log-size", "4mb") as group:
+    with group_of(3, "--cluster-log-size", "1mb") as group:
         leader = group.leader()
         for number in range(2000):  # more than the log keeps: there are checkpoints, which is what a member begins with
             leader.ask("SET", "cold%d" % number, "%d" % number * 1000)
@@ -398,7 +398,7 @@ def test_versions_grow_with_every_change_and_never_go_down():
 
 
 def test_versions_outlast_a_checkpoint_and_a_full_synchronization():
-    with group_of(3, "--cluster-log-size", "4mb") as group:
+    with group_of(3, "--cluster-log-size", "1mb") as group:
         leader = group.leader()
         leader.ask("SET", "kept", "1")
         token = version(leader, "kept")

@@ -33,7 +33,6 @@ class SimLoop final : public host::Loop {
       : world_(world), node_(node), seat_(seat) {}
 
   void post(host::Task task) override;
-  void turn_again() override { post([] {}); }
   host::TimerId after(Nanos delay, host::Task task) override;
   void cancel(host::TimerId id) override { timers_.erase(id); }
   void on_turn_end(host::Task task) override { turn_end_.push_back(std::move(task)); }
