@@ -37,25 +37,19 @@ char* put_bytes(char* at, base::Bytes bytes) {
   return at + bytes.size();
 }
 
-constexpr size_t kEntryRoomBytes = 512;
-
 // Appends an entry without its checksum; `write(place)` puts its payload there.
 template <class Write>
 void append_entry(const EntryHeader& header, size_t payload, std::string& out, Write&& write) {
   QUOLL_CHECK(payload <= kEntryBytesMax);
-  // Small ones are put together in memory that is at hand: resize() would write zeros first.
-  char room[kEntryRoomBytes];
-  const size_t size = kEntryHeaderBytes + payload;
   const size_t start = out.size();
-  if (size > sizeof room) out.resize(start + size);
-  char* at = put(size > sizeof room ? out.data() + start : room, uint32_t{0});
+  out.resize(start + kEntryHeaderBytes + payload);
+  char* at = put(out.data() + start, uint32_t{0});
   at = put(at, static_cast<uint32_t>(payload));
   at = put(at, header.at.epoch);
   at = put(at, header.at.index);
   at = put(at, header.time);
   at = put(at, header.group);
   write(put(at, static_cast<uint32_t>(header.kind)));
-  if (size <= sizeof room) out.append(room, size);
 }
 
 }  // namespace

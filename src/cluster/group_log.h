@@ -44,6 +44,10 @@ class GroupLog {
   // Encodes the next entry: `encode(header, bytes)` appends it to bytes.
   template <class Encode>
   void append(const EntryHeader& header, Encode&& encode) {
+    // In registers: read back as one, the two halves would wait for all that is written meanwhile.
+    const Epoch epoch = header.at.epoch;
+    const Index index = header.at.index;
+    const base::Millis time = header.time;
     Piece& piece = piece_for(header);
     piece.starts.push_back(static_cast<uint32_t>(piece.bytes.size()));
     const size_t before = piece.bytes.size();
@@ -51,9 +55,10 @@ class GroupLog {
     // Memory that was not touched for long: what comes next finds it on its way.
     base::prefetch_to_write(piece.bytes.data() + piece.bytes.size() + kLogAheadBytes);
     bytes_ += piece.bytes.size() - before;
-    if (sealed_ == last_.index) sealed_ = header.at.index;
-    last_ = header.at;
-    last_time_ = header.time;
+    if (sealed_ == last_.index) sealed_ = index;
+    last_.epoch = epoch;
+    last_.index = index;
+    last_time_ = time;
   }
   // The same of an entry that lacks its checksum: it gets it when the log is next looked at.
   template <class Encode>
