@@ -170,6 +170,7 @@ class ReplicaGroup final : public ClusterView,
     uint64_t checkpoints = 0;
   };
   const Counters& counters() const { return counters_; }
+  bool writes_checkpoint() const { return writing_.has_value(); }
 
   void begin_turn_end();
   void tick();  // ten times a second

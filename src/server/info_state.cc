@@ -268,6 +268,7 @@ void info_cluster(Server& server, InfoWriter& out) {
   out.field("group_slots_left_out", counters.slots_left_out);
   out.field("group_keys_repaired", counters.keys_repaired);
   out.field("group_checkpoints", counters.checkpoints);
+  out.field("group_checkpoint_in_progress", group->writes_checkpoint() ? 1 : 0);
   out.field("group_voters", core.shape().now.size());
   out.field("group_changing", changing(core.shape()));
   const ClusterNode* node = server.node();

@@ -27,7 +27,9 @@ from persistence_bench import MEMORY_PAUSE, VALUE, key, p999, probe_process, wri
 from ring_parts import measure_grow, measure_ring
 
 KEYS = 1000000
-PIPELINES = {1: 100000, 16: 1000000, 100: 2000000}  # commands per measurement
+# Commands per measurement: at 16 and 100 as many SETs as there are between two checkpoints, so that they
+# pay for one.
+PIPELINES = {1: 100000, 16: 3500000, 100: 3500000}
 COST_TARGETS = {"set": 1.6, "get": 1.15}  # at COST_PIPELINE, of the server alone
 COST_PIPELINE = 16
 FAILOVERS = 9
@@ -89,6 +91,11 @@ def place(group, leader):
         on_cores(member.child.pid, CORE_OF_LEADER if member is leader else OTHER_CORES)
 
 
+def rested(group):
+    """No checkpoint of what was written before is under way: who reads does not pay for it."""
+    until(lambda: all(field(member, "group_checkpoint_in_progress") == "0" for member in group.members), "no checkpoint")
+
+
 def others(group, member):
     return [one for one in group.members if one is not member]
 
@@ -129,6 +136,7 @@ def cost_round(measured, turn, scale):
             sides = {"alone": (alone.port, alone.pid, []), "leader": (leader.port, leader.child.pid, followers)}
             for pipeline, count in PIPELINES.items():
                 for command in ("set", "get"):
+                    rested(group)
                     for side in sides if turn % 2 == 0 else reversed(sides):
                         figures = benchmark(*sides[side], command, pipeline, int(count * scale), keys)
                         measured.setdefault((side, pipeline, command), []).append(figures)
