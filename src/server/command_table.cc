@@ -1,6 +1,7 @@
 #include "server/command_table.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/check.h"
@@ -204,12 +205,19 @@ bool range_keys(const KeySpec& spec, int begin, int argc, std::vector<KeyArg>& k
   return true;
 }
 
+// The number a word begins with, 0 if with none: the keys of `LMPOP 1x key LEFT` are looked at
+// before the command says what it thinks of 1x, as Redis does.
+int64_t leading_number(base::Bytes word) {
+  char text[24] = {};
+  std::memcpy(text, word.data(), std::min(word.size(), sizeof text - 1));
+  return std::strtoll(text, nullptr, 10);
+}
+
 bool counted_keys(const KeySpec& spec, int begin, bool may_be_none, Args args,
                   std::vector<KeyArg>& keys) {
   int argc = static_cast<int>(args.size());
-  int64_t count;
-  if (begin + spec.number >= argc || !base::parse_int(args[begin + spec.number], count))
-    return false;
+  if (begin + spec.number >= argc) return false;
+  const int64_t count = leading_number(args[begin + spec.number]);
   if (count < 0 || count > argc || (count == 0 && !may_be_none) ||
       begin + spec.first + (count - 1) * spec.step >= argc)
     return false;

@@ -306,7 +306,7 @@ std::optional<Index> ReplicaGroup::pending_index(store::Seq seq) const {
 }
 
 Ticket ReplicaGroup::confirmation() {
-  if (!serving_ || core_->lease_holds(steady_ms())) return {};
+  if (!serving_ || (config_.lease && core_->lease_holds(steady_ms()))) return {};
   return {token(core_->confirm_read()), Need::leadership};
 }
 

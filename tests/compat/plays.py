@@ -24,6 +24,7 @@ class Plays:
 
     def play(self, stream):
         scene = self.random.choices([scene for _, scene in self.scenes], [weight for weight, _ in self.scenes])[0]
+        self.both(stream, "AUTH", "default", "any")  # a user's commands may have begun or dropped a transaction
         scene(stream)
 
     def judge(self, stream, *commands):
@@ -164,7 +165,10 @@ class Plays:
         in_transaction = self.random.randrange(3) == 0
         pool, commands = self.random.choice(self.waits(1 if in_transaction else 3))
         keys = POOLS[pool][:3]
-        self.judge(stream, [b"SELECT", 0], [b"UNLINK", *keys])
+        # For the same reason no key becomes one of another type: the command would find it before the ready one.
+        self.judge(stream, [b"SELECT", 0])
+        strangers = [key for key in POOLS[pool][3:] if self.both(stream, "TYPE", key)[1] not in (pool.encode(), b"none")]
+        self.judge(stream, [b"UNLINK", *keys, *strangers])
         waiting = []
         try:
             for _ in range(self.random.randrange(1, WAITERS_MAX + 1)):
