@@ -389,10 +389,10 @@ void store_result(Call& call, const Options& options, Sorter& sorter) {
     if (existed) call.effect({"DEL", destination});
     constexpr size_t kElementsPerLine = 128;
     std::vector<Bytes> line = {"RPUSH", destination};
-    std::deque<std::string> texts;
+    std::deque<std::string> texts;  // what a compressed list unpacks for a visit is gone behind it
     list.for_each([&](const PackedItem& item) {
       char buffer[base::kIntTextMax];
-      line.push_back(item.is_integer ? Bytes(texts.emplace_back(item.text(buffer))) : item.bytes);
+      line.push_back(texts.emplace_back(item.text(buffer)));
       if (line.size() < kElementsPerLine) return;
       call.effect(line);
       line.resize(2);

@@ -197,7 +197,7 @@ void xgroup_createconsumer(Call& call) {
   StreamGroup* group = open_group(call, edit);
   if (!group) return;
   if (group->find_consumer(call.arg(4))) return call.reply.integer(0);
-  open_consumer(call, edit, *group, call.arg(4), call.now);
+  open_consumer(call, edit, *group, call.arg(4), call.store.access().not_before(call.now));
   call.reply.integer(1);
 }
 

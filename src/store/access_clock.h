@@ -37,6 +37,7 @@ class AccessClock {
   void set_rules(const Rules& rules) { rules_ = rules; }
   // While a log is replayed, at a time before all deadlines, keys still count as accessed now.
   void set_earliest(Millis earliest) { earliest_ = earliest; }
+  Millis not_before(Millis now) const { return std::max(now, earliest_); }
   void set_seed(uint64_t seed) { state_ = seed | 1; }
   bool by_frequency() const { return rules_.by_frequency; }
 

@@ -240,9 +240,24 @@ class Differential:
             return self.results.ok()
         after = fingerprints(side)
         changed = [name for name in sorted(set(before) | set(after)) if before.get(name) != after.get(name)]
+        changed = [name for name in changed if not self.same_but_for_the_sign_of_zero(*name)]
+        if not changed:
+            return self.results.ok()
         database, key = changed[0]
         self.fail("DEBUG LOADAOF changes %d keys; database %d, %r: %r, then %r\n%s" % (
             len(changed), database, key, before.get(changed[0]), after.get(changed[0]), self.recent({key})))
+
+
+    def same_but_for_the_sign_of_zero(self, database, key):
+        """A score of -0 is 0 in a listpack, as since Redis 7.2, and -0 else: under other limits a replay differs."""
+        found = []
+        for side in (self.plain.reference, self.plain.ours):
+            side.call("SELECT", database)
+            if side.call("TYPE", key) != b"zset":
+                return False
+            pairs = side.call("ZRANGE", key, 0, -1, "WITHSCORES")
+            found.append([b"0" if word == b"-0" else word for word in pairs])
+        return found[0] == found[1]
 
 
 def events_until(connection, token):

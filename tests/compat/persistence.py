@@ -332,6 +332,33 @@ def test_files_that_were_replaced_can_be_kept():
             check_equal(one.call("GET", "k"), b"v")
 
 
+def test_what_is_stated_of_a_sorted_list_outlasts_its_nodes():
+    """SORT with GET states its result, whose nodes are compressed by then."""
+    with Node(OURS, AOF) as node:
+        one = node.start().connect()
+        one.call("CONFIG", "SET", "list-compress-depth", "1")
+        one.call("CONFIG", "SET", "list-max-listpack-size", "2")
+        for i in range(40):
+            one.call("RPUSH", "source", str(i))
+            one.call("SET", "of:%d" % i, chr(97 + i % 26) * 64)
+        check_equal(one.call("SORT", "source", "GET", "of:*", "GET", "#", "STORE", "sorted"), 80)
+        digest, sorted_list = one.call("DEBUG", "DIGEST"), one.call("LRANGE", "sorted", 0, -1)
+        check_equal(one.call("DEBUG", "LOADAOF"), b"OK")
+        check_equal(one.call("LRANGE", "sorted", 0, -1), sorted_list)
+        check_equal(one.call("DEBUG", "DIGEST"), digest)
+
+
+def test_a_consumer_is_not_idle_for_half_a_century_after_a_start():
+    with Node(OURS, AOF) as node:
+        one = node.start().connect()
+        one.call("XGROUP", "CREATE", "stream", "group", "$", "MKSTREAM")
+        one.call("XGROUP", "CREATECONSUMER", "stream", "group", "consumer")
+        one.call("DEBUG", "LOADAOF")
+        (consumer,) = one.call("XINFO", "CONSUMERS", "stream", "group")
+        fields = dict(zip(*[iter(consumer)] * 2))
+        check(0 <= fields[b"idle"] < 60_000, fields)
+
+
 def test_digest_survives_every_way():
     with Node(OURS, AOF) as node:
         one = node.start().connect()

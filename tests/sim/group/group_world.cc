@@ -1064,10 +1064,14 @@ void GroupWorld::note_committed(const cluster::Entry& entry, Epoch by) {
   note_ledger(entry, by);
   if (entry.header.kind != EntryKind::shape) return;
   const cluster::GroupShape before = std::exchange(shape_, *cluster::decode_shape(entry.payload));
-  for (Member m = 0; m < size_; ++m)
+  for (Member m = 0; m < size_; ++m) {
+    // Nobody may have wanted it when it was to come: all who did had ended.
+    if (!listed() && shape_.uses(m) && !before.uses(m))
+      at(now_ + kSecondMicros, [this, m, id = shape_.places[m].id] { come(m, id); });
     if (before.uses(m) && !shape_.uses(m))
       at(now_ + chance_.between(0, 6 * kSecondMicros),
          [this, m, id = before.places[m].id] { go(m, id); });
+  }
 }
 
 void GroupWorld::heal() {
