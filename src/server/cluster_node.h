@@ -237,6 +237,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
 
   // cluster_node_groups.cc
   std::string group_name(const NodePlace& place) const;
+  bool has_grown(const NodePlace& place) const;
   GroupPart part_at(const NodePlace& place) const;
   void start_group(const host::OnDone& done);
   void begin_group(const NodePlace& place, const cluster::GroupShape& shape,

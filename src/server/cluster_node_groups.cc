@@ -56,12 +56,21 @@ std::string ClusterNode::group_name(const NodePlace& place) const {
   return (cluster.empty() ? next_cluster_ : cluster) + " " + number;
 }
 
+// A group of keys, as far as the topology that we know tells.
+bool ClusterNode::has_grown(const NodePlace& place) const {
+  if (place.kind != NodePlace::Kind::data) return false;
+  const auto group = topology().groups().find(place.group);
+  return group != topology().groups().end() &&
+         group->second.members != std::vector<NodeIndex>{index_};
+}
+
 GroupPart ClusterNode::part_at(const NodePlace& place) const {
   GroupPart part;
   part.group_name = group_name(place);
   part.dir = record_.home + "/" + place.dir;
   part.id = record_.id;
   part.begins = place.founder;
+  part.grown = has_grown(place);
   if (place.founder) part.shape = shape_alone(record_.id);
   part.config = group_config_alone(server_.settings());
   part.config.self = place.place;

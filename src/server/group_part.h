@@ -24,8 +24,16 @@ struct GroupPart {
   cluster::GroupConfig config;
   cluster::GroupShape shape;
   bool begins = false;  // with this shape; else it is that of a group we join, for whom to talk to
+  bool grown = false;   // it has others by now: who begins it without its log is let in by them
   Whereabouts where;    // nodes are, by their ids
   std::function<cluster::BusSecrets()> secrets;  // of the cluster, as of now (group_links.h)
+
+  // There is no log of ours. Begun alone for a second time, the group would be two.
+  void begins_without_log() {
+    if (!begins || !grown) return;
+    begins = false;
+    shape = {};
+  }
 
   // What connections to members of the group carry.
   static uint64_t config_hash(base::Bytes group_name);

@@ -99,6 +99,7 @@ void ReplicaGroup::log_read(cluster::GroupWal::Recovery recovery, const host::On
       log_read(recovery, done);
     });
   if (!recovery.report.empty()) log::warning("Group: {}", recovery.report);
+  if (recovery.fresh && part_) part_->begins_without_log();
   recovered_.set_base(recovery.base);
   const cluster::Position base = recovered_.base();
   const bool holds_data = witness() || base.index == 0 ||

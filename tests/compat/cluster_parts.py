@@ -197,6 +197,37 @@ def test_who_was_a_replica_joins_another_cluster_alone():
         eventually(lambda: serves(other), "it serves there after a restart", timeout=PATIENCE)
 
 
+def test_a_founder_that_lost_its_group_founds_it_no_second_time():
+    """Its data are gone, but not who it is: it is let in again by those who have them, and leads nobody before."""
+    with Nodes(3, formed=0) as (one, other, third):
+        has_all_slots(one)
+        for node in (other, third):
+            check_equal(node.call("CLUSTER", "MEET", "127.0.0.1", one.port, one.bus_port), b"OK")
+        eventually(lambda: all(len(node.lines()) == 3 for node in (one, other, third)), "they have joined", timeout=PATIENCE)
+        for node in (other, third):
+            eventually(lambda: try_call(node, "CLUSTER", "REPLICATE", one.id), "it is a replica", timeout=PATIENCE)
+        settled = lambda: all("group_voters:3" in node.call("INFO", "cluster").decode() and
+                              "group_intact:1" in node.call("INFO", "cluster").decode() for node in (one, other, third))
+        eventually(lambda: serves(one) and settled(), "all vote", timeout=PATIENCE)
+        for number in range(100):
+            check_equal(one.call("SET", "key:%d" % number, number), b"OK")
+        lost = os.path.join(home_of(one), parts_of(one)[1])
+        for node in (other, third):
+            node.kill()
+        one.kill()
+        shutil.rmtree(lost)
+        one.start()
+        time.sleep(5)  # longer than an election of somebody alone takes
+        check(not serves(one), "it leads a group of its own")
+        for node in (other, third):
+            node.start()
+        eventually(lambda: serves(other) or serves(third), "who has the data leads", timeout=PATIENCE)
+        leader = other if serves(other) else third
+        check_equal([leader.call("GET", "key:%d" % number) for number in range(100)], [b"%d" % number for number in range(100)])
+        eventually(settled, "it is let in", timeout=PATIENCE)
+        eventually(lambda: one.call("DBSIZE") == leader.call("DBSIZE"), "it has the data", timeout=PATIENCE)
+
+
 def test_what_was_agreed_on_before_a_crash_is_so():
     """A new node's slots, however early it was killed."""
     for pause in (0, 0, 0.01, 0.1):
