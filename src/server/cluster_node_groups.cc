@@ -60,8 +60,10 @@ std::string ClusterNode::group_name(const NodePlace& place) const {
 bool ClusterNode::has_grown(const NodePlace& place) const {
   if (place.kind != NodePlace::Kind::data) return false;
   const auto group = topology().groups().find(place.group);
-  return group != topology().groups().end() &&
-         group->second.members != std::vector<NodeIndex>{index_};
+  const NodeIndex self = topology().index_of(record_.id);
+  if (group == topology().groups().end() || self == cluster::kNoNode) return false;
+  const std::vector<NodeIndex>& members = group->second.members;
+  return members.size() > 1 && std::ranges::find(members, self) != members.end();
 }
 
 GroupPart ClusterNode::part_at(const NodePlace& place) const {
