@@ -44,7 +44,7 @@ class Node:
     def answers(self):
         try:
             return self.call("PING") == b"PONG"
-        except (OSError, EOFError, AssertionError):
+        except (OSError, EOFError, AssertionError, resp.Closed, resp.NoReply):
             return False
 
     def connect(self):
