@@ -336,6 +336,18 @@ size_t Replicas::online() const {
   return count;
 }
 
+size_t Replicas::shown_online() const {
+  size_t count = 0;
+  each([&](const Replica& replica) { count += replica.shown_online(); });
+  return count;
+}
+
+size_t Replicas::shown_in_sync(uint64_t offset) const {
+  size_t count = 0;
+  each([&](const Replica& replica) { count += replica.shown_online() && replica.acked >= offset; });
+  return count;
+}
+
 size_t Replicas::acked(uint64_t offset) const {
   size_t count = 0;
   each([&](const Replica& replica) {

@@ -37,6 +37,7 @@ struct Replica final : OutSource {
   void say(base::Bytes line);
   size_t lag_bytes() const;
   bool awaits_bytes() const;  // of the RDB: it has taken all there are
+  bool shown_online() const { return state >= State::settling && !only_rdb; }
 
   Server& server;
   Session& session;
@@ -92,7 +93,11 @@ class Replicas {
   bool any() const;  // attached, in whatever state
   size_t count() const;
   size_t online() const;
-  size_t acked(uint64_t offset) const;    // how many have so much
+  size_t acked(uint64_t offset) const;  // how many have so much
+  // The same of all that are shown as online: also those that have not answered yet since they got
+  // the data. Who wanted an RDB only goes away.
+  size_t shown_online() const;
+  size_t shown_in_sync(uint64_t offset) const;
   size_t durable(uint64_t offset) const;  // how many have so much in their files
   size_t good(base::Millis max_lag_ms) const;
   uint64_t needed_from() const;  // the backlog must be kept from here on

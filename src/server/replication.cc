@@ -295,12 +295,12 @@ void Replication::publish(base::Args line) {
 void Replication::ask_for_acks() { acks_wanted_ = true; }
 
 bool Replication::replicas_caught_up() const {
-  return replicas_.online() == replicas_.acked(offset());
+  return replicas_online() == replicas_in_sync();
 }
 
 void Replication::tell_lagging() const {
   replicas_.each([&](const Replica& replica) {
-    if (replica.state == Replica::State::online && replica.acked < offset())
+    if (replica.shown_online() && replica.acked < offset())
       log::warning("Lagging replica {} reported offset {} behind master, lag={}, state=online.",
                    replica.session.peer().remote_address(), offset() - replica.acked,
                    (server_.now() - replica.ack_ms) / 1000);

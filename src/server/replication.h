@@ -69,8 +69,8 @@ class Replication {
   Failover& failover() { return failover_; }
   void publish(base::Args line);
   void ask_for_acks();
-  size_t replicas_online() const { return replicas_.online(); }
-  size_t replicas_in_sync() const { return replicas_.acked(offset()); }
+  size_t replicas_online() const { return replicas_.shown_online(); }
+  size_t replicas_in_sync() const { return replicas_.shown_in_sync(offset()); }
   // Nobody who follows us misses anything.
   bool replicas_caught_up() const;
   void tell_lagging() const;
