@@ -251,8 +251,12 @@ class GroupCore {
   // Up to where the log on disk is to be synced without delay, for somebody waits for that.
   Index sync_wish() const { return leads() ? sync_wanted_ : sync_asked_; }
   // Members that need what the log no longer holds. Once told, nothing more is sent to one until
-  // sync_began() and sync_ended().
-  std::vector<Member> take_lagging() { return std::exchange(lagging_, {}); }
+  // sync_began() and sync_ended(). Not before the shape as of the data is known here, which goes
+  // with them: a founder that lost its log hears of it with the first change of the group.
+  std::vector<Member> take_lagging() {
+    if (shape_at(applied_).unknown()) return {};
+    return std::exchange(lagging_, {});
+  }
   // The data as of this entry are being sent to the member: the log is kept from there on.
   void sync_began(Member member, Position at);
   void sync_ended(Member member);

@@ -90,13 +90,6 @@ void GroupWorld::prepare_sync(Member from, Member to) {
 
 void GroupWorld::begin_sync(Member from, Member to) {
   GroupCore& core = *nodes_[from].core;
-  // A founder that lost its directory does not know how the group began, before a change tells it.
-  // (A node's place and its data are lost together, so it would come back as another node.)
-  if (core.shape_at(core.applied()).members() == 0)
-    return on_node(from, now_ + 20 * kMilliMicros, [this, from, to, epoch = core.epoch()] {
-      const GroupCore& now = *nodes_[from].core;
-      if (now.leads() && now.epoch() == epoch) begin_sync(from, to);
-    });
   auto all = std::make_shared<AllData>();
   all->from = from;
   all->to = to;
