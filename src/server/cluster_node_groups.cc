@@ -132,7 +132,7 @@ void ClusterNode::begin_group(const NodePlace& place, const GroupShape& shape,
   GroupPart part = part_at(place);
   if (!place.founder) part.shape = shape;
   group_ = std::make_unique<ReplicaGroup>(server_, std::move(part));
-  if (place.founder && !place.empty) group_->begin_with_rdb();
+  if (place.founder && !place.empty && !has_grown(place)) group_->begin_with_rdb();
   server_.group_started(group_.get());
   held_group_ = place.group;
   group_failed_ = false;

@@ -10,7 +10,7 @@ import time
 
 import resp
 from cluster_nodes import PATIENCE, Node, Nodes
-from server import Results, check, check_equal, eventually
+from server import Results, ServerUnderTest, check, check_equal, eventually
 
 
 def record_of(node):
@@ -216,6 +216,11 @@ def test_a_founder_that_lost_its_group_founds_it_no_second_time():
             node.kill()
         one.kill()
         shutil.rmtree(lost)
+        # What it would begin the group with: nothing of that is the group's.
+        with ServerUnderTest(args=["--dir", one.dir]) as alone:
+            check_equal(alone.connect().call("SET", "stale", "1"), b"OK")
+            check_equal(alone.connect().call("SAVE"), b"OK")
+        check(os.path.exists(os.path.join(one.dir, "dump.rdb")), "there is no dump.rdb")
         one.start()
         time.sleep(5)  # longer than an election of somebody alone takes
         check(not serves(one), "it leads a group of its own")
@@ -226,6 +231,9 @@ def test_a_founder_that_lost_its_group_founds_it_no_second_time():
         check_equal([leader.call("GET", "key:%d" % number) for number in range(100)], [b"%d" % number for number in range(100)])
         eventually(settled, "it is let in", timeout=PATIENCE)
         eventually(lambda: one.call("DBSIZE") == leader.call("DBSIZE"), "it has the data", timeout=PATIENCE)
+        reader = one.connect()
+        reader.call("READONLY")
+        check_equal(reader.call("EXISTS", "stale"), 0)
 
 
 def test_what_was_agreed_on_before_a_crash_is_so():
