@@ -249,7 +249,7 @@ class Differential:
 
 
     def same_but_for_the_sign_of_zero(self, database, key):
-        """A score of -0 is 0 in a listpack, as since Redis 7.2, and -0 else: under other limits a replay differs."""
+        """zset-minus-zero of known_differences.txt: under other limits a replay keeps another sign."""
         found = []
         for side in (self.plain.reference, self.plain.ours):
             side.call("SELECT", database)

@@ -25,8 +25,12 @@ class Users(Family):
         return [self.change(name) for name in NAMES]
 
     def others(self):
-        made = self.make()
-        return made if isinstance(made, list) else [made]
+        """Not PFMERGE of one key: the reference finds none in it, and lets users have it whose key it is not."""
+        while True:
+            made = self.make()
+            made = made if isinstance(made, list) else [made]
+            if not any(command[0].upper() == b"PFMERGE" and len(command) == 2 for command, _ in made):
+                return made
 
     def rules(self):
         """Of one selector: mostly much is allowed, or nothing would ever be looked at closely."""
