@@ -12,7 +12,7 @@
 // served meanwhile. How many of them come back in time is learned: a hold that time ended aims at
 // as many as it had, one that was filled at one more.
 //
-// 64 bytes, no clock of its own.
+// 48 bytes, no clock of its own.
 #pragma once
 
 #include <algorithm>

@@ -209,7 +209,7 @@ bool range_keys(const KeySpec& spec, int begin, int argc, std::vector<KeyArg>& k
 // before the command says what it thinks of 1x, as Redis does.
 int64_t leading_number(base::Bytes word) {
   char text[24] = {};
-  std::memcpy(text, word.data(), std::min(word.size(), sizeof text - 1));
+  word.copy(text, sizeof text - 1);
   return std::strtoll(text, nullptr, 10);
 }
 

@@ -19,7 +19,7 @@ namespace {
 
 constexpr base::Millis kStuckMs = 3000;  // and so many election timeouts without help
 constexpr base::Millis kStuckTimeouts = 5;
-constexpr uint64_t kCheckpointLogs = 4;
+constexpr uint64_t kCheckpointLogs = 4;                    // see consider_checkpoint()
 constexpr uint64_t kLogFileBytesMin = uint64_t{16} << 10;  // so that a small log is not all files
 
 // Members that were told different things do not talk.
