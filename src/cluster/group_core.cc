@@ -156,7 +156,8 @@ void GroupCore::state_saved() {
 
 bool GroupCore::disk_may_wait() const {
   if (!leads() || group_.durability == Durability::fsync) return false;
-  if (handed_ == log_.last().index || handed_at_ != now_ || sync_wanted_ > handed_) return false;
+  if (handed_ == log_.last().index || now_ - handed_at_ >= kDiskWaitMs || sync_wanted_ > handed_)
+    return false;
   const bool others = shape().each_voters([&](const Voters& voters) {
     return count_in(voters.places, [&](Member m) {
              return m != group_.self && peers_[m].linked && peers_[m].feed == Feed::replicate;

@@ -127,6 +127,7 @@ namespace quoll::cluster {
 
 constexpr size_t kAppendBytesMax = 256 * 1024;         // entries in one message, or one entry
 constexpr size_t kInFlightBytesMax = 4 * 1024 * 1024;  // sent to a member and not yet acknowledged
+constexpr base::Millis kDiskWaitMs = 4;                // of a leader's entries that others hold
 constexpr size_t kHeldBackBytesMax = 64 * 1024;        // of entries: more are sent at once
 constexpr size_t kCaughtUpBytes = 1024 * 1024;         // of our log that a coming voter may lack
 constexpr base::Millis kRoundPatienceMs = 3;           // then a round asks everybody
@@ -246,7 +247,7 @@ class GroupCore {
       handed_ = upto;
     }
   }
-  // They are not needed there before the next millisecond: what comes until then goes along.
+  // They are not needed there for kDiskWaitMs: what comes until then goes along.
   bool disk_may_wait() const;
   // Up to where the log on disk is to be synced without delay, for somebody waits for that.
   Index sync_wish() const { return leads() ? sync_wanted_ : sync_asked_; }

@@ -108,6 +108,10 @@ EntryFault decode_entry(base::Bytes bytes, Entry& entry) {
   return EntryFault::none;
 }
 
+size_t entry_bytes(base::Bytes bytes) { return kEntryHeaderBytes + get<uint32_t>(bytes, 4); }
+
+EntryKind entry_kind(base::Bytes bytes) { return static_cast<EntryKind>(get<uint32_t>(bytes, 36)); }
+
 std::optional<Rejoin> decode_rejoin(base::Bytes payload) {
   if (payload.size() != 9) return {};
   return Rejoin{get<Member>(payload, 0), get<uint64_t>(payload, 1)};

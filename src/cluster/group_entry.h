@@ -60,6 +60,10 @@ enum class EntryFault : uint8_t { none, short_of_bytes, damaged };
 // The entry that `bytes` begin with. `short_of_bytes`: it may be whole with more bytes behind.
 EntryFault decode_entry(base::Bytes bytes, Entry& entry);
 
+// Of an entry that is known to be whole, without a look at its checksum.
+size_t entry_bytes(base::Bytes bytes);
+EntryKind entry_kind(base::Bytes bytes);
+
 struct Rejoin {
   Member member = kNoMember;
   uint64_t number = 0;

@@ -22,6 +22,7 @@ namespace quoll::cluster {
 constexpr size_t kLogPieceRoom = 64 * 1024 - 1;  // with the end of a string an even size
 constexpr size_t kLogPieceBytes = 60 * 1024;     // then the next piece begins
 constexpr size_t kLogAheadBytes = 256;           // a few entries
+constexpr size_t kLogLineBytes = 64;             // that the processor fetches at once
 
 class GroupLog {
  public:
@@ -53,8 +54,10 @@ class GroupLog {
     const size_t before = piece.bytes.size();
     encode(header, piece.bytes);
     // Memory that was not touched for long: what comes next finds it on its way.
-    base::prefetch_to_write(piece.bytes.data() + piece.bytes.size() + kLogAheadBytes);
-    bytes_ += piece.bytes.size() - before;
+    const size_t after = piece.bytes.size();
+    for (size_t at = before; at < after && at < before + kLogAheadBytes; at += kLogLineBytes)
+      base::prefetch_to_write(piece.bytes.data() + at + kLogAheadBytes);
+    bytes_ += after - before;
     if (sealed_ == last_.index) sealed_ = index;
     last_.epoch = epoch;
     last_.index = index;

@@ -30,27 +30,33 @@ void Dispatcher::prefetch(Session& session, const wire::CommandBatch& batch) {
   ahead_next_ = 0;
   ahead_count_ = batch.size() < wire::kPrefetchBatch ? batch.size() : wire::kPrefetchBatch;
   const base::Bucket* buckets[wire::kPrefetchBatch] = {};
-  Bytes previous;
-  Bytes previous_key;  // of the command before, when it was hashed
+  // Pipelines repeat themselves: the command before is often the same, and so is its key.
+  Bytes previous, previous_key;
+  Command* again = nullptr;  // what `previous` names, when no more words are needed to tell
+  uint64_t previous_hash = 0;
+  bool hashed = false;
   for (size_t i = 0; i < ahead_count_; ++i) {
     Args args = batch.args(i);
+    Command* command = again;
+    if (!again || !base::equal_short(args[0], previous)) {
+      command = look_up(args);
+      again = command && command->subcommands.empty() && !command->parent ? command : nullptr;
+      previous = args[0];
+    }
     Ahead& ahead = ahead_[i];
-    // Pipelines repeat themselves: the command before is often the same, and so is its key.
-    bool same = i > 0 && ahead_[i - 1].command && ahead_[i - 1].command->subcommands.empty() &&
-                !ahead_[i - 1].command->parent && base::equal_short(args[0], previous);
-    previous = args[0];
-    ahead = {args[0].data(), same ? ahead_[i - 1].command : look_up(args), 0, false};
-    if (!ahead.command || ahead.command->first_key == 0 ||
-        args.size() <= static_cast<size_t>(ahead.command->first_key))
+    ahead = {args[0].data(), command, 0, false};
+    if (!command || command->first_key == 0 ||
+        args.size() <= static_cast<size_t>(command->first_key))
       continue;
-    const Bytes key = args[ahead.command->first_key];
+    const Bytes key = args[command->first_key];
     ahead.hashed = true;
-    if (i > 0 && ahead_[i - 1].hashed && base::equal_short(key, previous_key)) {
-      ahead.hash = ahead_[i - 1].hash;  // and its bucket is on the way
+    if (hashed && base::equal_short(key, previous_key)) {
+      ahead.hash = previous_hash;  // and its bucket is on the way
       continue;
     }
+    hashed = true;
     previous_key = key;
-    ahead.hash = store.ref(key).hash;
+    ahead.hash = previous_hash = store.ref(key).hash;
     buckets[i] = store.bucket_of(session.db, ahead.hash);
   }
   for (size_t i = 0; i < ahead_count_; ++i) store::Store::prefetch(buckets[i]);
@@ -329,8 +335,9 @@ void Dispatcher::call_handler(Call& call) {
   running_ = outer;
 }
 
-void Dispatcher::run(Session& session, Command& command, Args args, BlobOf blob_of,
-                     void* blob_owner) {
+// Part of its callers: what it is handed would be stored and read back for each command.
+[[gnu::always_inline]] inline void Dispatcher::run(Session& session, Command& command, Args args,
+                                                   BlobOf blob_of, void* blob_owner) {
   store::Store& store = server_.store();
   store::CommitBuilder& commits = store.commits();
   uint64_t errors_before = session.reply().errors();

@@ -7,7 +7,8 @@ namespace quoll::server {
 namespace {
 
 constexpr base::Nanos kApplyBudget = 1 * base::kNanosPerMilli;  // of one turn
-constexpr unsigned kLookAtClockEvery = 16;                      // entries
+// Entries, of which the clock is looked at once and the keys are fetched together.
+constexpr cluster::Index kTogether = Replay::kLookAhead;
 
 }  // namespace
 
@@ -23,21 +24,37 @@ bool GroupApply::run(cluster::GroupCore& core, cluster::Index limit, const Skip&
   if (core.applied() >= limit) return true;
   replayer().set_time(server_.now());
   const base::Nanos end = server_.host().clock.steady() + kApplyBudget;
-  unsigned count = 0;
+  cluster::Index count = 0;
   while (core.applied() < limit) {
     cluster::Index upto;
     base::Bytes bytes = core.log().slice(core.applied(), SIZE_MAX, upto);
-    for (cluster::Index index = core.applied() + 1; index <= std::min(upto, limit); ++index) {
+    upto = std::min(upto, limit);
+    for (cluster::Index index = core.applied() + 1; index <= upto; ++index) {
+      if (count % kTogether == 0) look_ahead(bytes, std::min(kTogether, upto + 1 - index));
       cluster::Entry entry;
       QUOLL_CHECK(cluster::decode_entry(bytes, entry) == cluster::EntryFault::none);
       if (entry.header.kind == cluster::EntryKind::effects) apply(entry, skip);
       bytes.remove_prefix(entry.bytes);
       core.applied(index);
-      if (++count % kLookAtClockEvery == 0 && server_.host().clock.steady() >= end)
+      if (++count % kTogether == 0 && server_.host().clock.steady() >= end)
         return core.applied() >= limit;
     }
   }
   return true;
+}
+
+// Of a transaction: what its first effect names.
+void GroupApply::look_ahead(base::Bytes entries, size_t count) {
+  for (; count > 0; --count) {
+    const base::Bytes payload = entries.substr(
+        cluster::kEntryHeaderBytes, cluster::entry_bytes(entries) - cluster::kEntryHeaderBytes);
+    size_t at = sizeof(uint32_t);
+    if (cluster::entry_kind(entries) == cluster::EntryKind::effects &&
+        cluster::take_effect(payload, at, effect_))
+      replayer().look_ahead(effect_.db, effect_.words);
+    entries.remove_prefix(cluster::entry_bytes(entries));
+  }
+  replayer().fetch_ahead();
 }
 
 void GroupApply::apply(const cluster::Entry& entry, const Skip& skip) {

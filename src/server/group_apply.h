@@ -23,12 +23,15 @@ class GroupApply {
   const Command* command(Args words);
 
  private:
+  // What the first of these entries name is fetched from memory.
+  void look_ahead(base::Bytes entries, size_t count);
   void apply(const cluster::Entry& entry, const Skip& skip);
   void replay(store::DbIndex db, Args words);
   Replay& replayer();
 
   Server& server_;
   std::unique_ptr<Replay> replay_;
+  cluster::EntryEffect effect_;  // its room is used again
 };
 
 }  // namespace quoll::server

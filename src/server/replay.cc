@@ -33,6 +33,24 @@ bool Replay::known(Args args) const { return command(args) != nullptr; }
 
 const Command* Replay::command(Args args) const { return find_command(server_.commands(), args); }
 
+void Replay::look_ahead(store::DbIndex db, Args args) {
+  const store::Store& store = server_.store();
+  const Command* next = command(args);
+  if (!next || next->first_key == 0 || db >= store.databases() || ahead_count_ == kLookAhead ||
+      args.size() <= static_cast<size_t>(next->first_key))
+    return;
+  const uint64_t hash = store.ref(args[next->first_key]).hash;
+  const base::Bucket* bucket = store.bucket_of(db, hash);
+  store::Store::prefetch(bucket);
+  ahead_[ahead_count_++] = {bucket, hash};
+}
+
+void Replay::fetch_ahead() {
+  for (const Ahead& one : std::span(ahead_).first(ahead_count_))
+    store::Store::prefetch_entries(one.bucket, one.hash);
+  ahead_count_ = 0;
+}
+
 Command* Replay::admitted(store::DbIndex db, Args args, std::string& error) const {
   Command* command = find_command(server_.commands(), args);
   if (!command) {

@@ -4,6 +4,7 @@
 // has expired meanwhile was alive when the next effect touched it; expiry itself is in the log.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -27,6 +28,11 @@ class Replay {
   base::Result<> run_in_commit(store::DbIndex db, Args args);
   // The command that `args` begin with; null: there is none.
   const Command* command(Args args) const;
+  // Effects that come soon: what they name is on its way from memory while others run. look_ahead()
+  // for each of up to kLookAhead, then fetch_ahead(); nothing may change between.
+  static constexpr size_t kLookAhead = 16;
+  void look_ahead(store::DbIndex db, Args args);
+  void fetch_ahead();
   // What is accessed from now on counts as accessed at this time.
   void set_time(base::Millis wall);
   uint64_t commands() const { return commands_; }
@@ -35,8 +41,15 @@ class Replay {
   Command* admitted(store::DbIndex db, Args args, std::string& error) const;
   base::Result<> outcome(uint64_t errors_before);
 
+  struct Ahead {
+    const base::Bucket* bucket;
+    uint64_t hash;
+  };
+
   Server& server_;
   std::unique_ptr<Session> session_;
+  std::array<Ahead, kLookAhead> ahead_;
+  size_t ahead_count_ = 0;
   uint64_t commands_ = 0;
 };
 

@@ -15,6 +15,13 @@ bool is_large(const Entry& entry) {
   return entry.footprint(kSamples) > kSnapshotPieceBytes;
 }
 
+// Entries lie anywhere in memory: those of one or several buckets are on their way before the first
+// is read.
+void fetch(const Entry* entry) {
+  for (size_t line = 0; line < kSnapshotFetchBytes; line += 64)
+    base::prefetch(reinterpret_cast<const char*>(entry) + line);
+}
+
 }  // namespace
 
 Snapshot::Snapshot(Store& store, SnapshotSink& sink, uint32_t number)
@@ -72,6 +79,7 @@ void Snapshot::before_edit(Database& database, const KeyRef& key) {
 void Snapshot::save_chain(Database& database, const KeyRef& key, bool own_at_once) {
   found_.clear();
   database.shard(key.hash).save_bucket(key.hash, number_, [&](const Entry* entry) {
+    fetch(entry);
     found_.push_back({0, entry});
   });
   if (found_.empty()) return;
@@ -152,7 +160,6 @@ bool Snapshot::step_unfinished() {
   return true;
 }
 
-// Entries lie anywhere in memory: those of several buckets are fetched before the first is read.
 bool Snapshot::step_walk() {
   if (at_ == covered_.size()) return false;
   Covered& covered = covered_[at_];
@@ -160,8 +167,7 @@ bool Snapshot::step_walk() {
   bool more = true;
   for (unsigned bucket = 0; more && bucket < kSnapshotBuckets; ++bucket) {
     more = covered.database->shards[shard_].save_next(cursor_, number_, [&](const Entry* entry) {
-      for (size_t line = 0; line < kSnapshotFetchBytes; line += 64)
-        base::prefetch(reinterpret_cast<const char*>(entry) + line);
+      fetch(entry);
       found_.push_back({covered.db, entry});
     });
   }

@@ -81,21 +81,21 @@ TEST_CASE("group core: members that never had a past begin, and elect the first 
 TEST_CASE("group core: a write is committed when two of three have it on disk") {
   GroupStory story(group_of(3, 2, 2));
   elect_first(story);
-  story.write(0, "a");
+  story.write(0, "a");  // our own disk may wait: two others have it
   CHECK(story.told() == R"(
 0       executes a as 2
-0       writes 1.2 effects
 0 -> 1  append epoch 1 round 0 commit 1, after 1.1: 1.2 effects
 1       writes 1.2 effects
 0 -> 2  append epoch 1 round 0 commit 1, after 1.1: 1.2 effects
 2       writes 1.2 effects
 1 -> 0  has up to 2, epoch 1 round 0
-0       commits up to 2
 2 -> 0  has up to 2, epoch 1 round 0
+0       commits up to 2
 0 -> 1  append epoch 1 round 0 commit 2, after 1.2
 1       commits up to 2
 0 -> 2  append epoch 1 round 0 commit 2, after 1.2
 2       commits up to 2
+0       writes 1.2 effects
 )");
 }
 

@@ -217,14 +217,19 @@ void GroupStory::settle_all() {
   for (Member m = 0; m < members_.size(); ++m) settle(m);
 }
 
-// For what somebody holds back. False: nobody does.
+// For what somebody holds back, and until every disk has its entries. False: nothing is said.
 bool GroupStory::wait_a_moment() {
-  const bool held = std::ranges::any_of(members_, [](const Person& member) {
-    return member.core && (member.core->holds_back() || member.core->disk_may_wait());
-  });
-  if (!held) return false;
-  ++now_;
-  settle_all();
+  bool held = false, disk_waits = false;
+  do {
+    const bool waited = disk_waits;
+    held = disk_waits = false;
+    for (const Person& member : members_) {
+      held |= member.core && member.core->holds_back();
+      disk_waits |= member.core && member.core->disk_may_wait();
+    }
+    if (held || disk_waits) ++now_;
+    if (held || disk_waits || waited) settle_all();
+  } while (on_the_way_.empty() && disk_waits);
   return !on_the_way_.empty();
 }
 
