@@ -130,6 +130,23 @@ AofReader::Step AofReader::next(AofCommand& command) {
   }
 }
 
+size_t AofReader::take_first_words(base::Bytes& rest, std::span<base::Bytes> words) {
+  size_t pos = 0;
+  int64_t args = 0;
+  if (read_number(rest, pos, '*', kAofArgsMax, args) != Number::whole) return 0;
+  size_t count = 0;
+  for (; args > 0; --args) {
+    int64_t size = 0;
+    if (read_number(rest, pos, '$', kAofBulkBytesMax, size) != Number::whole) return 0;
+    const size_t end = pos + static_cast<size_t>(size);
+    if (end + 2 > rest.size()) return 0;
+    if (count < words.size()) words[count++] = rest.substr(pos, end - pos);
+    pos = end + 2;
+  }
+  rest.remove_prefix(pos);
+  return count;
+}
+
 void AofReader::hand_out(AofCommand& command) {
   const Held& held = held_[handed_out_++];
   args_.clear();

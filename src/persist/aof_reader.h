@@ -33,6 +33,7 @@ namespace quoll::persist {
 constexpr size_t kAofAnnotationMax = 1023;  // bytes of a line beginning with '#'; Redis's bound
 constexpr int64_t kAofArgsMax = INT32_MAX;
 constexpr int64_t kAofBulkBytesMax = int64_t{512} << 20;  // unless the server allows longer ones
+constexpr size_t kAofAheadWords = 3;                      // of a command that is looked at ahead
 constexpr size_t kAofResyncTriesMax = 4096;  // places looked at for commands behind a torn tail
 
 struct AofReaderOptions {
@@ -74,6 +75,19 @@ class AofReader {
   void feed(std::string bytes);
   enum class Step { command, starved, damaged };
   Step next(AofCommand& command);
+  // Hands the first words, kAofAheadWords at most, of up to `commands` commands that come next to
+  // `visit(args)`, as far as they are here. Nothing is consumed: next() tells what is wrong.
+  template <class Visit>
+  void look_ahead(size_t commands, Visit&& visit) const {
+    base::Bytes words[kAofAheadWords];
+    base::Bytes rest = base::Bytes(window_).substr(start_ + pos_);
+    if (args_left_ >= 0) return;  // inside a command
+    for (; commands > 0; --commands) {
+      const size_t count = take_first_words(rest, words);
+      if (count == 0) return;
+      visit(base::Args(words, count));
+    }
+  }
   // No more bytes follow. Only after next() returned starved or damaged.
   AofEnd finish();
 
@@ -102,6 +116,8 @@ class AofReader {
   };
   enum class Progress { whole, starved, damaged };
 
+  // Moves `rest` behind its first command; 0: it does not begin with a whole one.
+  static size_t take_first_words(base::Bytes& rest, std::span<base::Bytes> words);
   Progress read_item();
   Progress read_command();
   Progress read_annotation();

@@ -4,8 +4,8 @@
 #include "base/numbers.h"
 #include "base/text.h"
 #include "server/change_readers.h"
-#include "server/debug_switches.h"
 #include "server/cluster_node.h"
+#include "server/debug_switches.h"
 #include "server/group.h"
 #include "server/log.h"
 #include "server/persistence.h"
@@ -227,7 +227,11 @@ base::Result<> Persistence::feed_aof(std::string bytes) {
   loading_->aof->feed(std::move(bytes));
   persist::AofCommand command;
   persist::AofReader::Step step;
-  while ((step = loading_->aof->next(command)) == persist::AofReader::Step::command) {
+  const auto next = [&] {
+    loading_->replay->look_ahead(*loading_->aof);
+    return loading_->aof->next(command);
+  };
+  while ((step = next()) == persist::AofReader::Step::command) {
     if (command.database >= server_.store().databases()) {
       log::warning("{}: database {} at offset {} is out of range (see databases)",
                    loading_->plans.front().name, command.database, command.offset);

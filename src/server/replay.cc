@@ -35,14 +35,28 @@ const Command* Replay::command(Args args) const { return find_command(server_.co
 
 void Replay::look_ahead(store::DbIndex db, Args args) {
   const store::Store& store = server_.store();
-  const Command* next = command(args);
-  if (!next || next->first_key == 0 || db >= store.databases() || ahead_count_ == kLookAhead ||
-      args.size() <= static_cast<size_t>(next->first_key))
+  if (!base::equal_short(args[0], ahead_name_)) {
+    ahead_name_ = args[0];
+    const Command* next = server_.commands().find(args[0]);
+    ahead_command_ = next && next->first_key > 0 ? next : nullptr;
+  }
+  if (!ahead_command_ || args.size() <= static_cast<size_t>(ahead_command_->first_key) ||
+      db >= store.databases() || ahead_count_ == kLookAhead)
     return;
-  const uint64_t hash = store.ref(args[next->first_key]).hash;
+  const uint64_t hash = store.ref(args[ahead_command_->first_key]).hash;
   const base::Bucket* bucket = store.bucket_of(db, hash);
   store::Store::prefetch(bucket);
   ahead_[ahead_count_++] = {bucket, hash};
+}
+
+void Replay::look_ahead(const persist::AofReader& reader) {
+  if (commands_ < ahead_until_) return;
+  ahead_until_ = commands_;
+  reader.look_ahead(kLookAhead, [&](Args words) {
+    ++ahead_until_;
+    look_ahead(reader.database(), words);
+  });
+  fetch_ahead();
 }
 
 void Replay::fetch_ahead() {

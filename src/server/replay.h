@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "persist/aof_reader.h"
 #include "server/session.h"
 
 namespace quoll::server {
@@ -33,6 +34,8 @@ class Replay {
   static constexpr size_t kLookAhead = 16;
   void look_ahead(store::DbIndex db, Args args);
   void fetch_ahead();
+  // The same of what a reader reads next; to be called before each command.
+  void look_ahead(const persist::AofReader& reader);
   // What is accessed from now on counts as accessed at this time.
   void set_time(base::Millis wall);
   uint64_t commands() const { return commands_; }
@@ -50,6 +53,9 @@ class Replay {
   std::unique_ptr<Session> session_;
   std::array<Ahead, kLookAhead> ahead_;
   size_t ahead_count_ = 0;
+  std::string ahead_name_;  // looked up last: effects repeat themselves
+  const Command* ahead_command_ = nullptr;
+  uint64_t ahead_until_ = 0;  // commands were looked at
   uint64_t commands_ = 0;
 };
 

@@ -36,7 +36,11 @@ base::Result<> ReplicaStream::apply(Bytes bytes) {
   reader_.feed(std::string(bytes));
   persist::AofCommand command;
   persist::AofReader::Step step;
-  while ((step = reader_.next(command)) == persist::AofReader::Step::command) run(command);
+  const auto next = [&] {
+    replay_.look_ahead(reader_);
+    return reader_.next(command);
+  };
+  while ((step = next()) == persist::AofReader::Step::command) run(command);
   pass_on(bytes, reader_.valid_bytes() - before);
   if (!foreign_.empty()) server_.replication().feed().relayed_foreign(std::exchange(foreign_, {}));
   if (step != persist::AofReader::Step::damaged) return {};

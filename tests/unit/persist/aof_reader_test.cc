@@ -198,6 +198,37 @@ TEST_CASE("offsets count from where the reader was put") {
         "set the 'aof-load-truncated' configuration option to yes and restart the server.");
 }
 
+TEST_CASE("what comes next is looked at ahead, and still read") {
+  AofReader reader;
+  const auto seen = [&](size_t commands) {
+    std::string all;
+    reader.look_ahead(commands, [&](base::Args words) {
+      for (base::Bytes word : words) all.append(word).append(" ");
+      all += "| ";
+    });
+    return all;
+  };
+  const std::string torn = line({"SET", "b", "22"});
+  CHECK(seen(5).empty());
+  reader.feed(kSelect0 + kSetLine + line({"MSET", "a", "1", "b", "2"}) + torn.substr(0, 20));
+  CHECK(seen(5) == "SELECT 0 | SET a 1 | MSET a 1 | ");
+  CHECK(seen(2) == "SELECT 0 | SET a 1 | ");
+  AofCommand command;
+  REQUIRE(reader.next(command) == AofReader::Step::command);
+  CHECK(command.args[0] == "SET");
+  CHECK(seen(5) == "MSET a 1 | ");
+  REQUIRE(reader.next(command) == AofReader::Step::command);
+  CHECK(command.args.size() == 5);
+  CHECK(reader.next(command) == AofReader::Step::starved);
+  CHECK(seen(5).empty());  // in the middle of a command
+  reader.feed(torn.substr(20) + kSetLine + "damage");
+  REQUIRE(reader.next(command) == AofReader::Step::command);
+  CHECK(command.args[2] == "22");
+  CHECK(seen(5) == "SET a 1 | ");
+  REQUIRE(reader.next(command) == AofReader::Step::command);
+  CHECK(reader.next(command) == AofReader::Step::damaged);
+}
+
 TEST_CASE("large arguments and many of them, in pieces") {
   std::string bytes;
   std::vector<std::string> args = {"RPUSH", std::string(3'000'000, 'v')};
