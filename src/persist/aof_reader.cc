@@ -125,6 +125,11 @@ AofReader::Step AofReader::next(AofCommand& command) {
       }
     }
     const Progress progress = read_item();
+    const bool all_read = progress == Progress::starved && pos_ == 0 && start_ == window_.size();
+    if (all_read && window_.capacity() > kAofWindowKeptMax) {
+      window_ = {};
+      start_ = 0;
+    }
     if (progress == Progress::starved) return Step::starved;
     if (progress == Progress::damaged) return Step::damaged;
   }

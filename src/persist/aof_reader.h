@@ -33,6 +33,7 @@ namespace quoll::persist {
 constexpr size_t kAofAnnotationMax = 1023;  // bytes of a line beginning with '#'; Redis's bound
 constexpr int64_t kAofArgsMax = INT32_MAX;
 constexpr int64_t kAofBulkBytesMax = int64_t{512} << 20;  // unless the server allows longer ones
+constexpr size_t kAofWindowKeptMax = 1024 * 1024;         // bytes of room while nothing is in it
 constexpr size_t kAofAheadWords = 3;                      // of a command that is looked at ahead
 constexpr size_t kAofResyncTriesMax = 4096;  // places looked at for commands behind a torn tail
 

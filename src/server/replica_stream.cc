@@ -20,6 +20,9 @@ persist::AofReaderOptions reader_options(const Server& server, store::DbIndex da
   return options;
 }
 
+// Of buffers, in bytes: what a large value took is given back.
+constexpr size_t kRoomKeptMax = 1024 * 1024;
+
 // Primaries older than 7 send scripts as they came.
 bool runs_script(const CommandSpec& spec) {
   return spec.name == "eval" || spec.name == "evalsha" || spec.name == "fcall";
@@ -111,6 +114,7 @@ void ReplicaStream::pass_on(Bytes bytes, uint64_t applied) {
   const uint64_t fresh = applied - held_.size();
   feed.relay(bytes.substr(0, fresh));
   held_ = bytes.substr(fresh);
+  if (held_.capacity() > kRoomKeptMax && held_.size() < kRoomKeptMax) held_.shrink_to_fit();
 }
 
 }  // namespace quoll::server

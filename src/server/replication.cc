@@ -33,6 +33,7 @@ Replication::Replication(Server& server)
       replicas_(server, *this),
       following_(server, *this),
       waits_(server, *this),
+      own_keys_(server.store()),
       failover_(server, *this) {}
 
 // --- history -----------------------------------------------------------------------------------
@@ -121,7 +122,10 @@ void Replication::start() {
   if (primary.host.empty()) return;
   feed_.set_encoding(false);
   following_.follow(primary.host, static_cast<uint16_t>(primary.port));
+  part_changed();
 }
+
+void Replication::part_changed() { own_keys_.begin(following() && !read_only()); }
 
 void Replication::follow(const std::string& host, uint16_t port) {
   server_.config().replicaof = {.host = host, .port = port};
@@ -136,6 +140,7 @@ void Replication::follow(const std::string& host, uint16_t port) {
   }
   feed_.set_encoding(false);
   following_.follow(host, port);
+  part_changed();
 }
 
 void Replication::hand_over_to(const std::string& host, uint16_t port) {
@@ -144,6 +149,7 @@ void Replication::hand_over_to(const std::string& host, uint16_t port) {
   following_.set_database(0);
   feed_.set_encoding(false);
   following_.follow(host, port, true);
+  part_changed();
 }
 
 void Replication::promote() {
@@ -162,6 +168,7 @@ void Replication::promote() {
   has_history_ = true;
   change_id();
   feed_.set_encoding(true);
+  part_changed();
   log::notice(
       "Setting secondary replication ID to {}, valid up to offset: {}. New replication ID "
       "is {}",
@@ -362,6 +369,7 @@ void Replication::tick() {
   following_.tick();
   replicas_.tick();
   failover_.tick();
+  own_keys_.expire(server_.now());
   const base::Millis now = server_.now();
   if (now - second_ms_ < 1000) return;
   second_ms_ = now;
@@ -374,6 +382,7 @@ void Replication::tick() {
     if (!failover_.holds_stream() && server_.paused() == PauseKind::none) feed_.ping();
     return;
   }
+  ping_ms_ = now;  // who comes next is sent the first one a period later
   const int64_t ttl = settings.repl_backlog_ttl_seconds;
   if (ttl == 0 || now - alone_since_ms_ <= ttl * 1000) return;
   // From here on the offset stands still while the data change: the id must not mean them.

@@ -24,6 +24,7 @@
 #include "cluster/replica_feed.h"
 #include "server/failover.h"
 #include "server/following.h"
+#include "server/own_keys.h"
 #include "server/replicas.h"
 #include "server/waits.h"
 
@@ -47,6 +48,8 @@ class Replication {
   void hand_over_to(const std::string& host, uint16_t port);
   bool following() const { return following_.active(); }
   bool read_only() const;
+  // We follow another server or none, or clients may write or not.
+  void part_changed();
   // maxmemory is the primary's business.
   bool ignores_maxmemory() const;
 
@@ -66,6 +69,7 @@ class Replication {
   Following& link() { return following_; }
   const Following& link() const { return following_; }
   Waits& waits() { return waits_; }
+  OwnKeys& own_keys() { return own_keys_; }
   Failover& failover() { return failover_; }
   void publish(base::Args line);
   void ask_for_acks();
@@ -126,6 +130,7 @@ class Replication {
   Replicas replicas_;
   Following following_;
   Waits waits_;
+  OwnKeys own_keys_;
   Failover failover_;
   uint64_t foreign_seen_ = 0;
   bool acks_wanted_ = false;

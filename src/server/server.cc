@@ -82,6 +82,7 @@ Server::Server(const host::Host& host, Config config, Families families)
   store_.commits().add_sink(notifier_);
   store_.commits().add_sink(persistence_.unsettled());
   store_.commits().add_sink(replication_->feed());
+  store_.commits().add_sink(replication_->own_keys());
   store_.commits().add_sink(changes_->stream());
   gate_.on_open([](Session& session) { session.gate_opened(); });
   host_.loop.on_turn_end([this] { end_turn(); });
@@ -199,9 +200,13 @@ void Server::watch_settings() {
   });
   config_.on_change({"data-encryption-key-file"}, [this] { return persistence_.load_keys(); });
   config_.on_change({"cluster-secret-file"}, [this] { return cluster_secrets_.load(); });
-  config_.on_change({"port", "bind"}, [this] {
+  config_.on_change({"port", "bind"}, [this, port = settings().port]() mutable -> base::Result<> {
     apply_settings();
-    return listen_again();
+    auto done = listen_again();
+    if (!done && settings().port == port)
+      return base::Error{"Failed to bind to specified addresses."};
+    if (done) port = settings().port;
+    return done;
   });
   auto secure = [this]() -> base::Result<> {
     auto done = configure_tls();
@@ -223,6 +228,10 @@ void Server::watch_settings() {
   config_.on_change({"activedefrag"}, [this]() -> base::Result<> {
     if (settings().activedefrag && !Defragmenter::obstacle().empty())
       return base::Error{std::string(Defragmenter::obstacle())};
+    return {};
+  });
+  config_.on_change({"replica-read-only"}, [this]() -> base::Result<> {
+    replication_->part_changed();
     return {};
   });
   config_.on_change({"requirepass"}, [this]() -> base::Result<> {
@@ -396,8 +405,7 @@ void Server::reclaim() {
   base::Nanos budget = background_budget(begin, kReclaimBudget);
   while (store_.reclaim() || tracking_.reclaim())
     if (host_.clock.steady() - begin >= budget) break;
-  if (store_.reclaiming() || tracking_.reclaiming())
-    host_.loop.turn_again();
+  if (store_.reclaiming() || tracking_.reclaiming()) host_.loop.turn_again();
 }
 
 void Server::defragment() {

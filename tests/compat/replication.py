@@ -464,6 +464,42 @@ def test_expired_keys_go_by_the_primary():
         eventually(lambda: replica.call("DBSIZE") == 0, "the primary's DEL came", 10)
 
 
+def test_keys_of_a_writable_replica_expire():
+    """Its primary does not know of them; what the primary has goes when the primary says so."""
+    for binary in (OURS, REFERENCE):
+        with Node(REFERENCE, BASE) as a, Node(binary, BASE + ["--replica-read-only", "no"]) as b:
+            primary, replica = a.start().connect(), b.start().connect()
+            follow(replica, a.port)
+            wait_linked(replica)
+            primary.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+            primary.call("SET", "theirs", "1", "PX", "50")
+            wait_equal(primary, replica)
+            for log in ("no", "yes"):
+                replica.call("CONFIG", "SET", "appendonly", log)
+                replica.call("SET", "short", "1", "PX", "50")
+                replica.call("SET", "longer", "1", "PX", "50")
+                replica.call("PERSIST", "longer")
+                replica.call("EVAL", "redis.call('HSET', KEYS[1], 'f', 'v') redis.call('PEXPIRE', KEYS[1], 50)", "1", "scripted")
+                eventually(lambda: replica.call("DBSIZE") == 2, "short and scripted go", 10)
+                check_equal(replica.call("GET", "longer"), b"1")
+            replica.call("CONFIG", "SET", "replica-read-only", "yes")
+            check_equal(replica.call("DBSIZE"), 2, "what the primary has is still held")
+
+
+def test_a_large_value_does_not_stay_in_buffers():
+    with Node(OURS, BASE) as a, Node(OURS, BASE) as b:
+        primary, replica = a.start().connect(), b.start().connect()
+        follow(replica, a.port)
+        wait_linked(replica)
+        primary.call("SET", "large", b"x" * (32 << 20))
+        primary.call("SET", "small", "x")
+        wait_equal(primary, replica)
+        primary.call("DEL", "large")
+        wait_equal(primary, replica)
+        used = lambda one: int(info(one, "used_memory")) - int(info(one, "mem_replication_backlog"))
+        eventually(lambda: used(replica) < used(primary) + (4 << 20), "no room for it is kept", 10)
+
+
 def test_messages_and_blocked_readers():
     with Node(OURS, BASE) as a, Node(REFERENCE, BASE) as b, Node(OURS, BASE) as c:
         primary, theirs, ours = [node.start().connect() for node in (a, b, c)]
@@ -581,6 +617,23 @@ def test_shutdown_waits_for_replicas():
         b.child.send_signal(signal.SIGCONT)
         check_equal(a.child.wait(15), 0)
         check_equal(replica.call("GET", "last"), b"words")
+
+
+def test_all_who_asked_for_a_shutdown_hear_that_it_failed():
+    with Node(OURS, BASE + ["--shutdown-timeout", "20"]) as a, Node(REFERENCE, BASE) as b:
+        primary, replica = a.start().connect(), b.start().connect()
+        follow(replica, a.port)
+        wait_equal(primary, replica)
+        b.child.send_signal(signal.SIGSTOP)
+        primary.call("SET", "last", "word")
+        asking = [a.connect() for _ in range(2)]
+        for one in asking:
+            one.send(resp.encode(["SHUTDOWN", "NOSAVE"]))
+        eventually(lambda: info(primary, "blocked_clients") == "2", "both wait")
+        check_equal(primary.call("SHUTDOWN", "ABORT"), b"OK")
+        for one in asking:
+            check(one.read(timeout=3).startswith(b"-ERR Errors trying to SHUTDOWN"), "both hear of it")
+        b.child.send_signal(signal.SIGCONT)
 
 
 def test_effects_redis_has_no_words_for():
