@@ -44,6 +44,10 @@ class HeldForClient {
     bytes_ += bytes;
     ClientMemory::add(bytes);
   }
+  void subtract(size_t bytes) {
+    bytes_ -= bytes;
+    ClientMemory::subtract(bytes);
+  }
 
  private:
   size_t bytes_ = 0;

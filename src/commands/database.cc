@@ -59,7 +59,7 @@ void keys(Call& call) {
       call.reply.bulk(entry->key());
       ++count;
     });
-  } while (cursor != 0);
+  } while (cursor != 0 && !call.session.reply_in_vain());
   call.reply.end_deferred(wire::ReplyWriter::Kind::array, count);
 }
 

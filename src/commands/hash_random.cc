@@ -10,7 +10,6 @@ namespace {
 
 // Drawing until this share of a table is met costs less than walking all of it.
 constexpr uint64_t kDrawnShareMin = 3;
-constexpr uint64_t kRepliesBetweenLooks = 1024;  // whether the client is still there
 
 auto drawer_of(const Call& call) {
   return [&random = call.server.host().random] { return random.draw(); };
@@ -41,7 +40,7 @@ class Drawing {
     header(wanted);
     for (uint64_t i = 0; i < wanted; ++i) {
       reply(one());
-      if (i % kRepliesBetweenLooks == 0 && call_.session.closing()) return;
+      if (i % server::kRepliesBetweenLooks == 0 && call_.session.reply_in_vain()) return;
     }
   }
 

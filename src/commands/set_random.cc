@@ -151,7 +151,10 @@ void srandmember_many(Call& call) {
   auto wanted = static_cast<uint64_t>(-count);
   call.reply.array(wanted);
   auto draw = drawer(call);
-  for (uint64_t i = 0; i < wanted; ++i) reply_member(call, set->random(draw));
+  for (uint64_t i = 0; i < wanted; ++i) {
+    reply_member(call, set->random(draw));
+    if (i % server::kRepliesBetweenLooks == 0 && call.session.reply_in_vain()) return;
+  }
 }
 
 }  // namespace

@@ -60,6 +60,7 @@ void random_repeated(Call& call, const ZSet& zset, uint64_t count, bool scores) 
     visit_rank(zset, random.draw() % zset.size(), [&](const PackedItem& member, double score) {
       reply_element(call, member, score, scores);
     });
+    if (i % server::kRepliesBetweenLooks == 0 && call.session.reply_in_vain()) return;
   }
 }
 

@@ -63,7 +63,9 @@ MemoryOverview memory_overview(Server& server) {
   // What of the stream is kept only because a replica has not got it yet is that replica's.
   view.backlog = server.replication().feed().backlog().footprint();
   const auto backlog_max = static_cast<size_t>(server.settings().repl_backlog_size);
-  const size_t lag = view.backlog - std::min(view.backlog, backlog_max);
+  const size_t lag = server.replication().replicas().any()
+                         ? view.backlog - std::min(view.backlog, backlog_max)
+                         : 0;
   view.backlog -= lag;
   view.replicas += server.replication().replicas().buffer_bytes() + lag;
   view.unwritten = server.persistence().waiting_bytes();

@@ -27,6 +27,7 @@ bool PubSub::subscribe(Session& session, Kind kind, Bytes name) {
   listed->second.push_back(&session);
   shard_channels_ += shard && fresh;
   ++session.subscriptions;
+  session.subscriptions_held.add(kSubscriptionBytes + 2 * name.size());
   return true;
 }
 
@@ -43,6 +44,7 @@ bool PubSub::unsubscribe(Session& session, Kind kind, Bytes name) {
     if (kind == Kind::shard) --shard_channels_;
     if (kind == Kind::shard && list.empty()) shards_.erase(base::key_slot(name));
   }
+  session.subscriptions_held.subtract(kSubscriptionBytes + 2 * at->size());
   mine->erase(at);
   if (--session.subscriptions == 0) own_.erase(session.id);
   return true;

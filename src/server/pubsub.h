@@ -18,6 +18,9 @@
 
 namespace quoll::server {
 
+// About what a subscription takes beside two copies of its name.
+constexpr size_t kSubscriptionBytes = 200;
+
 class PubSub {
  public:
   enum class Kind : uint8_t { channel, pattern, shard };

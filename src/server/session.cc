@@ -424,13 +424,15 @@ uint64_t Session::sendable_offset() {
 }
 
 void Session::flush() {
-  if (!closing_) send_on(0);
+  if (closing_) return;
+  if (over_hard_limit(out_.size())) return close_for_output();
+  send_on(0);
 }
 
 std::span<const base::Bytes> Session::begin_flush(std::span<base::Bytes> room) {
   // Twice in one queue, it would send the same bytes twice.
   QUOLL_CHECK(std::exchange(flush_queued_, false));
-  if (closing_ || send_blocked_) return {};
+  if (closing_ || send_blocked_ || over_hard_limit(out_.size())) return {};
   return room.first(gather(room.first(kGatherParts)));
 }
 
@@ -497,7 +499,22 @@ void Session::writable() {
   running_ ? output_written() : flush();
 }
 
-// client-output-buffer-limit: hard at once, soft when exceeded without pause for its seconds.
+// client-output-buffer-limit. What commands reply counts before any of it is sent, as in Redis.
+bool Session::over_hard_limit(size_t held) const {
+  const uint64_t limit = server_.settings().client_output_buffer_limit[subscribed() ? 2 : 0].hard;
+  return __builtin_expect(limit != 0 && held > limit, 0) && id != 0 && !is_replica();
+}
+
+void Session::close_for_output() {
+  ++server_.stats().output_buffer_limit_disconnections;
+  log::warning(
+      "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer "
+      "limits.",
+      id, peer_->remote_address());
+  close_soon();
+}
+
+// Hard at once, soft when exceeded without pause for its seconds.
 void Session::check_output_limits() {
   if (is_replica()) return;  // see Replicas
   size_t held = out_.footprint();
@@ -508,18 +525,11 @@ void Session::check_output_limits() {
     return close_soon();
   }
   const auto& limits = server_.settings().client_output_buffer_limit[subscribed() ? 2 : 0];
-  bool hard = limits.hard != 0 && held > limits.hard;
   bool soft = limits.soft != 0 && held > limits.soft;
   if (!soft) soft_limit_since_ms_ = 0;
   if (soft && soft_limit_since_ms_ == 0) soft_limit_since_ms_ = server_.now();
   bool soft_due = soft && server_.now() - soft_limit_since_ms_ > limits.soft_seconds * 1000;
-  if (!hard && !soft_due) return;
-  ++server_.stats().output_buffer_limit_disconnections;
-  log::warning(
-      "Client id={} addr={} scheduled to be closed ASAP for overcoming of output buffer "
-      "limits.",
-      id, peer_->remote_address());
-  close_soon();
+  if (over_hard_limit(held) || soft_due) close_for_output();
 }
 
 void Session::close_after_reply() {
@@ -546,6 +556,7 @@ void Session::close_soon() {
 
 size_t Session::footprint() const {
   size_t bytes = sizeof *this + parser_.own_bytes() + out_.footprint() + transaction.bytes +
+                 transaction.watched_held.bytes() + subscriptions_held.bytes() +
                  name.capacity() + library_name.capacity() + library_version.capacity();
   for (const OwnedArgs& line : pending_) bytes += line.bytes();
   if (parked_) bytes += parked_->line.bytes();

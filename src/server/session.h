@@ -59,7 +59,8 @@ class OutSource {
 // Why a session does not run commands now.
 enum class Postponed : uint8_t { no, paused, blocked };
 
-constexpr size_t kGatherParts = 16;  // chunks per gathered write: 256 KiB
+constexpr uint64_t kRepliesBetweenLooks = 1024;  // elements: whether they are in vain
+constexpr size_t kGatherParts = 16;              // chunks per gathered write: 256 KiB
 
 class Session final : public host::PeerEvents {
  public:
@@ -142,6 +143,8 @@ class Session final : public host::PeerEvents {
   void close_after_reply();
   // At once, or behind the whole reply of the command that runs.
   void end();
+  // Nobody reads what a command goes on to reply: the client is gone, or gets more than it may.
+  bool reply_in_vain() const { return closing_ || over_hard_limit(out_.size()); }
   bool closing() const { return closing_; }
   // Memory of the large arguments in the commands being run.
   size_t request_bytes() const { return batch_.held_bytes(); }
@@ -218,6 +221,7 @@ class Session final : public host::PeerEvents {
   Transaction transaction;
   uint8_t tracking = 0;        // TrackingFlag bits; Tracking keeps the rest
   uint32_t subscriptions = 0;  // channels and patterns; PubSub keeps the lists
+  base::HeldForClient subscriptions_held;  // and prefixes that are tracked
   Command* last_command = nullptr;
   uint64_t bytes_in = 0;
   uint64_t commands_run = 0;
@@ -249,6 +253,8 @@ class Session final : public host::PeerEvents {
   void send_on(size_t sent);
   void flush_later();
   void check_output_limits();
+  bool over_hard_limit(size_t held) const;
+  void close_for_output();
 
   Server& server_;
   std::unique_ptr<host::Peer> peer_;

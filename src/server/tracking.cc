@@ -96,6 +96,7 @@ bool Tracking::enable(Session& session, const Mode& mode, std::string& error) {
   tracker.redirect = mode.redirect;
   for (Bytes name : wanted) {
     if (!tracker.prefixes.emplace(name).second) continue;
+    session.subscriptions_held.add(kTrackedPrefixBytes + 2 * name.size());
     auto at = prefixes_.find(name);
     if (at == prefixes_.end()) {
       at = prefixes_.emplace(std::string(name), Prefix{}).first;
@@ -120,6 +121,7 @@ void Tracking::disable(Session& session) {
   for (const std::string& name : tracker->second.prefixes) {
     auto at = prefixes_.find(name);
     at->second.sessions.erase(session.id);
+    session.subscriptions_held.subtract(kTrackedPrefixBytes + 2 * name.size());
     if (!at->second.sessions.empty()) continue;
     auto size = prefix_sizes_.find(name.size());
     if (--size->second == 0) prefix_sizes_.erase(size);

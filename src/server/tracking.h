@@ -49,6 +49,9 @@ enum TrackingFlag : uint8_t {
 constexpr uint64_t kTrackingSlack = 1024;     // keys
 constexpr unsigned kTrackingEvictMax = 1000;  // keys
 
+// About what a prefix of a broadcasting client takes beside two copies of it.
+constexpr size_t kTrackedPrefixBytes = 250;
+
 class Tracking final : public store::CommitSink {
  public:
   explicit Tracking(Server& server) : server_(server) {}

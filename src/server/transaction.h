@@ -92,6 +92,7 @@ struct Transaction {
   bool dirty = false;    // a watched key changed: EXEC replies null
   std::vector<QueuedCommand> queue;
   std::vector<WatchedKey> watched;
+  base::HeldForClient watched_held;
   size_t bytes = 0;
   SlotUse slots;  // of the queued commands; only kept in a cluster
 

@@ -15,6 +15,7 @@ void WatchTable::watch(Session& session, Bytes key, base::Millis now) {
   if (session.transaction.watched.empty()) ++sessions_;
   session.transaction.watched.push_back({session.db, std::string(key), absent});
   watchers_[{session.db, std::string(key)}].push_back(&session);
+  session.transaction.watched_held.add(kWatchedKeyBytes + 2 * key.size());
   listen(true);
 }
 
@@ -27,6 +28,7 @@ void WatchTable::unwatch(Session& session) {
     if (at->second.empty()) watchers_.erase(at);
   }
   session.transaction.watched.clear();
+  session.transaction.watched_held = {};
   --sessions_;
   listen(!watchers_.empty());
 }

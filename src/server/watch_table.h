@@ -15,6 +15,9 @@
 
 namespace quoll::server {
 
+// About what a watched key takes beside its two copies.
+constexpr size_t kWatchedKeyBytes = sizeof(WatchedKey) + 160;
+
 class WatchTable final : public store::CommitSink {
  public:
   explicit WatchTable(const store::Store& store) : store_(store) {}

@@ -9,7 +9,7 @@ import contextlib
 
 import resp
 from persistence import Node, compare, contents, info
-from server import OURS, Results, ServerUnderTest, check, check_equal, eventually
+from server import OURS, REFERENCE, Results, ServerUnderTest, check, check_equal, eventually
 
 MIB = 1 << 20
 # Data above the limit that may be seen between commands: what one command brought, and what the
@@ -205,6 +205,63 @@ def test_clients_are_limited():
         eventually(lambda: b"name=modest" not in one.call("CLIENT", "LIST"), "others go for one that may not", timeout=20)
         check(b"name=spared" in one.call("CLIENT", "LIST"), "CLIENT NO-EVICT")
         check("Evicting client" in server.log(), server.log())
+
+
+def test_what_clients_have_remembered_counts():
+    """Watched keys, subscriptions and tracked prefixes; they count no more when they are given up."""
+    with ServerUnderTest(args=BASE) as server:
+        one = server.connect()
+        held = lambda: number(one, "mem_clients_normal")
+        before = held()
+        for begin, end in ((["WATCH"], ["UNWATCH"]), (["SUBSCRIBE"], ["UNSUBSCRIBE"]), (["PSUBSCRIBE"], ["PUNSUBSCRIBE"]),
+                           (["SSUBSCRIBE"], ["SUNSUBSCRIBE"])):
+            holder = server.connect()
+            for i in range(500):
+                holder.call(*begin, "name:%d" % i)
+            check(held() > before + 500 * 100, "%s: %d bytes" % (begin[0], held() - before))
+            if begin[0] == "WATCH":
+                holder.call(*end)
+            else:
+                for i in range(500):
+                    holder.call(*end, "name:%d" % i)
+            check(held() < before + 10000, "%s: %d bytes" % (end[0], held() - before))
+            holder.close()
+        one.call("CONFIG", "SET", "maxmemory-clients", "200000")
+        for command in (["WATCH"], ["SUBSCRIBE"], ["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX"]):
+            greedy, ended = server.connect(), False
+            if command[0] == "CLIENT":
+                greedy.call("HELLO", "3")
+            try:
+                for i in range(5000):
+                    greedy.call(*command, "name:%05d" % i)
+            except (resp.Closed, OSError):
+                ended = True
+            check(ended, "%s goes on for ever" % command[0])
+
+
+def test_replies_beyond_the_output_limit_are_not_sent():
+    """As in Redis: also of a client that would read them, and before they are all made."""
+    for binary in (OURS, REFERENCE):
+        with ServerUnderTest(binary, args=BASE + ["--client-output-buffer-limit", "normal 100000 0 0"]) as server:
+            one = server.connect()
+            one.call("RPUSH", "fits", *["x" * 1000] * 90)
+            one.call("RPUSH", "large", *["x" * 1000] * 150)
+            one.call("HSET", "hash", "field", "value")
+            one.call("SADD", "set", "member")
+            one.call("ZADD", "zset", "1", "member")
+            for i in range(2000):
+                one.call("SET", "a key with a long name that takes some room in a reply:%d" % i, "x")
+            check_equal(len(one.call("LRANGE", "fits", "0", "-1")), 90, binary)
+            for command in (["LRANGE", "large", "0", "-1"], ["HRANDFIELD", "hash", "-999999999"], ["SRANDMEMBER", "set", "-999999999"],
+                            ["ZRANDMEMBER", "zset", "-999999999"], ["KEYS", "*"]):
+                reader = server.connect(timeout=20)
+                reader.send(resp.encode(command))
+                check_equal(reader.read_until_closed(20), b"", "%s: %s" % (binary, command[0]))
+            reader = server.connect(timeout=20)
+            reader.send(b"".join(resp.encode(command) for command in (
+                ["MULTI"], ["SET", "first", "1"], ["LRANGE", "large", "0", "-1"], ["SET", "second", "1"], ["EXEC"])))
+            check(b"xxx" not in reader.read_until_closed(20), binary)
+            check_equal(one.call("EXISTS", "first", "second"), 2, "a transaction is whole")
 
 
 def test_percent_of_maxmemory_for_clients():
