@@ -20,6 +20,7 @@ namespace {
 
 constexpr base::Millis kSaveRetryMs = 5000;  // after a failed save, as in Redis
 constexpr const char* kBackupGivenUp = "the backup was given up";
+constexpr const char* kFlushed = "all data were flushed";
 
 }  // namespace
 
@@ -138,9 +139,19 @@ void Persistence::stream(MakeStream make, host::OnDone done) {
            .make = std::move(make)});
 }
 
+void Persistence::flushed_all() {
+  save_wanted_ = true;
+  if (job_ && current_.until_flush && job_->walking()) job_->abandon(kFlushed);
+}
+
 void Persistence::save_as(bool background, host::OnDone done) {
   saving_ = true;
   auto ended = [this, background, done = std::move(done)](base::Result<> result) {
+    if (!result && result.error() == kFlushed) {
+      log::notice("Background saving given up: {}", kFlushed);
+      saving_ = false;
+      return;
+    }
     if (!result)
       log::warning("{} error: {}", background ? "Background saving" : "Saving", result.error());
     else
@@ -152,6 +163,7 @@ void Persistence::save_as(bool background, host::OnDone done) {
   request({.path = server_.settings().dbfilename,
            .temporary = fmt::format("temp-{}.rdb", server_.host().process.pid()),
            .aof_base = false,
+           .until_flush = background,
            .done = std::move(ended),
            .make = [this] {
              changes_at_begin_ = server_.store().commits().total_changes();

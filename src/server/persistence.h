@@ -60,8 +60,8 @@ class Persistence {
   // BGSAVE: begins at once, or when what runs now has ended.
   void save_in_background();
   // All data are gone: where save points are set the file shall not bring them back, however few
-  // changes that was.
-  void flushed_all() { save_wanted_ = true; }
+  // changes that was. A BGSAVE under way, which would show them, is given up.
+  void flushed_all();
   bool saving() const { return saving_; }
   bool snapshot_active() const { return job_ != nullptr; }
   // Whether a command that changes the key must wait because the snapshot has much of the value to
@@ -212,6 +212,7 @@ class Persistence {
     bool aof_base = false;
     bool backup = false;
     bool checkpoint = false;
+    bool until_flush = false;
     host::OnDone done;
     MakeStream make;  // at the instant the snapshot shows; nothing: `path`, by way of `temporary`
   };

@@ -472,7 +472,9 @@ def test_flush_and_swap_during_a_snapshot():
         digest = one.call("DEBUG", "DIGEST")
         one.call("BGSAVE")
         one.call("SWAPDB", "0", "3")
-        one.call("FLUSHALL")
+        for database in ("3", "0"):  # FLUSHALL would give the save up
+            one.call("SELECT", database)
+            one.call("FLUSHDB")
         one.call("DEBUG", "POPULATE", "100", "other")
         eventually(lambda: info(one, "rdb_bgsave_in_progress") == "0", "the save ends", timeout=30)
         node.kill()
@@ -643,6 +645,21 @@ def test_what_was_flushed_does_not_come_back():
             eventually(empty, "the file is empty, too")
             node.kill()
             check_equal(node.start().connect().call("DBSIZE"), 0, binary)
+
+
+def test_a_flush_gives_up_the_save_under_way():
+    """It would bring back what is gone; and it is no failure of saving."""
+    for binary in (OURS, REFERENCE):
+        with Node(binary, ["--save", "", "--rdb-key-save-delay", "1000"]) as node:
+            one = node.start().connect()
+            one.call("DEBUG", "POPULATE", "5000")
+            one.call("BGSAVE")
+            check_equal(info(one, "rdb_bgsave_in_progress"), "1", binary)
+            one.call("FLUSHALL")
+            eventually(lambda: info(one, "rdb_bgsave_in_progress") == "0", "it ends at once", 2)
+            check(not os.path.exists(os.path.join(node.dir, "dump.rdb")), binary)
+            check_equal(info(one, "rdb_last_bgsave_status"), "ok", binary)
+            check_equal(one.call("SET", "x", "y"), b"OK")
 
 
 def test_loading_answers():
