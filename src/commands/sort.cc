@@ -246,8 +246,9 @@ bool Sorter::sort(const store::Entry* entry) {
     gather_slice(entry, options_.descending);
     return true;
   }
-  if (unsorted && options_.store != 0) {
-    // What is kept must not depend on the order in which a set happens to lie.
+  if (unsorted && (options_.store != 0 || call_.server.scripts().running())) {
+    // What is kept must not depend on the order in which a set happens to lie, nor what a script
+    // does with it.
     unsorted = by_pattern_ = false;
     alpha_ = true;
   }

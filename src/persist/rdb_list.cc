@@ -127,6 +127,7 @@ bool decode_node(wire::RdbReader& in, const data::Packing& packing, List& list) 
     return in.fail("Quicklist integrity check failed");
   if (!in.string(block, scratch)) return false;
   if (container == static_cast<uint64_t>(RdbNode::plain)) {
+    if (block.bytes.empty()) return in.fail("Quicklist integrity check failed");  // as Redis
     list.open_quicklist().append_plain(base::Blob::copy_of(block.bytes));
     return true;
   }

@@ -270,6 +270,7 @@ class Server {
   void close_idle();
   void measure_turn();
   void prepare_end();
+  void tell_ending_failed();
   void end_now();
   void let_go_on();
 
@@ -334,7 +335,8 @@ class Server {
   bool stopping_ = false;
   uint8_t writes_held_ = 0;  // HoldWrites bits
   Ending ending_how_;
-  base::Millis replicas_until_ = 0;  // the end waits for replicas; 0: it does not
+  std::vector<host::Task> ending_failed_;  // who waits for the end
+  base::Millis replicas_until_ = 0;        // the end waits for replicas; 0: it does not
   Acl acl_{*this};
   host::TlsTransport tls_{host_.transport, host_.loop, host_.clock};
   BusTransport bus_transport_{host_.transport, tls_, host_.clock, config_};

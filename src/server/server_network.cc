@@ -260,6 +260,7 @@ void Server::refuse_cross_protocol(Session& session) {
 
 void Server::shut_down(const std::string& reason, Ending how) {
   if (stopping_) return;
+  if (how.failed) ending_failed_.push_back(std::move(how.failed));
   if (ending_) {
     // Asked again, and now without waiting for replicas.
     if (replicas_until_ != 0 && how.now) prepare_end();
@@ -283,8 +284,13 @@ bool Server::abort_shut_down() {
   ending_ = false;
   hold_writes(HoldWrites::ending, false);
   log::notice("Shutdown manually aborted.");
-  if (ending_how_.failed) ending_how_.failed();
+  tell_ending_failed();
   return true;
+}
+
+// To everybody who asked for it.
+void Server::tell_ending_failed() {
+  for (const host::Task& failed : std::exchange(ending_failed_, {})) failed();
 }
 
 base::Millis Server::shut_down_in() const {
@@ -303,7 +309,7 @@ void Server::prepare_end() {
     ending_ = false;
     freeze(Freeze::ending, false);
     hold_writes(HoldWrites::ending, false);
-    if (ending_how_.failed) ending_how_.failed();
+    tell_ending_failed();
   };
   // Switched on a moment ago: what was acknowledged since is in no file yet.
   if (settings().appendonly && persistence_.rewriting() && !persistence_.durable_seq()) {

@@ -344,6 +344,7 @@ def test_debug_switches_act():
         one.call("DEBUG", "SET-SKIP-CHECKSUM-VALIDATION", "1")
         check_equal(one.call("RESTORE", "r", "0", broken), b"OK")
         check(one.raw("RESTORE", "s", "0", b"\x0e\x01\x07" + payload[-10:]).startswith(b"-ERR Bad data format"), "a broken value")
+        check(one.raw("RESTORE", "s", "0", b"\x12\x01\x01\x00" + payload[-10:]).startswith(b"-ERR Bad data format"), "a plain node of nothing")
         check("integrity check failed" in server.log(), server.log())
         check(b"not allowed from script" in one.raw("EVAL", "return redis.call('DEBUG', 'JMAP')", "0"), "DEBUG in a script")
         one.call("DEBUG", "SET-DISABLE-DENY-SCRIPTS", "1")
