@@ -3,6 +3,7 @@
 // form.
 #pragma once
 
+#include "persist/aof_encoder.h"
 #include "persist/rdb_save.h"
 
 namespace quoll::persist {
@@ -10,6 +11,8 @@ namespace quoll::persist {
 class AofSave final : public SnapshotEncoder {
  public:
   explicit AofSave(const SaveOptions& options) : options_(options) {
+    if (options_.annotated_seconds > 0)
+      AofEncoder::append_timestamp(options_.annotated_seconds, out_);
     for (const std::string& code : options_.functions) command({"FUNCTION", "LOAD", code});
   }
 

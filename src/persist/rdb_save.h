@@ -23,6 +23,7 @@ struct SaveOptions {
   enum class Access : uint8_t { none, idle, frequency } access = Access::none;
   std::vector<std::pair<std::string, std::string>> aux;
   std::vector<std::string> functions;  // code of libraries
+  int64_t annotated_seconds = 0;       // unix time an AOF begins with; 0: it does not
 };
 
 class RdbSave final : public SnapshotEncoder {

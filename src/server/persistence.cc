@@ -76,6 +76,8 @@ std::unique_ptr<persist::SnapshotEncoder> Persistence::encoder(bool aof_base,
   options.compress = settings.rdbcompression;
   options.checksum = settings.rdbchecksum;
   options.functions = server_.scripts().libraries().codes();
+  if (settings.aof_timestamp_enabled)
+    options.annotated_seconds = server_.host().clock.wall() / 1000;
   if (aof_base && !settings.aof_use_rdb_preamble)
     return std::make_unique<persist::AofSave>(options);
   using enum EvictionPolicy;

@@ -647,6 +647,20 @@ def test_what_was_flushed_does_not_come_back():
             check_equal(node.start().connect().call("DBSIZE"), 0, binary)
 
 
+def test_a_base_of_commands_begins_with_its_time():
+    for binary in (OURS, REFERENCE):
+        with Node(binary, ["--save", "", "--appendonly", "yes", "--aof-use-rdb-preamble", "no", "--aof-timestamp-enabled", "yes"]) as node:
+            one = node.start().connect()
+            one.call("SET", "k", "v")
+            before = info(one, "aof_rewrites")
+            one.call("BGREWRITEAOF")
+            eventually(lambda: info(one, "aof_rewrites") != before and info(one, "aof_rewrite_in_progress") == "0", "it is rewritten")
+            with open(aof_file(node, "base"), "rb") as file:
+                check(file.read().startswith(b"#TS:"), binary)
+            node.kill()
+            check_equal(node.start().connect().call("GET", "k"), b"v", binary)
+
+
 def test_a_flush_gives_up_the_save_under_way():
     """It would bring back what is gone; and it is no failure of saving."""
     for binary in (OURS, REFERENCE):

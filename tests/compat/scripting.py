@@ -307,7 +307,8 @@ def test_the_caller_of_a_busy_script_changes_nothing_under_it():
                         taken += len(part)
                 except OSError:
                     pass
-                check(taken > 0, name + ": replies came")
+                # Beyond its limit by one turn's replies it gets none of them.
+                check(taken > 0 or name == "over its limit", name + ": replies came")
                 caller.close()
             eventually(lambda: admin.raw("PING") == b"+PONG\r\n", name + ": the server goes on", timeout=20)
             eventually(lambda: admin.raw("PUBSUB", "NUMSUB", "b").endswith(b":0\r\n"), name + ": nobody listens", timeout=20)
