@@ -374,6 +374,7 @@ void Replication::tick() {
   if (now - second_ms_ < 1000) return;
   second_ms_ = now;
   replicas_.keep_alive();
+  if (!replicas_.any()) ping_ms_ = now;  // who comes is sent the first one a period later
   if (following() || !feed_.is_open()) return;
   const Settings& settings = server_.settings();
   if (replicas_.any()) {
@@ -382,7 +383,6 @@ void Replication::tick() {
     if (!failover_.holds_stream() && server_.paused() == PauseKind::none) feed_.ping();
     return;
   }
-  ping_ms_ = now;  // who comes next is sent the first one a period later
   const int64_t ttl = settings.repl_backlog_ttl_seconds;
   if (ttl == 0 || now - alone_since_ms_ <= ttl * 1000) return;
   // From here on the offset stands still while the data change: the id must not mean them.
