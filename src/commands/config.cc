@@ -2,6 +2,7 @@
 #include "commands/config_rewriter.h"
 #include "commands/families.h"
 #include "commands/help.h"
+#include "server/replication.h"
 #include "server/script_cache.h"
 #include "server/script_host.h"
 #include "server/server.h"
@@ -49,6 +50,8 @@ void config_resetstat(Call& call) {
   call.server.acl().refusals() = AclRefusals{};
   call.server.store().counters() = store::StoreCounters{};
   call.server.commands().reset_counters();
+  call.server.replication().counters = {};
+  call.server.persistence().forget_delayed_fsyncs();
   call.server.slot_stats().reset();
   call.server.scripts().cache().reset_evicted();
   call.reply.ok();

@@ -130,6 +130,8 @@ class AofLog final : public store::CommitSink {
   // Memory of what is not written or not synced yet.
   size_t held_bytes() const { return gathered_.capacity() + chunk_memory_ + spare_.capacity(); }
 
+  void forget_delayed_fsyncs() { delayed_fsync_ = 0; }
+
  private:
   struct Chunk {
     std::string bytes;

@@ -84,8 +84,8 @@ void info_stats(Server& server, InfoWriter& out) {
   out.field("pubsub_channels", server.pubsub().channels());
   out.field("pubsub_patterns", server.pubsub().patterns());
   out.field("pubsubshard_channels", server.pubsub().shard_channels());
-  out.zeros("latest_fork_usec", "total_forks", "migrate_cached_sockets",
-            "slave_expires_tracked_keys");
+  out.zeros("latest_fork_usec", "total_forks", "migrate_cached_sockets");
+  out.field("slave_expires_tracked_keys", server.replication().own_keys().tracked());
   out.field("active_defrag_hits", stats.defrag_hits);
   out.field("active_defrag_misses", stats.defrag_misses);
   out.field("active_defrag_key_hits", stats.defrag_key_hits);

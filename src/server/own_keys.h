@@ -25,6 +25,7 @@ class OwnKeys final : public store::CommitSink {
   // Whether clients write here beside a primary. False: nothing is remembered any more.
   void begin(bool beside_primary);
   void absorb(const store::Commit& commit) override;
+  size_t tracked() const { return due_.size(); }
   // Removes those that are due.
   void expire(base::Millis now);
 

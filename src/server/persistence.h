@@ -163,6 +163,9 @@ class Persistence {
     persist::AofLogStats stats{};
   };
   AofInfo aof_info() const;
+  void forget_delayed_fsyncs() {
+    if (aof_) aof_->log.forget_delayed_fsyncs();
+  }
 
  private:
   // The append-only directory and the log in it, while appendonly is on or a rewrite runs.

@@ -482,6 +482,10 @@ def test_keys_of_a_writable_replica_expire():
                 replica.call("EVAL", "redis.call('HSET', KEYS[1], 'f', 'v') redis.call('PEXPIRE', KEYS[1], 50)", "1", "scripted")
                 eventually(lambda: replica.call("DBSIZE") == 2, "short and scripted go", 10)
                 check_equal(replica.call("GET", "longer"), b"1")
+            if binary == OURS:
+                replica.call("SET", "waits", "1", "EX", "100")
+                eventually(lambda: info(replica, "slave_expires_tracked_keys") == "1", "it is remembered")
+                replica.call("DEL", "waits")
             replica.call("CONFIG", "SET", "replica-read-only", "yes")
             check_equal(replica.call("DBSIZE"), 2, "what the primary has is still held")
 
@@ -617,6 +621,17 @@ def test_shutdown_waits_for_replicas():
         b.child.send_signal(signal.SIGCONT)
         check_equal(a.child.wait(15), 0)
         check_equal(replica.call("GET", "last"), b"words")
+
+
+def test_counters_begin_anew():
+    for binary in (OURS, REFERENCE):
+        with Node(binary, BASE) as a, Node(OURS, BASE) as b:
+            primary, replica = a.start().connect(), b.start().connect()
+            follow(replica, a.port)
+            wait_equal(primary, replica)
+            check_equal(info(primary, "sync_full"), "1", binary)
+            primary.call("CONFIG", "RESETSTAT")
+            check_equal([info(primary, name) for name in ("sync_full", "sync_partial_ok", "sync_partial_err")], ["0"] * 3, binary)
 
 
 def test_all_who_asked_for_a_shutdown_hear_that_it_failed():
