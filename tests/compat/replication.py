@@ -484,7 +484,7 @@ def test_keys_of_a_writable_replica_expire():
                 check_equal(replica.call("GET", "longer"), b"1")
             if binary == OURS:
                 replica.call("SET", "waits", "1", "EX", "100")
-                eventually(lambda: info(replica, "slave_expires_tracked_keys") == "1", "it is remembered")
+                check(int(info(replica, "slave_expires_tracked_keys")) >= 1, "it is remembered")
                 replica.call("DEL", "waits")
             replica.call("CONFIG", "SET", "replica-read-only", "yes")
             check_equal(replica.call("DBSIZE"), 2, "what the primary has is still held")
