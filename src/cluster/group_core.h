@@ -28,12 +28,12 @@
 //
 // What can wait for company is held back for a moment: until the next millisecond at most. So under
 // load a round trip carries all that came during the one before, and who is alone does not wait.
-//   entries                 while earlier ones are on their way to the member, and until they are
-//   as
-//                           many as were sent to it last
+//   entries                 while earlier ones are on their way to the member, and until there are
+//                           as many as were sent to it last
 //   a round for reads       the same, of rounds and reads; entries take it along
 //   the news of a commit    while something was sent to the member just now; it is not answered
-//   entries for the disk    where W others take them, too: their acknowledgements are enough
+//   entries for the disk    where W others take them, too, whose acknowledgements are enough: for
+//                           kDiskWaitMs
 // A round asks only as many members as it needs, those that answered last; the others when these
 // keep it waiting.
 // The lease (opt-in): reads that nobody is asked about. A member that heard the leader promises to
