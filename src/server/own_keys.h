@@ -2,12 +2,16 @@
 // of them, so nobody would remove them when they are due; what the primary has goes when the
 // primary says so.
 //
-// Cost: nothing unless this is a replica whose clients may write; then a copy of the key each time
-// one is given a deadline. Beyond kOwnKeysMax the rest stay in memory, unseen, until they are
-// written again.
+//   key -> its deadline         one place for each key, which moves with its deadline
+//   deadline, key               in order of time
+//
+// Cost: nothing unless this is a replica whose clients may write; then about 200 bytes and a copy
+// of the key for each that has a deadline. Beyond kOwnKeysMax the rest stay in memory, unseen,
+// until they are written again.
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -25,13 +29,18 @@ class OwnKeys final : public store::CommitSink {
   // Whether clients write here beside a primary. False: nothing is remembered any more.
   void begin(bool beside_primary);
   void absorb(const store::Commit& commit) override;
-  size_t tracked() const { return due_.size(); }
+  size_t tracked() const { return deadlines_.size(); }
   // Removes those that are due.
   void expire(base::Millis now);
 
  private:
+  using Key = std::pair<store::DbIndex, std::string>;
+
+  void forget(const Key& key);
+
   store::Store& store_;
-  std::multimap<base::Millis, std::pair<store::DbIndex, std::string>> due_;
+  std::map<Key, base::Millis> deadlines_;
+  std::set<std::pair<base::Millis, const Key*>> due_;  // keys of deadlines_
 };
 
 }  // namespace quoll::server
