@@ -88,8 +88,8 @@ void ClusterNode::begin_effort(Step step, bool founds, host::OnDone done) {
 }
 
 void ClusterNode::step_on(const std::shared_ptr<Effort>& effort) {
-  // Others wait for a founding to be complete.
-  if ((founding_ || topology().cluster_id().empty()) && !effort->founds)
+  // Others wait for a founding to be complete, be it that a restart is still reading about it.
+  if ((founding_ || !founded()) && !effort->founds)
     return step_again(effort, "the cluster is being founded");
   if (effort->cluster.empty()) effort->cluster = topology().cluster_id();
   if (effort->cluster != topology().cluster_id())

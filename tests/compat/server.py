@@ -22,22 +22,31 @@ OUTGOING_PORTS = 32700  # from about there on
 BUS_DISTANCE = 10000  # from a node's port to that of its bus, unless it is told otherwise
 
 
-given = set()  # a port that nobody listens on yet is free, but not for the next one who asks
+given = {}  # a port that nobody listens on yet is free, but not for the next one who asks
+
+
+def take(port):
+    """Whether it is free and of no other test, here or in another process, until this one ends."""
+    if port in given:
+        return False
+    mark = socket.socket(socket.AF_UNIX)
+    try:
+        mark.bind("\0quoll-test-port-%d" % port)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        mark.close()
+        return False
+    given[port] = mark
+    return True
 
 
 def free_port():
     for _ in range(200):
         port = random.randrange(*PORTS)
-        if port in given:
-            continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-                given.add(port)
-                return port
-            except OSError:
-                continue
+        if take(port):
+            return port
     raise RuntimeError("no free port between %d and %d" % PORTS)
 
 
@@ -45,13 +54,8 @@ def free_ports_in_a_row(count):
     """The first of as many that follow each other and are free, as are those of their buses."""
     for _ in range(200):
         base = random.randrange(PORTS[0], OUTGOING_PORTS - BUS_DISTANCE - count)
-        try:
-            for port in [base + number + more for number in range(count) for more in (0, BUS_DISTANCE)]:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
+        if all(take(base + number + more) for number in range(count) for more in (0, BUS_DISTANCE)):
             return base
-        except OSError:
-            continue
     raise RuntimeError("no %d free ports in a row" % count)
 
 
