@@ -135,6 +135,7 @@ constexpr base::Millis kRoundPatienceMs = 3;           // then a round asks ever
 constexpr base::Millis kHeartbeatsPerTimeout = 8;
 // No elections bring a group so far while a member is away; and numbers do not come to their end.
 constexpr Epoch kEpochsAheadMax = Epoch{1} << 32;
+constexpr uint32_t kAnyPlace = UINT32_MAX;  // bits
 constexpr Index kIndexMax = Index{1} << 62;
 constexpr size_t kSentRoundsMax = 1024;    // of which the lease is counted, unanswered
 constexpr base::Millis kClockGrainMs = 2;  // what a difference of two readings in ms may be off by
@@ -212,10 +213,10 @@ class GroupCore {
   }
   // The disks of all members, ours included, should have the log up to here soon.
   void want_synced(Index upto) { sync_wanted_ = std::max(sync_wanted_, upto); }
-  // Hands leadership on, if a member has the whole log.
-  bool transfer();
+  // Hands leadership on, if a member at one of these places has the whole log.
+  bool transfer(uint32_t places = kAnyPlace);
   // Whether somebody could lead once he has it.
-  bool may_transfer() const;
+  bool may_transfer(uint32_t places = kAnyPlace) const;
   // Begins to change the group into this shape, which is not joint. The error says why that cannot
   // be, or not yet.
   base::Result<> change(const GroupShape& target);

@@ -188,17 +188,17 @@ bool GroupCore::could_lead(Member m) const {
          heard_of(m, now_);
 }
 
-bool GroupCore::may_transfer() const {
+bool GroupCore::may_transfer(uint32_t places) const {
   if (!leads()) return false;
   for (Member m = 0; m < kMembersMax; ++m)
-    if (could_lead(m)) return true;
+    if ((places >> m & 1) && could_lead(m)) return true;
   return false;
 }
 
-bool GroupCore::transfer() {
+bool GroupCore::transfer(uint32_t places) {
   if (!leads()) return false;
   for (Member m = 0; m < kMembersMax; ++m) {
-    if (!could_lead(m) || peers_[m].match != log_.last().index) continue;
+    if (!(places >> m & 1) || !could_lead(m) || peers_[m].match != log_.last().index) continue;
     say(m, message(GroupMessage::Kind::transfer));
     lease_released_ = true;
     lease_from_.reset();

@@ -99,9 +99,11 @@ std::optional<Member> GroupShape::place_of(base::Bytes id) const {
   return {};
 }
 
-std::optional<Member> GroupShape::free_place() const {
-  for (Member m = 0; m < kMembersMax; ++m)
-    if (!uses(m)) return m;
+std::optional<Member> GroupShape::free_place(bool witness) const {
+  for (Member m = 0; m < kMembersMax; ++m) {
+    const Member place = witness ? kMembersMax - 1 - m : m;
+    if (!uses(place)) return place;
+  }
   return {};
 }
 

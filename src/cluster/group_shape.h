@@ -89,8 +89,9 @@ struct GroupShape {
   // Whether the node with this id is the one meant by the place.
   bool is(Member member, base::Bytes id) const;
   std::optional<Member> place_of(base::Bytes id) const;
-  // The first that nobody has; nothing: all are taken.
-  std::optional<Member> free_place() const;
+  // One that nobody has; nothing: all are taken. The first for who has the data, the last for a
+  // witness: what a node has said as a witness is not taken for what it says when it has the data.
+  std::optional<Member> free_place(bool witness) const;
   // Every configuration in force: what needs a quorum needs one in each.
   template <class Holds>
   bool each_voters(Holds&& holds) const {

@@ -47,7 +47,7 @@ std::optional<GroupShape> next_shape(const GroupShape& now, const WantedMembers&
   if (next != now) return next;
   for (const WantedMember& one : wanted) {
     if (now.place_of(one.id)) continue;
-    const auto place = now.free_place();
+    const auto place = now.free_place(one.witness);
     if (!place) return make_room(now, wanted, caught_up);
     return next.add(*place, one.id, one.witness);
   }

@@ -418,8 +418,9 @@ base::Result<> ReplicaGroup::accept_loss() {
 
 // --- handing leadership on ---------------------------------------------------------------------
 
-bool ReplicaGroup::hand_over() {
-  if (!core_ || !core_->may_transfer()) return false;
+bool ReplicaGroup::hand_over(uint32_t places) {
+  if (!core_ || !core_->may_transfer(places)) return false;
+  handing_over_to_ = places;
   handing_over_until_ = steady_ms() + config_.election_timeout_ms;
   handed_over_ = false;
   server_.hold_writes(HoldWrites::hand_over, true);
@@ -436,7 +437,7 @@ void ReplicaGroup::go_on_handing_over() {
     return server_.hold_writes(HoldWrites::hand_over, false);
   }
   if (serving_ && !handed_over_ && core_->commit() == core_->last().index)
-    handed_over_ = core_->transfer();
+    handed_over_ = core_->transfer(handing_over_to_);
 }
 
 // --- replies that cannot be given --------------------------------------------------------------

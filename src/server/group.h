@@ -142,7 +142,7 @@ class ReplicaGroup final : public ClusterView,
   void take(std::unique_ptr<host::Peer> peer, base::Bytes received);
   // Nodes may be elsewhere.
   void whereabouts_changed() { links_due_ = true; }
-  // Talk with these as long as no shape is known.
+  // Talk with these until our own shape knows who leads.
   void talk_to(const cluster::GroupShape& shape);
   // The node, alone in the group, has taken it to another cluster.
   void rename(std::string group_name);
@@ -153,9 +153,9 @@ class ReplicaGroup final : public ClusterView,
   // Nothing is under way that would reach into the store behind leave(), or bring us back.
   bool may_be_left() const { return !loading_ && !beginning_anew_; }
 
-  // Leadership goes to another member: writes wait until one has the whole log and leads, an
-  // election timeout at most. False: nobody else could lead.
-  bool hand_over();
+  // Leadership goes to another member, at one of these places: writes wait until one has the whole
+  // log and leads, an election timeout at most. False: nobody else could lead.
+  bool hand_over(uint32_t places = cluster::kAnyPlace);
 
   const cluster::GroupCore* core() const { return core_.get(); }
   base::Result<> accept_loss();
@@ -270,7 +270,13 @@ class ReplicaGroup final : public ClusterView,
 
   base::Millis steady_ms() const;
   cluster::GroupCore& core() { return *core_; }
-  bool witness() const { return config_.is_witness(config_.self); }
+  // Who is told its place by the shape has the data here, whatever an older shape of the log calls
+  // it: the witness is elsewhere (witness.h).
+  bool witness() const { return is_witness_in(config_); }
+  template <class Shape>
+  bool is_witness_in(const Shape& shape) const {
+    return !part_ && shape.is_witness(config_.self);
+  }
   // What the core wants saved; `then` once it is, at once where there is nothing.
   void save_state(const host::Task& then = {});
   void trim_log(cluster::Index upto);
@@ -392,7 +398,8 @@ class ReplicaGroup final : public ClusterView,
   bool may_commit_ = false;
   cluster::Epoch serving_epoch_ = 0;
   base::Millis handing_over_until_ = 0;  // 0: we are not
-  bool handed_over_ = false;             // a member was asked to lead
+  uint32_t handing_over_to_ = cluster::kAnyPlace;
+  bool handed_over_ = false;  // a member was asked to lead
   std::deque<Pending> pending_;
   std::deque<Mark> marks_;
   std::deque<Settling> settling_;

@@ -188,7 +188,7 @@ bool ReplicaGroup::incoming_begins(Member from, base::Bytes body) {
   incoming_->at = at;
   incoming_->shape = *shape;
   incoming_->kept = kept;
-  if (shape->is_witness(config_.self)) return true;
+  if (is_witness_in(*shape)) return true;
   host::Disk& disk = server_.persistence().storage().disk;
   disk.open(checkpoints_.received(), host::OpenMode::truncate,
             of_incoming([this](base::Result<host::FileId> opened) {
@@ -235,7 +235,7 @@ void ReplicaGroup::want_data() {
 bool ReplicaGroup::incoming_ends(base::Bytes body) {
   if (!FieldReader(body).number(incoming_->commit)) return false;
   incoming_->over = true;
-  if (incoming_->shape.is_witness(config_.self)) {
+  if (is_witness_in(incoming_->shape)) {
     core_->arrives(incoming_->at, incoming_->shape);
     save_state(of_incoming([this] { install_incoming(); }));
   } else if (incoming_->open && incoming_->waiting == 0) {

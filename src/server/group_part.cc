@@ -23,11 +23,23 @@ cluster::GroupLinks::Options GroupPart::link_options() const {
   return options;
 }
 
+bool GroupPart::take_told(const cluster::GroupShape& by_leader) {
+  if (told == by_leader) return false;
+  told = by_leader;
+  return true;
+}
+
+bool GroupPart::forget_told() {
+  if (told.unknown()) return false;
+  told = {};
+  return true;
+}
+
 void GroupPart::link(cluster::GroupLinks& links, const cluster::GroupShape& now,
                      bool settled) const {
-  const cluster::GroupShape& meant = now.unknown() ? shape : now;
   for (cluster::Member m = 0; m < cluster::kMembersMax; ++m) {
     if (m == config.self) continue;
+    const cluster::GroupShape& meant = told.uses(m) ? told : now.unknown() ? shape : now;
     const std::string& node = meant.places[m].id;
     if (const auto at = meant.uses(m) && node != id ? where(node) : std::nullopt)
       links.set_member(m, *at, node);

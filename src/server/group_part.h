@@ -23,6 +23,7 @@ struct GroupPart {
   std::string group_name;  // members of groups with different names do not talk
   cluster::GroupConfig config;
   cluster::GroupShape shape;
+  cluster::GroupShape told;  // by who leads, whom our own shape may be too old to know
   bool begins = false;  // with this shape; else it is that of a group we join, for whom to talk to
   bool grown = false;   // it has others by now: who begins it without its log is let in by them
   Whereabouts where;    // nodes are, by their ids
@@ -38,8 +39,12 @@ struct GroupPart {
   // What connections to members of the group carry.
   static uint64_t config_hash(base::Bytes group_name);
   cluster::GroupLinks::Options link_options() const;
-  // The connections are those that a shape, or the part while there is none, asks for. Who has left
-  // still is talked to while `settled` is false.
+  // Who leads has told us this shape. False: we knew.
+  bool take_told(const cluster::GroupShape& shape);
+  // Our own shape knows who leads. False: nothing was told.
+  bool forget_told();
+  // The connections are those that a shape, or the part while there is none, asks for, and those of
+  // what was told. Who has left still is talked to while `settled` is false.
   void link(cluster::GroupLinks& links, const cluster::GroupShape& shape, bool settled) const;
 };
 

@@ -155,6 +155,7 @@ void ReplicaGroup::join(SavedState state, const host::OnDone& done) {
     if (core_->restored(checkpoint->at, checkpoint->commit)) wal_->restart(checkpoint->at);
   }
   links_ = std::make_unique<cluster::GroupLinks>(server_.bus_host(), link_options(), *this);
+  links_due_ = true;
   const cluster::GroupList& list = server_.settings().cluster_group;
   for (Member m = 0; m < list.size(); ++m)
     if (m != config_.self) links_->set_member(m, tcp_endpoint(list[m].host, list[m].bus_port));

@@ -11,7 +11,11 @@ using cluster::kNoMember;
 using cluster::Member;
 
 void ReplicaGroup::follow_links() {
-  if (!part_ || !links_due_) return;
+  if (!part_) return;
+  const cluster::Member leads = core_->leader();
+  if (leads != cluster::kNoMember && core_->shape().uses(leads) && part_->forget_told())
+    links_due_ = true;
+  if (!links_due_) return;
   const bool settled = core_->shape_settled();
   links_due_ = !settled && !core_->shape().unknown();
   part_->link(*links_, core_->shape(), settled);
@@ -23,9 +27,7 @@ void ReplicaGroup::take(std::unique_ptr<host::Peer> peer, base::Bytes received) 
 }
 
 void ReplicaGroup::talk_to(const cluster::GroupShape& shape) {
-  if (!part_ || part_->begins || part_->shape == shape) return;
-  part_->shape = shape;
-  links_due_ = true;
+  if (part_ && part_->take_told(shape)) links_due_ = true;
 }
 
 void ReplicaGroup::rename(std::string group_name) {

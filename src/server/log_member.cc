@@ -28,8 +28,10 @@ const cluster::GroupShape* LogMember::shape() const {
   return core_ && !core_->shape().unknown() ? &core_->shape() : nullptr;
 }
 
+// As long as the shape is not committed we may be the only one left who has it.
 bool LogMember::left_out() const {
-  return shape() && !(shape()->uses(place()) && shape()->is(place(), part_.id));
+  return shape() && core_->shape_settled() &&
+         !(shape()->uses(place()) && shape()->is(place(), part_.id));
 }
 
 // --- start and end -----------------------------------------------------------------------------
@@ -190,6 +192,7 @@ void LogMember::trim(cluster::Index upto) {
 
 void LogMember::follow_shape() {
   const bool settled = core_->shape_settled();
+  if (led() && core_->shape().uses(core_->leader()) && part_.forget_told()) links_due_ = true;
   if (!links_due_ && shape_seen_ == core_->shape()) return;
   shape_seen_ = core_->shape();
   links_due_ = !settled && !core_->shape().unknown();
@@ -197,9 +200,7 @@ void LogMember::follow_shape() {
 }
 
 void LogMember::talk_to(const cluster::GroupShape& shape) {
-  if (shape == part_.shape || part_.begins) return;
-  part_.shape = shape;
-  links_due_ = true;
+  if (part_.take_told(shape)) links_due_ = true;
 }
 
 // --- others ------------------------------------------------------------------------------------

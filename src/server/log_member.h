@@ -43,7 +43,7 @@ class LogMember : public cluster::GroupWalEvents, public cluster::GroupLinksEven
   void take(std::unique_ptr<host::Peer> peer, base::Bytes received);
   // Nodes may be elsewhere.
   void whereabouts_changed() { links_due_ = true; }
-  // With these, as long as no shape is known.
+  // With these, until our own shape knows who leads.
   void talk_to(const cluster::GroupShape& shape);
   void begin_turn_end();
 
@@ -56,7 +56,7 @@ class LogMember : public cluster::GroupWalEvents, public cluster::GroupLinksEven
   const cluster::GroupShape* shape() const;
   const cluster::GroupCore* core() const { return core_.get(); }
   base::Result<> accept_loss();
-  // The shape knows us, and means another node or none by our place.
+  // The shape is settled, and means another node or none by our place.
   bool left_out() const;
   // Of the entry up to which everything has been applied.
   cluster::Position position() const { return applied_; }

@@ -45,7 +45,8 @@ TEST_CASE("group shape: who learns has a place and does not vote") {
   CHECK(shape.role(5) == MemberRole::learner);
   CHECK(shape.role(4) == MemberRole::none);
   CHECK(shape.members() == 4);
-  CHECK(shape.free_place() == Member{3});
+  CHECK(shape.free_place(false) == Member{3});
+  CHECK(shape.free_place(true) == Member{kMembersMax - 1});
   CHECK(shape.place_of(lettered_id('0')) == Member{5});
   CHECK(shape.is(5, lettered_id('0')));
   CHECK_FALSE(shape.is(5, lettered_id('1')));
