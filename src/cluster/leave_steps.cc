@@ -73,13 +73,21 @@ NextStep next_to_depart(const Topology& topology, base::Bytes id) {
   return next_to_forget(topology, id);
 }
 
-NextStep next_to_settle_holders(const Topology& topology, GroupNumber number,
-                                const RingGroup& seen) {
+NextStep next_to_settle_holders(const Topology& topology, GroupNumber number, const RingGroup& seen,
+                                const std::vector<NodeIndex>& voters) {
   const auto known = topology.groups().find(number);
   if (known == topology.groups().end() || known->second.holders.empty()) return kNoChange;
   if (known->second != seen) return kNoChange;  // whoever leads the group looks again
   RingGroup group = known->second;
-  group.holders.clear();
+  const auto same = [](const std::vector<NodeIndex>& one, const std::vector<NodeIndex>& other) {
+    return std::ranges::is_permutation(one, other);
+  };
+  if (same(voters, group.members))
+    group.holders.clear();
+  else if (voters.empty() || same(voters, group.holders))
+    return kNoChange;
+  else
+    group.holders = voters;
   return change_to(topology, SetGroups{{{number, std::move(group)}}});
 }
 

@@ -23,8 +23,11 @@ NextStep next_to_leave(const Topology& topology, base::Bytes id, const std::set<
 NextStep next_to_stay(const Topology& topology, base::Bytes id);
 // Of one that leaves, when nobody needs it any more. Errors say what it waits for.
 NextStep next_to_depart(const Topology& topology, base::Bytes id);
-// The group's log has the members that the topology wants, as it was `seen`.
-NextStep next_to_settle_holders(const Topology& topology, GroupNumber group, const RingGroup& seen);
+// Who has the group's data, as whoever leads it says of the topology as it was `seen`: those who
+// vote in its log, which goes on without all others. Nothing is left to say when they are its
+// members.
+NextStep next_to_settle_holders(const Topology& topology, GroupNumber group, const RingGroup& seen,
+                                const std::vector<NodeIndex>& voters);
 
 // Who leaves may leave `of` to, there and staying: some member of the group beside the node.
 bool has_others(const Topology& topology, GroupNumber of, NodeIndex beside,

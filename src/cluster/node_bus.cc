@@ -393,12 +393,24 @@ void NodeBus::ended(Link& link) {
   std::erase(accepted_, self);
 }
 
+std::vector<std::shared_ptr<NodeBus::Link>> NodeBus::links() const {
+  std::vector<std::shared_ptr<Link>> all = accepted_;
+  for (const auto& [key, link] : dialed_) all.push_back(link);
+  return all;
+}
+
+void NodeBus::set_id(std::string id) {
+  id_ = std::move(id);
+  host_.loop.post([this, old = links(), alive = alive_] {
+    for (const auto& link : old)
+      if (*alive) link->end("this is another node now");
+  });
+}
+
 void NodeBus::tick(base::Millis now) {
   now_ = now;
   std::erase_if(unreached_, [now](const auto& one) { return one.second <= now; });
-  std::vector<std::shared_ptr<Link>> links = accepted_;
-  for (const auto& [key, link] : dialed_) links.push_back(link);
-  for (const auto& link : links) {
+  for (const auto& link : links()) {
     link->expire(now);
     const bool late = !link->proven() && now - link->since() > kGreetingMs;
     const bool unused = link->dialed() && link->idle() && now - link->used() > kIdleLinkMs;
@@ -410,9 +422,7 @@ void NodeBus::tick(base::Millis now) {
 }
 
 void NodeBus::flush() {
-  std::vector<std::shared_ptr<Link>> links = accepted_;
-  for (const auto& [key, link] : dialed_) links.push_back(link);
-  for (const auto& link : links) link->flush();
+  for (const auto& link : links()) link->flush();
   buried_.clear();
 }
 

@@ -74,7 +74,8 @@ enum class Question : uint8_t {
   slot_state,  // how such a move is
   slot_stop,   // cancel it
   slot_unit,   // is this unit of slots, which came from you, over?
-  last = slot_unit,
+  recall,      // you are a member of the cluster with this topology
+  last = recall,
 };
 
 class NodeBus {
@@ -108,7 +109,8 @@ class NodeBus {
   void on_trouble(OnTrouble told) { on_trouble_ = std::move(told); }
   // Of connections made from now on.
   void set_secrets(BusSecrets secrets) { secrets_ = std::move(secrets); }
-  void set_id(std::string id) { id_ = std::move(id); }
+  // The node is another one: connections that stand, which have told the old id, end in a moment.
+  void set_id(std::string id);
 
   void ask(const host::Endpoint& to, Question question, base::Bytes body, OnAnswer done,
            base::Millis within = kAnswerMs);
@@ -131,6 +133,7 @@ class NodeBus {
   void hand_on(Link& link, std::string bytes);
   void ended(Link& link);
   void trouble(std::string text);
+  std::vector<std::shared_ptr<Link>> links() const;
 
   host::Host host_;
   std::string id_;

@@ -15,6 +15,13 @@ struct Standing {
   size_t alive = 0;  // those that leave, too
 };
 
+// It has data of the group and is no member any more; nothing else happens to the group until it
+// goes on without it.
+bool gives_up_holders(const RingGroup& group) {
+  return std::ranges::any_of(group.holders,
+                             [&](NodeIndex node) { return !contains(group.members, node); });
+}
+
 std::vector<Standing> standing(const Topology& topology, const std::set<NodeIndex>& gone) {
   std::vector<Standing> all;
   std::set<GroupNumber> owners;
@@ -22,7 +29,7 @@ std::vector<Standing> standing(const Topology& topology, const std::set<NodeInde
     if (slot == 0 || topology.owner(slot) != topology.owner(slot - 1))
       owners.insert(topology.owner(slot));
   for (const auto& [number, group] : topology.groups()) {
-    if (!group.holders.empty()) continue;
+    if (gives_up_holders(group)) continue;
     Standing one{number, &group, owners.count(number) > 0, {}};
     for (const NodeIndex node : group.members) {
       if (gone.count(node)) continue;
@@ -152,10 +159,10 @@ NextStep next_to_move_replica(const Topology& topology, const ReplicaMove& move)
   const auto to = topology.groups().find(move.to);
   if (from == topology.groups().end() || to == topology.groups().end()) return nothing;
   RingGroup gives = from->second, gets = to->second;
-  if (!gives.holders.empty() || !gets.holders.empty()) return nothing;
+  if (gives_up_holders(gives) || gives_up_holders(gets)) return nothing;
   // Their logs count on who goes until they say otherwise (next_to_settle_holders).
-  gets.holders = gets.members;
-  if (!move.empty) gives.holders = gives.members;
+  if (gets.holders.empty()) gets.holders = gets.members;
+  if (!move.empty && gives.holders.empty()) gives.holders = gives.members;
   if (std::erase(gives.members, move.node) == 0) return nothing;
   if (move.empty && (!gives.members.empty() || !slots_of(topology, move.from).empty()))
     return nothing;

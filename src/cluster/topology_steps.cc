@@ -189,7 +189,9 @@ NextStep next_to_forget(const Topology& topology, base::Bytes id) {
   }
   // What cannot be is refused before anything is changed.
   const GroupNumber own = group_of(topology, index);
-  const bool alone = own != kNoGroup && topology.groups().at(own).members.size() == 1;
+  // Who else is to have the data, but has not got them yet, does not count.
+  const RingGroup* known = own == kNoGroup ? nullptr : &topology.groups().at(own);
+  const bool alone = known && (known->members.size() == 1 || known->holders == std::vector{index});
   if (alone && !slots_of(topology, own).empty())
     return Error{"ERR The node has slots: move them to other nodes first"};
   if (!topology.find(index)->leaves) return std::optional(step(topology, LeaveMember{index, true}));
@@ -213,6 +215,8 @@ NextStep next_to_replicate(const Topology& topology, NodeIndex node, base::Bytes
   if (own == wanted) return std::optional<TopologyChange>();
   SetGroups change;
   RingGroup group = topology.groups().at(wanted);
+  // It has none of the data yet (next_to_settle_holders).
+  if (group.holders.empty()) group.holders = group.members;
   group.members.push_back(node);
   change.groups.emplace_back(wanted, std::move(group));
   if (own != kNoGroup) {

@@ -65,6 +65,7 @@ constexpr base::Millis kStepAgainMs = 50;  // after somebody else's change came 
 constexpr base::Bytes kAskAgain = "AGAIN";       // in a moment
 constexpr base::Bytes kRefused = "REFUSED";      // not at all
 constexpr base::Bytes kNotLeader = "NOTLEADER";  // another member of the group
+constexpr base::Bytes kOfAnother = "this node is not of your cluster";
 constexpr base::Bytes kNotMember = "NOTMEMBER";  // the group goes on without you
 constexpr base::Millis kMeetMs = 30'000;         // as long a join is tried
 constexpr base::Millis kMeetAgainMs = 300;
@@ -204,6 +205,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
     uint16_t bus_port = 0;
     base::Millis until = 0;
     unsigned tries = 0;
+    bool open = false;  // it may have let us in, and its answer was lost
   };
 
   // cluster_node.cc
@@ -265,6 +267,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   bool leads_held() const;
   bool may_still_be_counted() const;
   void hand_over_held();
+  uint32_t staying_places() const;
   void begin_own_group();
   void follow_witnesses();
   void lead_group();
@@ -305,6 +308,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void serve(const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer);
   void serve_join(const cluster::NodeBus::Asked& asked, cluster::NodeBus::OnAnswer answer);
   void serve_invite(const cluster::NodeBus::Asked& asked, const cluster::NodeBus::OnAnswer& answer);
+  void serve_recall(const cluster::NodeBus::Asked& asked, const cluster::NodeBus::OnAnswer& answer);
   void serve_propose(base::Bytes body, cluster::NodeBus::OnAnswer answer);
   void serve_pull(base::Bytes body, const cluster::NodeBus::OnAnswer& answer);
   void serve_news(const cluster::NodeBus::Asked& asked, const cluster::NodeBus::OnAnswer& answer);
@@ -318,6 +322,7 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   void pull(const host::Endpoint& from, host::OnDone done);
   base::Result<> take_topology(base::Bytes answer);
   void tell(cluster::NodeIndex node);
+  void call_in(cluster::NodeIndex node);
   void tell_everybody();
   std::string news(bool with_leaders) const;
   uint64_t leaders_hash() const;
@@ -327,6 +332,8 @@ class ClusterNode final : public ClusterView, public ClusterGossipEvents, public
   static host::Endpoint endpoint_of(const Meeting& meeting);
   void meeting_answered(bool joins, const base::Result<std::string>& answer);
   bool joining() const { return !meetings_.empty() && alone(); }
+  // Another cluster may have us as a member already: who joined us now would be left alone.
+  bool may_be_elsewhere() const { return joining() && (meeting_asked_ || meetings_.front().open); }
   base::Result<> adopt(base::Bytes topology);
   host::Endpoint endpoint(cluster::NodeIndex node) const;
   static host::Endpoint endpoint_of(const cluster::NodeAddress& address);

@@ -222,7 +222,19 @@ bool ClusterNode::may_still_be_counted() const {
 void ClusterNode::hand_over_held() {
   if (leads_held() && held_group_ != own_group_ &&
       cluster::has_others(topology(), held_group_, index_, dead_))
-    group_->hand_over();
+    group_->hand_over(staying_places());
+}
+
+// Of the group whose data are here: who leaves would only hand leadership on again.
+uint32_t ClusterNode::staying_places() const {
+  uint32_t places = 0;
+  const GroupShape& shape = core_of(*group_)->shape();
+  for (cluster::Member m = 0; m < cluster::kMembersMax; ++m) {
+    if (!shape.uses(m)) continue;
+    const NodeIndex node = topology().index_of(shape.places[m].id);
+    if (node != cluster::kNoNode && !topology().find(node)->leaves) places |= 1u << m;
+  }
+  return places;
 }
 
 void ClusterNode::follow_own_group() {
@@ -238,7 +250,7 @@ void ClusterNode::follow_own_group() {
       cluster::slots_of(topology(), own_group_).empty())
     return begin_own_group();
   const bool led = group_->leader() < group_->members().size();
-  if (held_group_ == own_group_ && (group_->part()->begins || led)) return;
+  if (held_group_ == own_group_ && led) return;
   std::vector<NodeIndex> members = group->second.members;
   for (const NodeIndex node : group->second.holders)  // one that goes may still lead it
     if (!cluster::contains(members, node)) members.push_back(node);
@@ -293,14 +305,18 @@ void ClusterNode::settle_holders() {
   if (group == topology().groups().end() || group->second.holders.empty() || settling_) return;
   const cluster::GroupCore& core = *core_of(*group_);
   if (!core.shape_settled()) return;
-  for (const NodeIndex node : group->second.holders)
-    if (!cluster::contains(group->second.members, node) &&
-        core.shape().place_of(topology().find(node)->id))
-      return;
+  std::vector<NodeIndex> voters;
+  for (const auto& [index, member] : topology().members()) {
+    const auto place = core.shape().place_of(member.id);
+    if (place && core.shape().votes(*place) && !core.shape().is_witness(*place))
+      voters.push_back(index);
+  }
+  if (!cluster::next_to_settle_holders(topology(), held_group_, group->second, voters).value())
+    return;
   settling_ = true;
   make_so(
-      [number = held_group_, seen = group->second](const cluster::Topology& now) {
-        return cluster::next_to_settle_holders(now, number, seen);
+      [number = held_group_, seen = group->second, voters](const cluster::Topology& now) {
+        return cluster::next_to_settle_holders(now, number, seen, voters);
       },
       [this, alive = alive_](const Result<>& settled) {
         if (!*alive) return;
@@ -384,12 +400,13 @@ void ClusterNode::leave_witness(GroupNumber group) {
   witnesses_.erase(known);
 }
 
+// Whether we are left out only who leads can say: our log may be far behind, and once was without
+// us.
 void ClusterNode::follow_witnesses() {
   std::vector<GroupNumber> over;
   for (const auto& [number, witness] : witnesses_) {
-    const bool left_out = witness->left_out() && !witness->core()->leads();
     const auto group = topology().groups().find(number);
-    if (left_out || group == topology().groups().end())
+    if (group == topology().groups().end())
       over.push_back(number);
     else if (!witness->led())
       ask_whether_left(number, group->second.members);
@@ -613,6 +630,11 @@ void ClusterNode::take_place(GroupNumber group, Bytes answer) {
   if (group == kNoGroup) return take_governors_place(place, *shape);
   if (group != own_group_ || coming_ || !group_) return;
   if (held_group_ == group && group_->self() == place) return group_->talk_to(*shape);
+  // Until the witness of it that we were is gone, its answers would be taken for ours.
+  if (witnesses_.count(group)) {
+    leave_witness(group);
+    save();
+  }
   if (is_left(dir_of("group", group, place))) return;  // it is asked again
   log::notice("Cluster: this node is a member of group {} from now on, at place {}", group, place);
   change_group({.kind = NodePlace::Kind::data,

@@ -183,7 +183,7 @@ void ClusterNode::follow_leaving() {
     return;
   const bool others = cluster::has_others(topology(), own_group_, index_, dead_);
   if (others && serves()) {
-    group_->hand_over();
+    group_->hand_over(staying_places());
     return;
   }
   // When all of a group leave, its leader is the last.
@@ -193,7 +193,11 @@ void ClusterNode::follow_leaving() {
   if (serves() && !alone_in_it) return;
   const bool holds_slots =
       !others && own_group_ != kNoGroup && !cluster::slots_of(topology(), own_group_).empty();
-  if (holds_slots || keeper_ || !witnesses_.empty() || moves_->waits_for_commit()) return;
+  // What a log that others lead says of slots on their way is theirs to see through.
+  const bool own_ledger =
+      serves() || (own_group_ != kNoGroup && own_group_ == held_group_ && alone_in_it);
+  if (holds_slots || keeper_ || !witnesses_.empty() || (own_ledger && moves_->waits_for_commit()))
+    return;
   depart();
 }
 

@@ -221,8 +221,9 @@ void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
   if (asked.question == Question::join) return serve_join(asked, std::move(answer));
   if (asked.question == Question::invite) return serve_invite(asked, answer);
   if (asked.question == Question::probe) return answer(record_.id);
+  if (asked.question == Question::recall) return serve_recall(asked, answer);
   Bytes body = asked.body;
-  if (!ours(body)) return answer(Error{"this node is not of your cluster"});
+  if (!ours(body)) return answer(Error{std::string(kOfAnother)});
   switch (asked.question) {
     case Question::propose:
       return serve_propose(body, std::move(answer));
@@ -262,7 +263,7 @@ void ClusterNode::serve(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
 void ClusterNode::serve_join(const NodeBus::Asked& asked, NodeBus::OnAnswer answer) {
   auto claim = cluster::NodeClaim::decode(asked.body);
   if (!claim) return answer(Error{"this is no node's description"});
-  if (joining() && claim->member.id > record_.id)
+  if (may_be_elsewhere() || (joining() && claim->member.id > record_.id))
     return answer(Error{std::string(kAskAgain) + ": this node is joining a cluster itself"});
   if (topology().cluster_id().empty())
     return answer(Error{std::string(kAskAgain) + ": the cluster is being founded"});
@@ -429,13 +430,30 @@ void ClusterNode::tell(NodeIndex node) {
   const bool complete = told_epoch_ != 0 && leaders_.size() == 1;
   bus_->ask(endpoint(node), Question::news, news(complete),
             [this, node, alive = alive_](Result<std::string> answer) {
-              if (!*alive || !answer) return;
+              if (!*alive) return;
+              if (!answer) return answer.error() == kOfAnother ? call_in(node) : void();
               uint64_t version = 0, hash = 0;
               if (!take_news(answer.value(), version, hash) || !topology().find(node)) return;
               if (hash != leaders_hash())
                 bus_->ask(endpoint(node), Question::news, news(true), [](const auto&) {});
               if (version > topology().version()) pull(endpoint(node), [](const auto&) {});
             });
+}
+
+// A member that does not know that it is one: it never heard that it was let in, or could not save
+// it, and has been started anew since. It is the one, not another node that has its address now.
+void ClusterNode::call_in(NodeIndex node) {
+  bus_->ask(endpoint(node), Question::probe, {},
+            [this, node, alive = alive_](const Result<std::string>& id) {
+              if (!*alive || !id || topology().index_of(id.value()) != node) return;
+              bus_->ask(endpoint(node), Question::recall, topology().encode(), [](const auto&) {});
+            });
+}
+
+void ClusterNode::serve_recall(const NodeBus::Asked& asked, const NodeBus::OnAnswer& answer) {
+  const Result<> adopted = adopt(asked.body);
+  if (!adopted) return answer(Error{adopted.error()});
+  answer(std::string());
 }
 
 void ClusterNode::learn_from(NodeIndex node, host::OnDone done) {
@@ -487,7 +505,8 @@ void ClusterNode::try_meeting() {
             });
 }
 
-// One that may succeed later takes its turn behind the others.
+// One that may succeed later takes its turn behind the others. But who may have been let in without
+// hearing of it asks there again first: that cluster would have a member that is in another one.
 void ClusterNode::meeting_answered(bool joins, const Result<std::string>& answer) {
   meeting_asked_ = false;
   Meeting meeting = meetings_.front();
@@ -500,12 +519,18 @@ void ClusterNode::meeting_answered(bool joins, const Result<std::string>& answer
   }
   const bool final = answer.error().starts_with(kRefused) || steady_ms() >= meeting.until ||
                      answer.error().find("was removed") != std::string::npos;
+  meeting.open = joins && !answer.error().starts_with(cluster::kUnheard) &&
+                 !answer.error().starts_with(kAskAgain);
   if (final)
     log::warning("Cluster: the node at {}:{} could not be met: {}", meeting.host, meeting.bus_port,
                  answer.error());
+  else if (meeting.open)
+    meetings_.push_front(meeting);
   else
     meetings_.push_back(meeting);
-  server_.host().loop.after(kMeetAgainMs * base::kNanosPerMilli, [this, alive = alive_] {
+  // Two that ask each other do not do so at the same instants for ever.
+  const auto jitter = static_cast<base::Millis>(server_.host().random.draw() % kMeetAgainMs);
+  server_.host().loop.after((kMeetAgainMs + jitter) * base::kNanosPerMilli, [this, alive = alive_] {
     if (*alive) try_meeting();
   });
 }

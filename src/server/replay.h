@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/hash_table.h"
 #include "base/result.h"
 #include "persist/aof_reader.h"
 #include "server/session.h"

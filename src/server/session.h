@@ -219,8 +219,8 @@ class Session final : public host::PeerEvents {
   bool for_node = false;       // of another node, which runs a client's command here
   bool replica_reads = false;  // READONLY: a member that does not lead may answer its reads
   Transaction transaction;
-  uint8_t tracking = 0;        // TrackingFlag bits; Tracking keeps the rest
-  uint32_t subscriptions = 0;  // channels and patterns; PubSub keeps the lists
+  uint8_t tracking = 0;                    // TrackingFlag bits; Tracking keeps the rest
+  uint32_t subscriptions = 0;              // channels and patterns; PubSub keeps the lists
   base::HeldForClient subscriptions_held;  // and prefixes that are tracked
   Command* last_command = nullptr;
   uint64_t bytes_in = 0;

@@ -55,7 +55,7 @@ TEST_CASE("leave steps: who leaves a group of several waits until its log is wit
   CHECK(make_all(topology, [](const Topology& now) { return next_to_stay(now, leaver_id(1)); }) ==
         "ERR It is too late: the node has given up its place already");
   CHECK(make_all(topology, [](const Topology& now) {
-          return next_to_settle_holders(now, 0, now.groups().at(0));
+          return next_to_settle_holders(now, 0, now.groups().at(0), now.groups().at(0).members);
         }) == "");
   CHECK(make_all(topology, departing(1)) == "");
   CHECK(topology.is_forgotten(leaver_id(1)));

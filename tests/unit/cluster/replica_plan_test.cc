@@ -14,7 +14,8 @@ auto moving(const ReplicaMove& move) {
 }
 auto settling(GroupNumber group) {
   return [group](const Topology& now) {
-    return next_to_settle_holders(now, group, now.groups().at(group));
+    return next_to_settle_holders(now, group, now.groups().at(group),
+                                  now.groups().at(group).members);
   };
 }
 
@@ -41,7 +42,8 @@ TEST_CASE("replica plan: a group without replicas gets one of those that have se
   CHECK(!next_replica_move(topology, {{1, 7}, {}, leaders}, 1));
   for (const GroupNumber group : {0, 2})
     CHECK(make_all(topology, [group](const Topology& now) {
-            return next_to_settle_holders(now, group, now.groups().at(group));
+            return next_to_settle_holders(now, group, now.groups().at(group),
+                                          now.groups().at(group).members);
           }) == "");
   // The barrier keeps what others need.
   CHECK(next_replica_move(topology, {{1, 7}, {}, leaders}, 1));
@@ -79,7 +81,7 @@ TEST_CASE("replica plan: whoever gives a replica waits neither for who comes ins
   CHECK(wanted[0].id == leaver_id(2));
   CHECK(wanted[1].id == leaver_id(stays));
   CHECK(make_all(topology, [](const Topology& now) {
-          return next_to_settle_holders(now, 0, now.groups().at(0));
+          return next_to_settle_holders(now, 0, now.groups().at(0), now.groups().at(0).members);
         }) == "");
   CHECK(wanted_members(topology, 1, shape, {0, 5}).size() == 3);
 }
