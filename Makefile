@@ -129,6 +129,7 @@ unit: $(OUT)/unit-tests
 sim: $(OUT)/sim-tests $(OUT)/group-sim $(OUT)/gossip-sim
 	$(OUT)/sim-tests
 	scripts/run-sim --servers
+	scripts/run-sim --cluster
 	scripts/run-sim --group
 	scripts/run-sim --gossip
 

@@ -2,23 +2,16 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 
 #include "cluster/group_wal_format.h"
 #include "cluster/quorum.h"
-#include "server/log.h"
 #include "tests/sim/sim_client.h"
 
 namespace quoll::sim {
 namespace {
 
-constexpr size_t kLinesKept = 160;
 constexpr const char* kDir = "group";
 constexpr const char* kStateFile = "group/state";
-constexpr base::Millis kClockMaxMs = 400;  // away from the others
-
-std::string number(uint64_t value) { return std::to_string(value); }
-std::string member_text(size_t member) { return "member " + number(member); }
 
 }  // namespace
 
@@ -97,38 +90,9 @@ std::vector<std::string> GroupShape::arguments(size_t member) const {
 // ---- members
 
 GroupServers::GroupServers(Run& run, SimWorld& world, const GroupShape& shape)
-    : run_(run), world_(world), shape_(shape), seen_(shape.members) {
-  run.follow([this] { return timeline(); });
-  server::log::listen([this](const std::string& text) {
-    const NodeId who = world_.acting();
-    if (who >= 0 && static_cast<size_t>(who) < seen_.size())
-      note(member_text(static_cast<size_t>(who)) + ": " + text);
-  });
+    : TormentedServers(run, world), shape_(shape), seen_(shape.members) {
   note("a group of " + shape.text());
-  for (size_t m = 0; m < shape.members; ++m) {
-    nodes_.push_back(std::make_unique<ServerNode>(world, shape.arguments(m)));
-    QUOLL_CHECK(nodes_[m]->id() == static_cast<NodeId>(m));
-    nodes_[m]->after_turn_end = [this, m] { watch(m); };
-    nodes_[m]->start_failed = [this, m](const std::string& error) {
-      note(member_text(m) + " cannot start: " + error);
-      world_.after(1, [this, m] {
-        if (world_.running(nodes_[m]->id())) return;
-        // As if its machine had ended, where its pages cannot be trusted.
-        world_.after(up_to(2000), [this, m] { begin(m); });
-      });
-    };
-  }
-}
-
-GroupServers::~GroupServers() {
-  server::log::listen({});
-  run_.unfollow();
-}
-
-std::vector<NodeId> GroupServers::ids() const {
-  std::vector<NodeId> ids;
-  for (const auto& node : nodes_) ids.push_back(node->id());
-  return ids;
+  for (size_t m = 0; m < shape.members; ++m) add(shape.arguments(m));
 }
 
 const cluster::GroupCore* GroupServers::core(size_t member) const {
@@ -152,22 +116,16 @@ void GroupServers::watch(size_t m) {
   const cluster::GroupCore* core = this->core(m);
   Seen& seen = seen_[m];
   if (!core) return;
-  const server::ReplicaGroup::Counters& counters = nodes_[m]->server().group()->counters();
-  counts_.syncs += counters.syncs_received - std::exchange(seen.syncs, counters.syncs_received);
-  counts_.repaired_keys +=
-      counters.keys_repaired - std::exchange(seen.repaired, counters.keys_repaired);
   if (!std::exchange(seen.looked, true) && seen.intact)
     run_.check(core->intact(), member_text(m) + " has lost nothing and does not take part");
   if (core->intact() != seen.intact) {
     seen.intact = core->intact();
-    counts_.rejoins += seen.intact;
     note(member_text(m) + (seen.intact ? " takes part" : " may have lost something"));
   }
   if (core->leads() && (!seen.leads || core->epoch() != seen.epoch)) {
     seen.epoch = core->epoch();
-    auto [leader, fresh] = leaders_.emplace(core->epoch(), m);
-    counts_.elections += fresh;
-    run_.check(leader->second == m, "two leaders in epoch " + number(core->epoch()));
+    const size_t leader = leaders_.emplace(core->epoch(), m).first->second;
+    run_.check(leader == m, "two leaders in epoch " + number(core->epoch()));
   }
   seen.leads = core->leads();
   if (is_witness(m)) run_.check(!core->serves(), "a witness serves");
@@ -183,24 +141,16 @@ void GroupServers::end(size_t m, CrashKind kind) {
       drive.settle_doubts();
   }
   const bool power = kind == CrashKind::power;
-  ++(power ? counts_.power_losses : counts_.kills);
   note(member_text(m) + (power ? "'s machine ends" : "'s process ends"));
   world_.crash(nodes_[m]->id(), kind);
   Seen& seen = seen_[m];
   seen.leads = false;
-  seen.syncs = seen.repaired = 0;
   // Who ends before it has begun finds what the life before it left.
   if (std::exchange(seen.looked, false)) {
     const auto block = cluster::decode_superblock(drive.content(kStateFile));
     seen.intact = block && !block->state.id.empty() && block->state.amnesia == 0;
   }
   if (power && !shape_.fsync) seen.intact = false;
-}
-
-void GroupServers::begin(size_t m) {
-  if (world_.running(nodes_[m]->id())) return;
-  note(member_text(m) + " begins");
-  world_.restart(nodes_[m]->id());
 }
 
 // Whether enough others know everything. Witnesses do not keep what it takes to make data of it.
@@ -290,49 +240,11 @@ std::string GroupServers::differences(Nanos limit) {
 
 // ---- faults
 
-Nanos GroupServers::up_to(int64_t ms) { return chance().between(1, ms) * kMilli; }
-
-size_t GroupServers::any() {
-  const size_t leader = this->leader();
-  if (leader < nodes_.size() && chance().ppm(500'000)) return leader;
-  return static_cast<size_t>(chance().between(0, static_cast<int64_t>(nodes_.size()) - 1));
-}
-
-void GroupServers::plan(int64_t every_ms, void (GroupServers::*fault)()) {
-  world_.after(up_to(2 * every_ms), [this, every_ms, fault, number = torment_] {
-    if (torment_ != number || run_.failed()) return;
-    (this->*fault)();
-    plan(every_ms, fault);
-  });
-}
-
-void GroupServers::torment(Nanos time) {
-  torment_ = ++torments_;
-  struct Fault {
-    int64_t every_ms;
-    void (GroupServers::*act)();
-  };
-  constexpr std::array<Fault, 9> kFaults = {{{2'500, &GroupServers::someone_ends},
-                                             {9'000, &GroupServers::all_end},
-                                             {2'000, &GroupServers::a_link_is_cut},
-                                             {3'500, &GroupServers::someone_is_cut_off},
-                                             {2'000, &GroupServers::a_link_clogs},
-                                             {2'500, &GroupServers::connections_break},
-                                             {4'000, &GroupServers::someone_stands_still},
-                                             {4'000, &GroupServers::a_disk_is_ill},
-                                             {5'000, &GroupServers::a_clock_jumps}}};
-  // Some of them, so that each is met alone, too.
-  for (const Fault& fault : kFaults)
-    if (chance().ppm(600'000)) plan(fault.every_ms, fault.act);
-  const Nanos until = world_.now() + time;
-  world_.run_until([&] { return world_.now() >= until || run_.failed(); }, time);
-  torment_ = 0;
-}
-
-void GroupServers::heal() {
-  torment_ = 0;
-  note("peace");
-  world_.calm_down();
+std::vector<TormentedServers::Fault> GroupServers::faults() {
+  std::vector<Fault> all = common_faults();
+  all.push_back({2'500, [this] { someone_ends(); }});
+  all.push_back({9'000, [this] { all_end(); }});
+  return all;
 }
 
 void GroupServers::someone_ends() {
@@ -369,122 +281,20 @@ void GroupServers::rot(size_t m) {
   const int64_t bit = chance().between(0, static_cast<int64_t>(bytes.size()) * 8 - 1);
   bytes[static_cast<size_t>(bit / 8)] ^= static_cast<char>(1 << (bit % 8));
   drive.put(path, bytes);
-  ++counts_.rotten;
   seen_[m].intact = false;
   note(member_text(m) + ": a bit of " + path + " flips");
 }
 
-void GroupServers::a_link_is_cut() {
-  const size_t from = any(), to = any();
-  if (from == to) return;
-  const NodeId a = nodes_[from]->id(), b = nodes_[to]->id();
-  const bool both = chance().ppm(500'000);
-  const Nanos time = up_to(4'000);
-  ++counts_.cuts;
-  note("link " + number(from) + (both ? " <-> " : " -> ") + number(to) + " is cut for " +
-       std::to_string(time / kMilli) + " ms");
-  for (auto [one, other] : {std::pair(a, b), std::pair(b, a)}) {
-    if (one == b && !both) continue;
-    world_.network().block(one, other);
-    world_.after(time, [this, one = one, other = other] { world_.network().heal(one, other); });
-  }
-}
-
-void GroupServers::someone_is_cut_off() {
-  const size_t m = any();
-  const NodeId self = nodes_[m]->id();
-  const int64_t how = chance().between(0, 2);
-  const Nanos time = up_to(5'000);
-  ++counts_.cuts;
-  note(member_text(m) +
-       (how == 0   ? " hears nobody for "
-        : how == 1 ? " is not heard for "
-                   : " is cut off for ") +
-       std::to_string(time / kMilli) + " ms");
-  for (const auto& node : nodes_) {
-    const NodeId other = node->id();
-    if (other == self) continue;
-    for (auto [from, to] : {std::pair(other, self), std::pair(self, other)}) {
-      if (how == (from == self ? 0 : 1)) continue;
-      world_.network().block(from, to);
-      world_.after(time, [this, from = from, to = to] { world_.network().heal(from, to); });
-    }
-  }
-}
-
-void GroupServers::a_link_clogs() {
-  const size_t from = any(), to = any();
-  if (from == to) return;
-  world_.network().clog(nodes_[from]->id(), nodes_[to]->id(), world_.now() + up_to(3'000));
-  note("link " + number(from) + " -> " + number(to) + " clogs");
-}
-
-void GroupServers::connections_break() {
-  const size_t from = any(), to = any();
-  if (from == to) return;
-  world_.network().reset_streams(nodes_[from]->id(), nodes_[to]->id());
-  note("the connection of " + number(from) + " and " + number(to) + " breaks");
-}
-
-void GroupServers::someone_stands_still() {
-  const size_t m = any();
-  if (!world_.running(nodes_[m]->id())) return;
-  const Nanos time = up_to(chance().ppm(500'000) ? 6'000 : 600);
-  ++counts_.pauses;
-  note(member_text(m) + " stands still for " + std::to_string(time / kMilli) + " ms");
-  world_.pause(nodes_[m]->id(), time);
-}
-
-void GroupServers::a_disk_is_ill() {
-  const size_t m = any();
-  SimDrive& drive = world_.drive(nodes_[m]->id());
-  const int64_t how = chance().between(0, 2);
-  drive.trouble = {how == 0, how == 1, how == 2 ? up_to(300) : 0};
-  ++counts_.disks;
-  note(member_text(m) + "'s disk " + (how == 0 ? "is full" : how == 1 ? "fails" : "is slow"));
-  world_.after(up_to(3'000), [this, m, &drive] {
-    drive.trouble = {};
-    note(member_text(m) + "'s disk is well again");
-  });
-}
-
-void GroupServers::a_clock_jumps() {
-  const size_t m = any();
-  const base::Millis to = chance().between(-kClockMaxMs, kClockMaxMs);
-  world_.jump_clock(nodes_[m]->id(), to - std::exchange(seen_[m].clock, to));
-  note(member_text(m) + "'s clock jumps to " + std::to_string(to) + " ms off");
-}
-
-// ---- the timeline
-
-void GroupServers::note(const std::string& line) {
-  char stamp[32];
-  std::snprintf(stamp, sizeof stamp, "%12.3f ms  ", static_cast<double>(world_.now()) / 1e6);
-  if (run_.trace) std::fprintf(stderr, "%s%s\n", stamp, line.c_str());
-  lines_.push_back(stamp + line);
-  if (lines_.size() > kLinesKept) lines_.pop_front();
-}
-
-std::string GroupServers::timeline() const {
-  std::string text;
-  for (const std::string& line : lines_) text += line + "\n";
-  for (size_t m = 0; m < nodes_.size(); ++m) {
-    const cluster::GroupCore* core = this->core(m);
-    text += member_text(m);
-    if (!core) {
-      text += world_.running(nodes_[m]->id()) ? " is starting\n" : " is down\n";
-      continue;
-    }
-    text += (core->serves()  ? " serves"
-             : core->leads() ? " leads"
-                             : " follows") +
-            std::string(": epoch ") + number(core->epoch()) + ", log " +
-            number(core->log().base().index) + " to " + number(core->last().index) +
-            ", committed " + number(core->commit()) + ", applied " + number(core->applied()) +
-            (core->intact() ? "" : ", amnesiac") + (core->data_stands() ? "" : ", without data") +
-            "\n";
-  }
-  return text;
+std::string GroupServers::described(size_t member) const {
+  const cluster::GroupCore* core = this->core(member);
+  if (!core) return world_.running(nodes_[member]->id()) ? " is starting" : " is down";
+  return (core->serves()  ? " serves"
+          : core->leads() ? " leads"
+                          : " follows") +
+         std::string(": epoch ") + number(core->epoch()) + ", log " +
+         number(core->log().base().index) + " to " + number(core->last().index) + ", committed " +
+         number(core->commit()) + ", applied " + number(core->applied()) +
+         (core->intact() ? "" : ", amnesiac") + (core->data_stands() ? "" : ", without data");
 }
 
 }  // namespace quoll::sim

@@ -357,6 +357,13 @@ class GroupWorkload::Client {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
+std::vector<std::string> GroupWorkload::usual_keys(const WorkloadHabits& habits) {
+  std::vector<std::string> keys = {kCounter, kQueue, kLock, "{l}"};
+  for (int i = 0; i < habits.keys; ++i)
+    for (const char* kind : {"r", "n"}) keys.push_back(kind + std::to_string(i));
+  return keys;
+}
+
 GroupWorkload::GroupWorkload(SimWorld& world, std::vector<NodeId> nodes, WorkloadHabits habits)
     : world_(world), habits_(habits), nodes_(std::move(nodes)) {
   last_done_ = world.now();

@@ -45,6 +45,9 @@ class GroupWorkload {
   ~GroupWorkload();
   GroupWorkload(const GroupWorkload&) = delete;
 
+  // Those that are there from the beginning; and a tag of the lists that follow each other.
+  static std::vector<std::string> usual_keys(const WorkloadHabits& habits);
+
   // No new operations; waits for those under way, then reads everything once more. False when the
   // group did not answer within the limit.
   bool finish(Nanos limit);

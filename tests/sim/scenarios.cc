@@ -71,6 +71,8 @@ void workload_finds_loss(Run& run);
 void group_servers(Run& run);
 void group_shutdown_fails(Run& run);
 void group_keeps_slots(Run& run);
+// cluster_servers_scenarios.cc
+void cluster_servers(Run& run);
 // cluster_gossip_scenarios.cc
 void cluster_gossip_death(Run& run);
 void cluster_gossip_busy(Run& run);
@@ -167,6 +169,8 @@ const Scenario kScenarios[] = {
      group_shutdown_fails},
     {"group_keeps_slots", "calm choppy disk,failed_append_ppm=0,failed_sync_ppm=0",
      group_keeps_slots},
+    {"cluster_servers", "calm choppy,reset_ppm=300,datagram_loss_ppm=30000 disk clock",
+     cluster_servers},
     {"server_counters", "calm choppy resets", server_counters},
     {"server_transfers", "calm choppy resets", server_transfers},
     {"server_locks", "calm choppy resets", server_locks},

@@ -49,7 +49,7 @@ TEST_CASE("value, database and deadline make a difference, and so does the seed"
   Store one(2, Placement::by_slot);
   put(one, 0, "k", "v", Ttl::at(kNow + 1000));
   const unsigned slot = base::key_slot("k");
-  const auto same = [&](DbIndex db, const std::string& text, Ttl ttl) {
+  const auto same = [&](DbIndex db, const std::string& text, Ttl ttl) -> bool {
     Store two(2, Placement::by_slot);
     put(two, db, "k", text, ttl);
     return equal(one, two)[slot];
