@@ -29,8 +29,9 @@ bool GroupPart::take_told(const cluster::GroupShape& by_leader) {
   return true;
 }
 
-bool GroupPart::forget_told() {
-  if (told.unknown()) return false;
+bool GroupPart::forget_told(const cluster::GroupShape& now, cluster::Member leader) {
+  if (told.unknown() || !now.uses(leader)) return false;
+  if (told.uses(leader) && told.places[leader].id != now.places[leader].id) return false;
   told = {};
   return true;
 }

@@ -41,8 +41,9 @@ struct GroupPart {
   cluster::GroupLinks::Options link_options() const;
   // Who leads has told us this shape. False: we knew.
   bool take_told(const cluster::GroupShape& shape);
-  // Our own shape knows who leads. False: nothing was told.
-  bool forget_told();
+  // What was told is of no use any more, if our own shape knows who leads. False: it is, or none
+  // was.
+  bool forget_told(const cluster::GroupShape& now, cluster::Member leader);
   // The connections are those that a shape, or the part while there is none, asks for, and those of
   // what was told. Who has left still is talked to while `settled` is false.
   void link(cluster::GroupLinks& links, const cluster::GroupShape& shape, bool settled) const;

@@ -12,9 +12,7 @@ using cluster::Member;
 
 void ReplicaGroup::follow_links() {
   if (!part_) return;
-  const cluster::Member leads = core_->leader();
-  if (leads != cluster::kNoMember && core_->shape().uses(leads) && part_->forget_told())
-    links_due_ = true;
+  if (part_->forget_told(core_->shape(), core_->leader())) links_due_ = true;
   if (!links_due_) return;
   const bool settled = core_->shape_settled();
   links_due_ = !settled && !core_->shape().unknown();

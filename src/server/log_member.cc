@@ -192,7 +192,7 @@ void LogMember::trim(cluster::Index upto) {
 
 void LogMember::follow_shape() {
   const bool settled = core_->shape_settled();
-  if (led() && core_->shape().uses(core_->leader()) && part_.forget_told()) links_due_ = true;
+  if (part_.forget_told(core_->shape(), core_->leader())) links_due_ = true;
   if (!links_due_ && shape_seen_ == core_->shape()) return;
   shape_seen_ = core_->shape();
   links_due_ = !settled && !core_->shape().unknown();

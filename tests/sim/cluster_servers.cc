@@ -451,6 +451,16 @@ std::string ClusterServers::described(size_t member) const {
     if (!group->second.holders.empty()) text += ", held by";
     for (const cluster::NodeIndex index : group->second.holders) text += " " + number(index);
   }
+  if (const cluster::GroupShape* keepers = node->keepers()) {
+    text += ", g0";
+    for (cluster::Member place = 0; place < cluster::kMembersMax; ++place)
+      if (keepers->uses(place))
+        text += " " + number(place) + "=" + keepers->places[place].id.substr(0, 8) +
+                (keepers->votes(place) ? "v" : "");
+    text += keepers->joint() ? " joint" : "";
+    text += ", governors";
+    for (auto index : node->topology().governors()) text += " " + number(index);
+  }
   if (!core) return text + ", reads its log";
   text += ", shape";
   for (cluster::Member place = 0; place < cluster::kMembersMax; ++place)
