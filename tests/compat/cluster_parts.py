@@ -32,6 +32,7 @@ def home_of(node):
 @contextlib.contextmanager
 def away(node, kind):
     """Inside, the directory of the part has another name: what is open goes on, no file can be replaced there."""
+    eventually(lambda: kind in parts_of(node), "its file names the part", timeout=PATIENCE)
     path = os.path.join(home_of(node), parts_of(node)[kind])
     os.rename(path, path + ".away")
     try:
