@@ -451,6 +451,9 @@ void ClusterNode::call_in(NodeIndex node) {
 }
 
 void ClusterNode::serve_recall(const NodeBus::Asked& asked, const NodeBus::OnAnswer& answer) {
+  // Who was let in and does not know it has made nothing of the cluster that it founded since.
+  if (own_group_ != kNoGroup && !cluster::slots_of(topology(), own_group_).empty())
+    return answer(Error{std::string(kRefused) + ": a node that has slots joins no other cluster"});
   const Result<> adopted = adopt(asked.body);
   if (!adopted) return answer(Error{adopted.error()});
   answer(std::string());
