@@ -301,7 +301,7 @@ std::string ClusterServers::different_keys(cluster::GroupNumber group) {
 std::vector<TormentedServers::Fault> ClusterServers::faults() {
   std::vector<Fault> all = common_faults();
   all.push_back({3'000, [this] { someone_ends(); }});
-  all.push_back({12'000, [this] { all_end(); }});
+  all.push_back({12'000, [this] { all_end(shape_.fsync); }});
   all.push_back({700, [this] { slots_move(); }, kOperatorPpm});
   all.push_back({4'000, [this] { moves_are_given_up(); }, kOperatorPpm});
   all.push_back({3'000, [this] { someone_comes(); }, kOperatorPpm});
@@ -316,16 +316,6 @@ void ClusterServers::someone_ends() {
   if (!world_.running(nodes_[m]->id())) return;
   end(m, shape_.fsync && chance().ppm(500'000) ? CrashKind::power : CrashKind::killed);
   world_.after(up_to(chance().ppm(300'000) ? 6'000 : 500), [this, m] { begin(m); });
-}
-
-void ClusterServers::all_end() {
-  const bool machines = shape_.fsync && chance().ppm(500'000);
-  const int64_t longest = chance().ppm(500'000) ? 250 : 4'000;
-  for (size_t m = 0; m < nodes_.size(); ++m) {
-    if (chance().ppm(250'000)) continue;
-    end(m, machines ? CrashKind::power : CrashKind::killed);
-    world_.after(up_to(longest), [this, m] { begin(m); });
-  }
 }
 
 // ---- the operator

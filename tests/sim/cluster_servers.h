@@ -58,8 +58,7 @@ class ClusterServers final : public TormentedServers {
   std::string described(size_t member) const override;
 
   void someone_ends();
-  void all_end();
-  void end(size_t member, CrashKind kind);
+  void end(size_t member, CrashKind kind) override;
 
   void slots_move();
   void moves_are_given_up();

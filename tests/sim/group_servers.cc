@@ -243,7 +243,7 @@ std::string GroupServers::differences(Nanos limit) {
 std::vector<TormentedServers::Fault> GroupServers::faults() {
   std::vector<Fault> all = common_faults();
   all.push_back({2'500, [this] { someone_ends(); }});
-  all.push_back({9'000, [this] { all_end(); }});
+  all.push_back({9'000, [this] { all_end(shape_.fsync); }});
   return all;
 }
 
@@ -255,16 +255,6 @@ void GroupServers::someone_ends() {
   end(m, machine ? CrashKind::power : CrashKind::killed);
   if (chance().ppm(150'000) && may_forget) rot(m);
   world_.after(up_to(chance().ppm(300'000) ? 6'000 : 500), [this, m] { begin(m); });
-}
-
-void GroupServers::all_end() {
-  const bool machines = shape_.fsync && chance().ppm(500'000);
-  const int64_t longest = chance().ppm(500'000) ? 250 : 4'000;
-  for (size_t m = 0; m < nodes_.size(); ++m) {
-    if (chance().ppm(250'000)) continue;
-    end(m, machines ? CrashKind::power : CrashKind::killed);
-    world_.after(up_to(longest), [this, m] { begin(m); });
-  }
 }
 
 // One bit of one file of a machine that is down; of the data's own files it would be the end.

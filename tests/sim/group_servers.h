@@ -56,7 +56,7 @@ class GroupServers final : public TormentedServers {
   // Every member has the whole log and, unless it is a witness, the same data. "": so it is.
   std::string differences(Nanos limit);
 
-  void end(size_t member, CrashKind kind);
+  void end(size_t member, CrashKind kind) override;
 
  private:
   std::vector<Fault> faults() override;
@@ -64,7 +64,6 @@ class GroupServers final : public TormentedServers {
   void watch(size_t member) override;
   std::string described(size_t member) const override;
   void someone_ends();
-  void all_end();
   bool may_forget(size_t member) const;
   bool has_everything(size_t member) const;
   void rot(size_t member);

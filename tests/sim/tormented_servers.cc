@@ -150,6 +150,16 @@ void TormentedServers::connections_break() {
   note("the connection of " + number(from) + " and " + number(to) + " breaks");
 }
 
+void TormentedServers::all_end(bool synced) {
+  const bool machines = synced && chance().ppm(500'000);
+  const int64_t longest = chance().ppm(500'000) ? 250 : 4'000;
+  for (size_t m = 0; m < nodes_.size(); ++m) {
+    if (chance().ppm(250'000)) continue;
+    end(m, machines ? CrashKind::power : CrashKind::killed);
+    world_.after(up_to(longest), [this, m] { begin(m); });
+  }
+}
+
 void TormentedServers::someone_stands_still() {
   const size_t m = any();
   if (!world_.running(nodes_[m]->id())) return;

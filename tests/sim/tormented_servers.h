@@ -50,6 +50,9 @@ class TormentedServers {
   void add(const std::vector<std::string>& arguments);
 
   virtual std::vector<Fault> faults() = 0;
+  virtual void end(size_t member, CrashKind kind) = 0;
+  // Most of them, and their machines only where the disks have what counts.
+  void all_end(bool synced);
   std::vector<Fault> common_faults();
   // The one that faults meet every other time; members(): none.
   virtual size_t most_important() = 0;
